@@ -1,0 +1,123 @@
+# biometric_audit: sealed biometric images, one door, one ledger.
+#
+#   make            builds the extension (PGXS)
+#   make install    installs it into the server that pg_config names
+#   make setup      installs what is missing from the distribution's packages
+#   make demo       runs the main job on a throw-away cluster
+#   make test       runs the whole suite on throw-away clusters (TESTS=pattern: some of it)
+#   make unit       unit tests of extension/core, without a server
+#   make bench      the benchmark
+#   make lint       format, spelling, layering, exported symbols, SQL
+#   make format     brings the C sources into the house's format
+#   make dist       a zip for PGXN
+#
+#   PG_CONFIG=...   the pg_config of the server to build for
+#   WERROR=1        warnings are errors
+#   SETUP=:         demo, test, lint and bench do not look for missing packages
+
+EXTENSION = extension/biometric_audit
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" extension/biometric_audit.control)
+MODULE_big = biometric_audit
+
+SOURCES = $(sort $(wildcard extension/*.c extension/*/*.c))
+OBJS = $(SOURCES:.c=.o)
+SQL_PARTS = $(sort $(wildcard sql/[0-9]*.sql))
+INSTALL_SQL = extension/biometric_audit--$(EXTVERSION).sql
+DATA = $(INSTALL_SQL)
+KINDS = face plate document fingerprint iris
+
+# Inlining by the JIT has nothing to gain here, and bitcode would need clang.
+override with_llvm = no
+
+PG_CPPFLAGS = -Iinclude
+PG_CFLAGS = -std=gnu11 -fvisibility=hidden -Wall -Wextra -Wno-unused-parameter \
+	-Wno-sign-compare -Wno-missing-field-initializers $(if $(WERROR),-Werror) -MMD -MP
+SHLIB_LINK = -lcrypto
+BUILD_FLAGS = extension/.build-flags
+SQL_LIST = extension/.build-sql
+EXTRA_CLEAN = $(INSTALL_SQL) $(SOURCES:.c=.d) $(BUILD_FLAGS) $(SQL_LIST)
+
+PG_CONFIG ?= pg_config
+SETUP ?= .ci/setup
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+
+# What needs no server to be there yet: it is installed on the way.
+HOUSE_GOALS = setup demo test unit bench lint format dist
+
+ifneq ($(PGXS),)
+include $(PGXS)
+
+all: $(INSTALL_SQL)
+
+-include $(SOURCES:.c=.d)
+
+# Objects are built again when the compiler or its flags have changed.
+CURRENT_FLAGS := $(CC) $(CFLAGS) $(CPPFLAGS) $(VERSION)
+ifneq ($(CURRENT_FLAGS),$(file <$(BUILD_FLAGS)))
+.PHONY: $(BUILD_FLAGS)
+endif
+$(BUILD_FLAGS):
+	@printf '%s' '$(subst ','\'',$(CURRENT_FLAGS))' > $@
+$(OBJS): $(BUILD_FLAGS)
+
+# sql/NN_name.sql in the order of their numbers; sql/NN_name.kind.sql once a
+# kind. Built again also when a part was added or taken away.
+ifneq ($(SQL_PARTS),$(file <$(SQL_LIST)))
+.PHONY: $(SQL_LIST)
+endif
+$(SQL_LIST):
+	@printf '%s' '$(SQL_PARTS)' > $@
+
+$(INSTALL_SQL): $(SQL_PARTS) $(SQL_LIST) Makefile
+	@echo "building $@"
+	@{ \
+		echo '\echo Use "CREATE EXTENSION biometric_audit" to load this file. \quit' && \
+		for file in $(SQL_PARTS); do \
+			case $$file in \
+			*.kind.sql) for kind in $(KINDS); do sed "s/@KIND@/$$kind/g" $$file || exit; done ;; \
+			*) cat $$file || exit ;; \
+			esac; \
+		done; \
+	} > $@.new && mv $@.new $@
+
+else ifneq ($(filter-out $(HOUSE_GOALS),$(or $(MAKECMDGOALS),all)),)
+$(error "$(PG_CONFIG)" finds no server to build for. Try "make setup", or set PG_CONFIG to the \
+	pg_config of PostgreSQL 15 or later with its development files)
+endif
+
+.PHONY: $(HOUSE_GOALS)
+
+# These start with packages that may be missing, so that the first command
+# after a clone can be any of them. make runs again in the scripts: only then
+# is there a pg_config to ask.
+export PG_CONFIG WERROR TESTS PROVE_FLAGS
+
+setup:
+	@.ci/setup
+
+demo:
+	@$(SETUP) build demo
+	@test/demo/demo
+
+test:
+	@$(SETUP) build test
+	@test/run
+
+unit:
+	@$(SETUP) build
+	$(MAKE) -C test/unit check
+
+bench:
+	@$(SETUP) build bench
+	$(MAKE) -C test/bench bench
+
+lint:
+	@$(SETUP) build lint
+	@test/lint/run
+
+format:
+	clang-format -i $(wildcard extension/*.c extension/*/*.c include/*/*.h test/unit/*.[ch] test/bench/*.[ch])
+
+dist:
+	git archive --format zip --prefix=biometric_audit-$(EXTVERSION)/ \
+		-o biometric_audit-$(EXTVERSION).zip HEAD

@@ -1,0 +1,232 @@
+/*
+ * datarow.c - the writer of DataRow messages.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "base/compat.h"
+#include "core/seal.h"
+#include "gate/datarow.h"
+#include "keyring/keyring.h"
+
+typedef struct DataRowColumn
+{
+	bool		binary;
+	FmgrInfo	output;
+} DataRowColumn;
+
+/* A value as it will stand in the message; length -1 for NULL. */
+typedef struct DataRowField
+{
+	const char *bytes;
+	int32		length;
+	const GateImage *image;		/* to be opened into the message, else NULL */
+} DataRowField;
+
+struct DataRowWriter
+{
+	TupleDesc	descriptor;
+	DataRowColumn *columns;
+	DataRowField *fields;
+	MemoryContext row_context;	/* reset after each row */
+	StringInfoData buffer;
+	MemoryContextCallback wipe;
+};
+
+/* Errors and cancels leave by a reset of the context: the buffer must not stay behind. */
+static void
+datarow_wipe(void *arg)
+{
+	DataRowWriter *writer = arg;
+
+	core_wipe(writer->buffer.data, writer->buffer.maxlen);
+}
+
+static void
+datarow_prepare_column(DataRowColumn *column, Oid type, int16 format)
+{
+	Oid			function;
+	bool		is_varlena;
+
+	if (format == 0)
+		getTypeOutputInfo(type, &function, &is_varlena);
+	else if (format == 1)
+		getTypeBinaryOutputInfo(type, &function, &is_varlena);
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unsupported format code: %d", format)));
+	column->binary = format == 1;
+	fmgr_info(function, &column->output);
+}
+
+DataRowWriter *
+datarow_create(TupleDesc descriptor, const int16 *formats)
+{
+	DataRowWriter *writer = palloc0(sizeof(DataRowWriter));
+
+	writer->descriptor = descriptor;
+	writer->columns = palloc0_array(DataRowColumn, descriptor->natts);
+	writer->fields = palloc0_array(DataRowField, descriptor->natts);
+	for (int i = 0; i < descriptor->natts; i++)
+		datarow_prepare_column(&writer->columns[i], TupleDescAttr(descriptor, i)->atttypid,
+							   formats ? formats[i] : 0);
+	writer->row_context = AllocSetContextCreate(CurrentMemoryContext, "biometric data row",
+												ALLOCSET_DEFAULT_SIZES);
+	initStringInfo(&writer->buffer);
+	writer->wipe.func = datarow_wipe;
+	writer->wipe.arg = writer;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &writer->wipe);
+	return writer;
+}
+
+/* Fills a field by its type's output or send function. */
+static void
+datarow_output(DataRowColumn *column, Datum value, DataRowField *field)
+{
+	if (column->binary)
+	{
+		bytea	   *sent = SendFunctionCall(&column->output, value);
+
+		field->bytes = VARDATA(sent);
+		field->length = VARSIZE(sent) - VARHDRSZ;
+	}
+	else
+	{
+		char	   *text = OutputFunctionCall(&column->output, value);
+
+		field->bytes = pg_server_to_client(text, strlen(text));
+		field->length = strlen(field->bytes);
+	}
+}
+
+/* The length that an opened image has in the message, in bytes. */
+static int32
+datarow_image_length(const DataRowColumn *column, const GateImage *image)
+{
+	uint64		length = image->header.plaintext_length;
+
+	return (int32) (column->binary ? length : 2 + 2 * length);
+}
+
+/* Fills the fields; all user code that a row needs runs here. Returns the message's length. */
+static Size
+datarow_prepare_row(DataRowWriter *writer, TupleTableSlot *slot, const GateImage *images, int count)
+{
+	Size		total = sizeof(int16);
+
+	for (int i = 0; i < writer->descriptor->natts; i++)
+	{
+		DataRowColumn *column = &writer->columns[i];
+		DataRowField *field = &writer->fields[i];
+
+		memset(field, 0, sizeof(*field));
+		if (count > 0 && images->column == i)
+		{
+			if (images->open)
+			{
+				field->image = images;
+				field->length = datarow_image_length(column, images);
+			}
+			else
+				datarow_output(column, PointerGetDatum(images->envelope), field);
+			images++;
+			count--;
+		}
+		else if (slot->tts_isnull[i])
+			field->length = -1;
+		else
+			datarow_output(column, slot->tts_values[i], field);
+		total += sizeof(int32) + (field->length > 0 ? field->length : 0);
+	}
+	return total;
+}
+
+/* Writes 2 * length hex digits over a region whose second half holds the bytes. */
+static void
+datarow_hex_in_place(char *region, Size length)
+{
+	static const char digits[] = "0123456789abcdef";
+	const uint8 *from = (const uint8 *) region + length;
+
+	/* the writing end never overtakes the reading end: 2i + 1 <= length + i for i < length */
+	for (Size i = 0; i < length; i++)
+	{
+		uint8		byte = from[i];
+
+		region[2 * i] = digits[byte >> 4];
+		region[2 * i + 1] = digits[byte & 15];
+	}
+}
+
+/* Decrypts an image to the end of the buffer, which has room. */
+static void
+datarow_open(StringInfo buffer, const DataRowColumn *column, const GateImage *image)
+{
+	Size		length = image->header.plaintext_length;
+	char	   *end = buffer->data + buffer->len;
+	uint8	   *plaintext = (uint8 *) (column->binary ? end : end + 2 + length);
+	const SealKey *key = keyring_find(image->header.key_id);
+	CoreStatus	status;
+
+	if (key == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("key %u went away while images were being released", image->header.key_id),
+				 errhint("Restore the keyring and run the statement again.")));
+	status = seal_open(key, (const uint8 *) VARDATA(image->envelope), &image->header, plaintext);
+	if (status != CORE_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a sealed image cannot be opened: %s", core_status_text(status)),
+				 errdetail("Nothing of its row was sent."),
+				 errhint("Restore the row from a backup; the image's bytes were changed after it was sealed.")));
+	if (!column->binary)
+	{
+		end[0] = '\\';
+		end[1] = 'x';
+		datarow_hex_in_place(end + 2, length);
+	}
+	buffer->len += datarow_image_length(column, image);
+}
+
+void
+datarow_write(DataRowWriter *writer, TupleTableSlot *slot, const GateImage *images, int count)
+{
+	StringInfo	buffer = &writer->buffer;
+	MemoryContext old = MemoryContextSwitchTo(writer->row_context);
+	Size		total;
+
+	slot_getallattrs(slot);
+	total = datarow_prepare_row(writer, slot, images, count);
+	if (total >= MaxAllocSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("row of %zu bytes is too long for a message", total),
+				 errhint("Ask for the images in binary format, or for fewer of them in a row.")));
+
+	pq_beginmessage_reuse(buffer, 'D');
+	/* once for the whole message: growing later would leave plaintext in freed memory */
+	enlargeStringInfo(buffer, total + 1);
+	pq_sendint16(buffer, writer->descriptor->natts);
+	for (int i = 0; i < writer->descriptor->natts; i++)
+	{
+		DataRowField *field = &writer->fields[i];
+
+		pq_sendint32(buffer, field->length);
+		if (field->image)
+			datarow_open(buffer, &writer->columns[i], field->image);
+		else if (field->length > 0)
+			appendBinaryStringInfo(buffer, field->bytes, field->length);
+	}
+	pq_endmessage_reuse(buffer);
+	if (count > 0)
+		core_wipe(buffer->data, buffer->len);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(writer->row_context);
+}

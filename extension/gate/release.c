@@ -1,0 +1,588 @@
+/*
+ * release.c - the release gate: a destination that lets rows with images
+ * through in batches, each batch decided, then durable in the ledger, then
+ * sent.
+ *
+ * Two batches are under way: while the worker makes the disclosures of one
+ * durable, the executor fills the next. A batch is decided when it is full;
+ * should the policy have changed by the time it is to be sent, it is decided
+ * again.
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "tcop/pquery.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+
+#include "base/internal.h"
+#include "core/seal.h"
+#include "gate/datarow.h"
+#include "gate/gate.h"
+#include "gate/relations.h"
+#include "gate/statement.h"
+#include "image/image.h"
+#include "keyring/keyring.h"
+#include "ledger/append.h"
+#include "policy/policy.h"
+
+/* The most images that one call of ledger_append is given. */
+#define RELEASE_APPEND_MAX 4096
+
+static int	release_batch_rows = 16;
+static int	release_batch_size = 4096;
+
+/* What a result column can hold. */
+typedef struct GateColumn
+{
+	ImageKind	kind;			/* IMAGE_KIND_NONE: no image type */
+	bool		stampable;		/* bytea */
+	int			relation;		/* 1-based into the statement's relations; 0: unknown */
+} GateColumn;
+
+typedef struct GateRow
+{
+	MinimalTuple others;		/* the row, image columns NULL */
+	GateImage  *images;
+	int			count;
+} GateRow;
+
+typedef struct GateBatch
+{
+	MemoryContext context;
+	GateRow    *rows;
+	int			count;
+	Size		size;			/* bytes */
+	uint64		generation;		/* of the policy that it was decided by */
+	LedgerTicket ticket;
+} GateBatch;
+
+typedef struct ReleaseGate
+{
+	DestReceiver receiver;
+	DestReceiver *client;
+	GateStatement *statement;
+	MemoryContext context;
+	TupleDesc	descriptor;
+	GateColumn *columns;
+	GateImage  *row_images;		/* scratch: images of the row at hand */
+	DataRowWriter *writer;
+	TupleTableSlot *slot;
+	GateBatch	batches[2];
+	GateBatch  *filling;
+	GateBatch  *promised;		/* appended to the ledger, not yet sent */
+	int			rows_limit;		/* a batch's; fixed at creation, settings may change */
+	Size		size_limit;		/* bytes, a batch's */
+} ReleaseGate;
+
+static bool purpose_notice_given = false;
+
+void
+gate_define_settings(void)
+{
+	DefineCustomIntVariable("biometric_audit.release_batch_rows",
+							"Rows that the release gate makes durable in the ledger at a time.",
+							NULL, &release_batch_rows, 16, 1, 4096, PGC_SIGHUP, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("biometric_audit.release_batch_size",
+							"Memory that the release gate fills with rows before it releases them.",
+							NULL, &release_batch_size, 4096, 64, 1048576, PGC_SIGHUP,
+							GUC_UNIT_KB, NULL, NULL, NULL);
+}
+
+void
+gate_init(void)
+{
+	relations_init();
+}
+
+bool
+gate_wanted(QueryDesc *query)
+{
+	TupleDesc	descriptor = query->tupDesc;
+
+	if (gate_statement_current() == NULL || descriptor == NULL || !OidIsValid(extension_oid()))
+		return false;
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		Oid			type = TupleDescAttr(descriptor, i)->atttypid;
+
+		/* built-in types are no domains and no images: spare them the look-ups */
+		if (type == BYTEAOID ||
+			(type >= FirstNormalObjectId &&
+			 (image_type_kind(type) != IMAGE_KIND_NONE || getBaseType(type) == BYTEAOID)))
+			return true;
+	}
+	return false;
+}
+
+/* The number, in the statement's list, of the relation that a result column plainly is of. */
+static int
+release_column_relation(const GateStatement *statement, const TargetEntry *target)
+{
+	ListCell   *cell;
+
+	if (target == NULL || !OidIsValid(target->resorigtbl))
+		return 0;
+	foreach(cell, statement->relations)
+	{
+		if (((GateRelation *) lfirst(cell))->relation == target->resorigtbl)
+			return foreach_current_index(cell) + 1;
+	}
+	return 0;
+}
+
+static void
+release_describe_columns(ReleaseGate *gate, List *targets)
+{
+	ListCell   *cell = list_head(targets);
+
+	for (int i = 0; i < gate->descriptor->natts; i++)
+	{
+		Oid			type = TupleDescAttr(gate->descriptor, i)->atttypid;
+		GateColumn *column = &gate->columns[i];
+
+		column->kind = image_type_kind(type);
+		column->stampable = getBaseType(type) == BYTEAOID;
+		while (cell && ((TargetEntry *) lfirst(cell))->resjunk)
+			cell = lnext(targets, cell);
+		column->relation = release_column_relation(gate->statement, cell ? lfirst(cell) : NULL);
+		if (cell)
+			cell = lnext(targets, cell);
+	}
+}
+
+/* ---- deciding ---- */
+
+/* Decides by every relation the image may be of; the most restrictive answer counts. */
+static Decision
+release_decide_unknown(const GateStatement *statement, ImageKind kind)
+{
+	DecideRequest request = {.kind = kind, .relations = NIL};
+	Decision	strictest;
+	bool		any = false;
+	ListCell   *cell;
+
+	foreach(cell, statement->relations)
+	{
+		GateRelation *relation = lfirst(cell);
+		Decision	decision;
+
+		if ((relation->kinds & (1u << kind)) == 0)
+			continue;
+		request.relations = relation->lineage;
+		decision = policy_decide(&request);
+		if (!any || decision.delivery < strictest.delivery)
+			strictest = decision;
+		any = true;
+	}
+	return any ? strictest : policy_decide(&request);
+}
+
+static Decision
+release_decide(const ReleaseGate *gate, const GateImage *image)
+{
+	const GateColumn *column = &gate->columns[image->column];
+	GateRelation *relation;
+
+	if (column->relation == 0)
+		return release_decide_unknown(gate->statement, image->header.kind);
+	relation = list_nth(gate->statement->relations, column->relation - 1);
+	return policy_decide(&(DecideRequest) {
+		.kind = image->header.kind, .relations = relation->lineage
+	});
+}
+
+static const char *
+release_relation_name(const ReleaseGate *gate, const GateImage *image)
+{
+	int			number = gate->columns[image->column].relation;
+
+	return number > 0 ? ((GateRelation *) list_nth(gate->statement->relations, number - 1))->name
+		: NULL;
+}
+
+/* Tells a session once why it gets sealed values. */
+static void
+release_notice_purpose(void)
+{
+	if (purpose_notice_given)
+		return;
+	purpose_notice_given = true;
+	ereport(NOTICE,
+			(errmsg("images are sent sealed: this session has declared no purpose"),
+			 errhint("SET biometric_audit.purpose = '...' to the purpose that the images are needed for.")));
+}
+
+/*
+ * A batch asks once for each (column, kind); within one batch the answer
+ * must be one and the same.
+ */
+typedef struct DecisionCache
+{
+	bool		known[IMAGE_KIND_LAST + 1];
+	Decision	decisions[IMAGE_KIND_LAST + 1];
+} DecisionCache;
+
+static const Decision *
+release_cached_decision(ReleaseGate *gate, DecisionCache *caches, const GateImage *image)
+{
+	DecisionCache *cache = &caches[image->column];
+	ImageKind	kind = image->header.kind;
+
+	if (!cache->known[kind])
+	{
+		cache->decisions[kind] = release_decide(gate, image);
+		cache->known[kind] = true;
+		if (cache->decisions[kind].delivery == DELIVERY_REFUSE)
+			policy_refuse(&cache->decisions[kind], kind, release_relation_name(gate, image),
+						  gate_command());
+		if (cache->decisions[kind].reason == REASON_PURPOSE_MISSING &&
+			cache->decisions[kind].delivery == DELIVERY_SEALED)
+			release_notice_purpose();
+		gate_statement_describe(gate->statement, &cache->decisions[kind]);
+	}
+	return &cache->decisions[kind];
+}
+
+/* Decides one image; true with its entry filled in when it is to be opened. */
+static bool
+release_decide_image(ReleaseGate *gate, DecisionCache *caches, GateImage *image, EntryFields *entry)
+{
+	const Decision *decision = release_cached_decision(gate, caches, image);
+
+	image->open = false;
+	/* nobody has yet shown whose image this was: it never opens, whatever the permit */
+	if (image->header.flags & ENVELOPE_FLAG_IMPORTED)
+		return false;
+	switch (decision->delivery)
+	{
+		case DELIVERY_OPEN:
+			entry->event = ENTRY_DISCLOSED;
+			break;
+		case DELIVERY_OBSERVE:
+			entry->event = ENTRY_OBSERVED;
+			entry->reason = decision->reason;
+			break;
+		case DELIVERY_SEALED:
+		case DELIVERY_REFUSE:
+		default:
+			return false;
+	}
+	image->open = true;
+	entry->image_id = image->header.image_id;
+	entry->kind = image->header.kind;
+	entry->relation_index = gate->columns[image->column].relation;
+	entry->permit = decision->permit;
+	return true;
+}
+
+/* Decides a batch and appends its disclosures to the ledger, without waiting. */
+static void
+release_promise(ReleaseGate *gate, GateBatch *batch)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+	DecisionCache *caches = palloc0_array(DecisionCache, gate->descriptor->natts);
+	int			capacity = batch->count * gate->descriptor->natts;
+	EntryFields *entries = palloc0_array(EntryFields, Min(capacity, RELEASE_APPEND_MAX));
+	int			count = 0;
+
+	memset(&batch->ticket, 0, sizeof(batch->ticket));
+	batch->generation = policy_generation();
+	for (int r = 0; r < batch->count; r++)
+	{
+		GateRow    *row = &batch->rows[r];
+
+		for (int i = 0; i < row->count; i++)
+		{
+			if (!release_decide_image(gate, caches, &row->images[i], &entries[count]))
+				continue;
+			if (++count == RELEASE_APPEND_MAX)
+			{
+				/* tickets are in order: waiting for the last waits for all */
+				ledger_append(&gate->statement->ledger, entries, count, &batch->ticket);
+				memset(entries, 0, sizeof(EntryFields) * count);
+				count = 0;
+			}
+		}
+	}
+	if (count > 0)
+		ledger_append(&gate->statement->ledger, entries, count, &batch->ticket);
+	MemoryContextSwitchTo(old);
+}
+
+/* ---- sending ---- */
+
+static void
+release_reset_batch(GateBatch *batch)
+{
+	MemoryContextReset(batch->context);
+	batch->rows = NULL;
+	batch->count = 0;
+	batch->size = 0;
+}
+
+/* Sends a batch that was promised. */
+static void
+release_send(ReleaseGate *gate, GateBatch *batch)
+{
+	if (batch->generation != policy_generation())
+		release_promise(gate, batch);
+	ledger_wait(&batch->ticket);
+	for (int r = 0; r < batch->count; r++)
+	{
+		GateRow    *row = &batch->rows[r];
+
+		CHECK_FOR_INTERRUPTS();
+		ExecStoreMinimalTuple(row->others, gate->slot, false);
+		datarow_write(gate->writer, gate->slot, row->images, row->count);
+	}
+	ExecClearTuple(gate->slot);
+	release_reset_batch(batch);
+}
+
+/* Promises the batch that is full, and sends the one before it. */
+static void
+release_turn(ReleaseGate *gate)
+{
+	GateBatch  *full = gate->filling;
+	GateBatch  *before = gate->promised;
+
+	if (full->count == 0)
+		return;
+	release_promise(gate, full);
+	if (before)
+		release_send(gate, before);
+	gate->promised = full;
+	gate->filling = full == &gate->batches[0] ? &gate->batches[1] : &gate->batches[0];
+}
+
+/* ---- receiving ---- */
+
+/* A copy of an image's envelope in the current context: plain, with a 4-byte header. */
+static struct varlena *
+release_copy_envelope(Datum value)
+{
+	struct varlena *stored = (struct varlena *) DatumGetPointer(value);
+	struct varlena *whole = detoast_attr(stored);
+	struct varlena *copy;
+
+	if (whole != stored && VARATT_IS_4B_U(whole))
+		return whole;
+	copy = palloc(VARSIZE_ANY_EXHDR(whole) + VARHDRSZ);
+	SET_VARSIZE(copy, VARSIZE_ANY_EXHDR(whole) + VARHDRSZ);
+	memcpy(VARDATA(copy), VARDATA_ANY(whole), VARSIZE_ANY_EXHDR(whole));
+	return copy;
+}
+
+static void
+release_refuse_key(const ReleaseGate *gate, const GateImage *image)
+{
+	Decision	decision = release_decide(gate, image);
+
+	decision.delivery = DELIVERY_REFUSE;
+	decision.reason = REASON_KEY_UNAVAILABLE;
+	gate_statement_describe(gate->statement, &decision);
+	policy_refuse(&decision, image->header.kind, release_relation_name(gate, image),
+				  gate_command());
+}
+
+/*
+ * Parses and authenticates the header of an image. A sealed value whose key
+ * is not at hand may go out sealed, but is not opened.
+ */
+static void
+release_examine(const ReleaseGate *gate, GateImage *image, ImageKind expected)
+{
+	const uint8 *bytes = (const uint8 *) VARDATA(image->envelope);
+	Size		length = VARSIZE(image->envelope) - VARHDRSZ;
+	const SealKey *key;
+	CoreStatus	status = envelope_parse(bytes, length, length, &image->header);
+
+	if (status == CORE_OK && expected != IMAGE_KIND_NONE && image->header.kind != expected)
+		status = CORE_MALFORMED;
+	if (status == CORE_OK)
+	{
+		key = keyring_find(image->header.key_id);
+		if (key == NULL)
+		{
+			if (release_decide(gate, image).delivery != DELIVERY_SEALED)
+				release_refuse_key(gate, image);
+			return;
+		}
+		status = seal_check_header(key, bytes, &image->header);
+	}
+	if (status != CORE_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("a sealed image is damaged: %s", core_status_text(status)),
+				 errdetail("Its header does not authenticate, so neither its kind nor its identity is known."),
+				 errhint("Restore the row from a backup.")));
+}
+
+/* Whether a value of type bytea is what the cast made of an image in this very statement. */
+static bool
+release_is_stamped(Datum value)
+{
+	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
+
+	/* what is stored or compressed was not made by this statement's cast */
+	return VARATT_IS_4B_U(bytes) && VARSIZE(bytes) - VARHDRSZ >= ENVELOPE_OVERHEAD &&
+		envelope_has_magic((const uint8 *) VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ) &&
+		image_stamp_matches((const uint8 *) VARDATA(bytes));
+}
+
+/*
+ * Copies the images of a row into the current context. Returns their number;
+ * size grows by their bytes.
+ */
+static int
+release_collect(ReleaseGate *gate, TupleTableSlot *slot, Size *size)
+{
+	int			count = 0;
+
+	for (int i = 0; i < gate->descriptor->natts; i++)
+	{
+		const GateColumn *column = &gate->columns[i];
+		GateImage  *image = &gate->row_images[count];
+
+		if (slot->tts_isnull[i] ||
+			(column->kind == IMAGE_KIND_NONE &&
+			 !(column->stampable && release_is_stamped(slot->tts_values[i]))))
+			continue;
+		memset(image, 0, sizeof(*image));
+		image->column = i;
+		image->envelope = release_copy_envelope(slot->tts_values[i]);
+		release_examine(gate, image, column->kind);
+		/* the stamp has served: it must not leave, not even sealed */
+		memset(VARDATA(image->envelope) + ENVELOPE_STAMP_OFFSET, 0, ENVELOPE_STAMP_SIZE);
+		*size += VARSIZE(image->envelope);
+		count++;
+	}
+	return count;
+}
+
+/* Takes a row into the batch that is being filled; its images are in row_images. */
+static void
+release_keep(ReleaseGate *gate, TupleTableSlot *slot, int count)
+{
+	GateBatch  *batch = gate->filling;
+	GateRow    *row;
+	bool	   *isnull = slot->tts_isnull;
+
+	if (batch->rows == NULL)
+		batch->rows = palloc0_array(GateRow, gate->rows_limit);
+	row = &batch->rows[batch->count++];
+	row->count = count;
+	if (count > 0)
+	{
+		row->images = palloc_array(GateImage, count);
+		memcpy(row->images, gate->row_images, sizeof(GateImage) * count);
+		isnull = palloc_array(bool, gate->descriptor->natts);
+		memcpy(isnull, slot->tts_isnull, sizeof(bool) * gate->descriptor->natts);
+		for (int i = 0; i < count; i++)
+			isnull[gate->row_images[i].column] = true;
+	}
+	row->others = heap_form_minimal_tuple(gate->descriptor, slot->tts_values, isnull);
+	batch->size += row->others->t_len + sizeof(GateImage) * count;
+}
+
+static bool
+release_receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	ReleaseGate *gate = (ReleaseGate *) self;
+	GateBatch  *batch = gate->filling;
+	MemoryContext old;
+	int			count;
+
+	slot_getallattrs(slot);
+	old = MemoryContextSwitchTo(batch->context);
+	count = release_collect(gate, slot, &batch->size);
+	if (count == 0 && batch->count == 0 && gate->promised == NULL)
+	{
+		/* nothing to release, nothing that would have to go before it */
+		MemoryContextSwitchTo(old);
+		return gate->client->receiveSlot(slot, gate->client);
+	}
+	release_keep(gate, slot, count);
+	MemoryContextSwitchTo(old);
+	if (batch->count >= gate->rows_limit || batch->size >= gate->size_limit)
+		release_turn(gate);
+	return true;
+}
+
+static void
+release_startup(DestReceiver *self, int operation, TupleDesc descriptor)
+{
+	ReleaseGate *gate = (ReleaseGate *) self;
+
+	gate->client->rStartup(gate->client, operation, descriptor);
+}
+
+static void
+release_shutdown(DestReceiver *self)
+{
+	ReleaseGate *gate = (ReleaseGate *) self;
+
+	release_turn(gate);
+	if (gate->promised)
+		release_send(gate, gate->promised);
+	gate->promised = NULL;
+	gate->client->rShutdown(gate->client);
+}
+
+/* The client's receiver belongs to the portal, which destroys it itself. */
+static void
+release_destroy(DestReceiver *self)
+{
+}
+
+DestReceiver *
+gate_create(QueryDesc *query)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "biometric release gate",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	ReleaseGate *gate = palloc0(sizeof(ReleaseGate));
+
+	gate->receiver.receiveSlot = release_receive;
+	gate->receiver.rStartup = release_startup;
+	gate->receiver.rShutdown = release_shutdown;
+	gate->receiver.rDestroy = release_destroy;
+	gate->receiver.mydest = query->dest->mydest;
+	gate->client = query->dest;
+	gate->statement = gate_statement_current();
+	gate->context = context;
+	gate->descriptor = query->tupDesc;
+	gate->columns = palloc0_array(GateColumn, query->tupDesc->natts);
+	gate->row_images = palloc0_array(GateImage, query->tupDesc->natts);
+	gate_statement_relations(gate->statement);
+	release_describe_columns(gate, query->plannedstmt->planTree->targetlist);
+	gate->writer = datarow_create(query->tupDesc, ActivePortal ? ActivePortal->formats : NULL);
+	gate->slot = MakeSingleTupleTableSlot(query->tupDesc, &TTSOpsMinimalTuple);
+	for (int i = 0; i < lengthof(gate->batches); i++)
+		gate->batches[i].context = AllocSetContextCreate(context, "biometric release batch",
+														 ALLOCSET_DEFAULT_SIZES);
+	gate->filling = &gate->batches[0];
+	gate->rows_limit = release_batch_rows;
+	/* two batches are under way, and together keep to the setting */
+	gate->size_limit = (Size) release_batch_size * 1024 / lengthof(gate->batches);
+	MemoryContextSwitchTo(old);
+	return &gate->receiver;
+}
+
+void
+gate_free(DestReceiver *receiver)
+{
+	ReleaseGate *gate = (ReleaseGate *) receiver;
+
+	ExecDropSingleTupleTableSlot(gate->slot);
+	MemoryContextDelete(gate->context);
+}

@@ -1,0 +1,87 @@
+/*
+ * main.c - what happens when the library is loaded.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "utils/guc.h"
+
+#include "base/internal.h"
+#include "gate/gate.h"
+#include "hooks.h"
+#include "image/image.h"
+#include "keyring/keyring.h"
+#include "ledger/ring.h"
+#include "policy/policy.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+static shmem_request_hook_type prev_shmem_request = NULL;
+static shmem_startup_hook_type prev_shmem_startup = NULL;
+
+static void
+main_request_shmem(void)
+{
+	if (prev_shmem_request)
+		prev_shmem_request();
+	RequestAddinShmemSpace(add_size(ledger_shmem_size(), policy_shmem_size()));
+	ledger_shmem_request();
+	policy_shmem_request();
+}
+
+static void
+main_start_shmem(void)
+{
+	if (prev_shmem_startup)
+		prev_shmem_startup();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	ledger_shmem_init();
+	policy_shmem_init();
+	LWLockRelease(AddinShmemInitLock);
+}
+
+static void
+main_define_settings(void)
+{
+	keyring_define_settings();
+	image_define_settings();
+	ledger_define_settings();
+	policy_define_settings();
+	gate_define_settings();
+	MarkGUCPrefixReserved("biometric_audit");
+}
+
+/*
+ * A library loaded late would have no shared memory, no worker and no hooks
+ * in the sessions that are running: images would enter past the policy. So
+ * it is refused.
+ */
+void
+_PG_init(void)
+{
+	if (!process_shared_preload_libraries_in_progress)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("biometric_audit must be loaded when the server starts"),
+				 errdetail("It guards every session and keeps its ledger in shared memory, so it cannot be loaded later."),
+				 errhint("Add biometric_audit to shared_preload_libraries in postgresql.conf and restart the server.")));
+
+	main_define_settings();
+	prev_shmem_request = shmem_request_hook;
+	shmem_request_hook = main_request_shmem;
+	prev_shmem_startup = shmem_startup_hook;
+	shmem_startup_hook = main_start_shmem;
+
+	internal_init();
+	image_init();
+	policy_init();
+	gate_init();
+	ledger_register_launcher();
+	hooks_install();
+}

@@ -1,0 +1,67 @@
+/*
+ * compat.h - the differences between PostgreSQL 15 and later, in one place.
+ * No other file looks at PG_VERSION_NUM.
+ */
+#ifndef BIOMETRIC_BASE_COMPAT_H
+#define BIOMETRIC_BASE_COMPAT_H
+
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
+
+#if PG_VERSION_NUM < 150000
+#error "biometric_audit needs PostgreSQL 15 or later"
+#endif
+
+/* varlena macros moved out of postgres.h (d952373a987) */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/*
+ * What ExecutorCheckPerms_hook is handed: the range table in 15, permission
+ * infos beside it from 16 on (a61b1f74823).
+ */
+#if PG_VERSION_NUM >= 160000
+typedef RTEPermissionInfo PermissionInfo;
+#define CHECK_PERMS_ARGS List *range_table, List *permission_infos, bool abort_on_violation
+#define CHECK_PERMS_PASS range_table, permission_infos, abort_on_violation
+#define CHECK_PERMS_LIST(range_table, permission_infos) (permission_infos)
+#else
+typedef RangeTblEntry PermissionInfo;
+#define CHECK_PERMS_ARGS List *range_table, bool abort_on_violation
+#define CHECK_PERMS_PASS range_table, abort_on_violation
+#define CHECK_PERMS_LIST(range_table, permission_infos) (range_table)
+#endif
+
+/* planned_permissions returns what the executor will check of a plan, as CHECK_PERMS_LIST. */
+static inline List *
+planned_permissions(PlannedStmt *plan)
+{
+#if PG_VERSION_NUM >= 160000
+	return plan->permInfos;
+#else
+	return plan->rtable;
+#endif
+}
+
+/* ExecutorRun lost execute_once (3eea7a0c97e) */
+#if PG_VERSION_NUM >= 180000
+#define EXECUTOR_RUN_ARGS QueryDesc *query, ScanDirection direction, uint64 count
+#define EXECUTOR_RUN_PASS query, direction, count
+#else
+#define EXECUTOR_RUN_ARGS QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once
+#define EXECUTOR_RUN_PASS query, direction, count, execute_once
+#endif
+
+/* is_member_of_role_nosuper stays; database ownership checks were unified (afbfc02983f) */
+#if PG_VERSION_NUM >= 160000
+#define database_owner_check(database, role) object_ownercheck(DatabaseRelationId, database, role)
+#else
+#define database_owner_check(database, role) pg_database_ownercheck(database, role)
+#endif
+
+#endif

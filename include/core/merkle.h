@@ -1,0 +1,88 @@
+/*
+ * merkle.h - the Merkle tree of RFC 9162 section 2.1 over ledger entries.
+ *
+ * Leaf: SHA-256(0x00 || entry). Node: SHA-256(0x01 || left || right). The
+ * tree is kept in tiles of MERKLE_TILE_HEIGHT levels: tile (level, index)
+ * holds the MERKLE_TILE_WIDTH hashes of tree level level*MERKLE_TILE_HEIGHT
+ * from index*MERKLE_TILE_WIDTH on. Only full tiles are stored; what is not
+ * yet full is the frontier.
+ */
+#ifndef BIOMETRIC_CORE_MERKLE_H
+#define BIOMETRIC_CORE_MERKLE_H
+
+#include "core/status.h"
+
+#define MERKLE_HASH_SIZE 32
+#define MERKLE_TILE_HEIGHT 5
+#define MERKLE_TILE_WIDTH (1 << MERKLE_TILE_HEIGHT)
+#define MERKLE_TILE_SIZE (MERKLE_TILE_WIDTH * MERKLE_HASH_SIZE)
+/* Enough tile levels for 2^60 entries. */
+#define MERKLE_MAX_TILE_LEVELS 12
+
+typedef struct MerkleHash
+{
+	uint8_t bytes[MERKLE_HASH_SIZE];
+} MerkleHash;
+
+/*
+ * The right edge of a growing tree. Plain data: may be copied, and may live
+ * in shared memory. partial[l] holds the hashes of tile level l that are in
+ * no full tile yet; their number is (size >> (l * MERKLE_TILE_HEIGHT)) % width.
+ */
+typedef struct MerkleFrontier
+{
+	uint64_t size; /* entries */
+	MerkleHash partial[MERKLE_MAX_TILE_LEVELS][MERKLE_TILE_WIDTH];
+} MerkleFrontier;
+
+/* Called for each tile as it gets full, lower levels first. */
+typedef void (*MerkleTileSink)(int level, uint64_t index, const MerkleHash *hashes, void *context);
+
+/*
+ * Fetches hashes for merkle_range_root. Fills hashes[0 .. count-1] with the
+ * hashes of tile (level, index), count at most MERKLE_TILE_WIDTH; false when
+ * it cannot.
+ */
+typedef bool (*MerkleTileSource)(int level, uint64_t index, int count, MerkleHash *hashes,
+								 void *context);
+
+/* merkle_leaf computes the leaf hash of an entry of length bytes. Cannot fail. */
+extern void merkle_leaf(const void *entry, size_t length, MerkleHash *out);
+
+/* merkle_node computes an inner node; out may be one of the arguments. Cannot fail. */
+extern void merkle_node(const MerkleHash *left, const MerkleHash *right, MerkleHash *out);
+
+/* merkle_perfect computes the root over count hashes, a power of two up to MERKLE_TILE_WIDTH. */
+extern void merkle_perfect(const MerkleHash *hashes, int count, MerkleHash *out);
+
+/* merkle_frontier_init makes the frontier of the empty tree. */
+extern void merkle_frontier_init(MerkleFrontier *frontier);
+
+/* merkle_frontier_add appends one leaf; sink (may be NULL) gets the tiles that it fills. */
+extern void merkle_frontier_add(MerkleFrontier *frontier, const MerkleHash *leaf,
+								MerkleTileSink sink, void *context);
+
+/* merkle_frontier_root computes the root; of the empty tree it is SHA-256 of nothing. */
+extern void merkle_frontier_root(const MerkleFrontier *frontier, MerkleHash *out);
+
+/*
+ * merkle_frontier_load rebuilds the frontier of a tree of a given size from
+ * its tiles and last leaves (source is asked for level 0 partial tiles, and
+ * for full tiles of higher levels' children). Returns false, with the
+ * frontier reset to empty, when the source fails.
+ */
+extern bool merkle_frontier_load(MerkleFrontier *frontier, uint64_t size, MerkleTileSource source,
+								 void *context);
+
+/*
+ * merkle_range_root computes the root of the tree's first size leaves, for
+ * any size up to what the source has, in O(log size) tiles. False when the
+ * source fails.
+ */
+extern bool merkle_range_root(uint64_t size, MerkleTileSource source, void *context,
+							  MerkleHash *out);
+
+/* merkle_sha256 hashes length bytes. Cannot fail. */
+extern void merkle_sha256(const void *data, size_t length, MerkleHash *out);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * datarow.h - writes DataRow messages, decrypting images straight into them.
+ *
+ * User code (output functions) runs only while no plaintext is in the
+ * buffer; the buffer is wiped after each message and when its memory context
+ * goes away. Protocol 3.0, section "DataRow".
+ */
+#ifndef BIOMETRIC_GATE_DATAROW_H
+#define BIOMETRIC_GATE_DATAROW_H
+
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "lib/stringinfo.h"
+
+#include "core/envelope.h"
+
+/* An image, or a bytea that the cast made of one, held by the gate. */
+typedef struct GateImage
+{
+	int column;				  /* 0-based */
+	bool open;				  /* its plaintext is to be sent */
+	struct varlena *envelope; /* owned copy, 4-byte header, not compressed */
+	EnvelopeHeader header;	  /* of it, authenticated */
+} GateImage;
+
+typedef struct DataRowWriter DataRowWriter;
+
+/*
+ * datarow_create makes a writer for rows of a descriptor, in the current
+ * memory context. formats: a code (0 text, 1 binary) a column, or NULL for
+ * text. Errors as printtup's: a type without the function that is needed.
+ */
+extern DataRowWriter *datarow_create(TupleDesc descriptor, const int16 *formats);
+
+/*
+ * datarow_write sends one row. images: the row's images in ascending column
+ * order; their columns in slot are ignored. An image that is to be opened is
+ * decrypted and authenticated before the message ends; the others go out as
+ * their type's output function has them.
+ * Errors: XX001 when an image does not authenticate, CONFIG_FILE_ERROR when
+ * its key went away; the row is then not sent.
+ */
+extern void datarow_write(DataRowWriter *writer, TupleTableSlot *slot, const GateImage *images,
+						  int count);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * append.h - how entries get into the ledger, and how to wait for them.
+ *
+ * Called by client backends. Needs no transaction, takes no XID, no snapshot
+ * and reads no catalog, so it works in READ ONLY and in failed transactions,
+ * and what was appended survives ROLLBACK.
+ */
+#ifndef BIOMETRIC_LEDGER_APPEND_H
+#define BIOMETRIC_LEDGER_APPEND_H
+
+#include "postgres.h"
+
+#include "core/entry.h"
+
+/*
+ * What a statement's entries refer to. The caller zero-initialises it, sets
+ * the fields above the line (borrowed, must stay valid), and keeps it for the
+ * statement's life. When any of them changes in mid-statement the caller
+ * calls ledger_statement_reset.
+ */
+typedef struct LedgerStatement
+{
+	const char *party;	   /* NULL: none */
+	const char *network;   /* matched CIDR or "local"; NULL: none */
+	const char *purpose;   /* NULL: none declared */
+	const char *command;   /* command tag */
+	const char *relations; /* qualified names, one a line; NULL: none */
+	uint64 query_id;	   /* 0: none */
+	/* ---- kept by ledger_append */
+	bool written;
+	uint32 generation;
+	int64 sequence;
+} LedgerStatement;
+
+/* A promise to be waited for. Plain data. */
+typedef struct LedgerTicket
+{
+	bool pending; /* false: nothing to wait for */
+	uint32 generation;
+	int64 first; /* sequence number of the first of the caller's entries */
+	int64 last;	 /* sequence number of the last */
+	TimestampTz deadline;
+} LedgerTicket;
+
+/* ledger_statement_reset makes the next append write a new statement entry. */
+extern void ledger_statement_reset(LedgerStatement *statement);
+
+/*
+ * ledger_append copies entries into the ring, in order and with consecutive
+ * sequence numbers, and wakes the worker. Before them it writes, as needed, a
+ * session entry (first use, or when user, application name, party or network
+ * changed) and the statement entry.
+ *
+ * statement: NULL for entries that refer to the session only.
+ * entries: event set; at and reference are filled in here. An entry that is
+ *   too long is an error before anything is appended.
+ * ticket: for ledger_wait. Its deadline is ledger_timeout from now.
+ * Waits for room in the ring, and for a worker to be there, until the
+ * deadline; interruptible.
+ * Errors: 55000 (object not in prerequisite state) when in recovery; when the
+ * extension was created in this transaction (HINT: commit first); when no
+ * slot or no worker can be had, or the ring stays full; 57014 on cancel.
+ * After an error some of the entries may nevertheless become durable: the
+ * ledger may over-report, never under-report.
+ */
+extern void ledger_append(LedgerStatement *statement, EntryFields *entries, int count,
+						  LedgerTicket *ticket);
+
+/*
+ * ledger_wait returns when all entries of the ticket are durable, at once if
+ * none is pending. Errors: 55000 at the deadline, or when the ledger was
+ * dropped or forked meanwhile; 57014 on cancel.
+ */
+extern void ledger_wait(LedgerTicket *ticket);
+
+/*
+ * ledger_usable tells, without waiting or raising, whether appends can be
+ * expected to work now: not in recovery (*reason REASON_STANDBY) and the
+ * ledger not known to be broken, foreign or without a slot
+ * (REASON_LEDGER_UNAVAILABLE). A worker that is merely not up yet does not
+ * count as broken. problem, if not NULL: a phrase for errdetail.
+ */
+extern bool ledger_usable(Reason *reason, const char **problem);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * worker.h - the one process that advances a database's tree.
+ *
+ * Started by the launcher, for each database that has the extension. Besides
+ * entries it runs tasks, so that what must be published from committed tables
+ * is published by one process in one order.
+ */
+#ifndef BIOMETRIC_LEDGER_WORKER_H
+#define BIOMETRIC_LEDGER_WORKER_H
+
+#include "postgres.h"
+
+/*
+ * A task runs in the worker, in a transaction of its own with an active
+ * snapshot, once when the worker starts (before any append is acknowledged)
+ * and once after each request. slot: the database's slot number. Errors end
+ * the worker; the launcher starts another.
+ */
+typedef void (*LedgerWorkerTask)(int slot);
+
+/*
+ * A reset runs, without a transaction, in whatever process finds that a slot
+ * changed hands or its extension is gone: what was published must vanish.
+ */
+typedef void (*LedgerSlotReset)(int slot);
+
+/* ledger_worker_add_task registers a task and its reset; from _PG_init only, at most four. */
+extern void ledger_worker_add_task(LedgerWorkerTask task, LedgerSlotReset reset);
+
+/*
+ * ledger_request_tasks asks the worker of this database to run its tasks and
+ * returns a number to wait for. Never raises, may be called where interrupts
+ * are held (commit callbacks).
+ */
+extern uint64 ledger_request_tasks(void);
+
+/*
+ * ledger_wait_tasks waits until a request was carried out, at most timeout_ms;
+ * false when it was not. Never raises.
+ */
+extern bool ledger_wait_tasks(uint64 request, int timeout_ms);
+
+#endif
