@@ -89,28 +89,29 @@ typedef struct EntryText
 typedef struct EntryFields
 {
 	EntryEvent event;
-	int64_t at;		   /* microseconds since 1970-01-01 UTC */
-	int64_t reference; /* ENTRY_NO_REFERENCE when there is none */
+	int64_t at;							 /* microseconds since 1970-01-01 UTC */
+	int64_t reference;					 /* ENTRY_NO_REFERENCE when there is none */
 	/* tag 1 */ const uint8_t *image_id; /* ENTRY_IMAGE_ID_SIZE bytes, or NULL */
 	/* tag 2 */ ImageKind kind;			 /* IMAGE_KIND_NONE: absent */
 	/* tag 3 */ uint32_t relation_index; /* 1-based into the statement's relations; 0: absent */
 	/* tag 4 */ uint64_t permit;		 /* permit id; 0: absent */
 	/* tag 5 */ Reason reason;			 /* REASON_NONE: absent */
 	/* tag 6 */ EntryText party;
-	/* tag 7 */ EntryText network;		 /* the matched CIDR, or "local" */
-	/* tag 8 */ EntryText client_addr;	 /* textual address, or "local" */
+	/* tag 7 */ EntryText network;	   /* the matched CIDR, or "local" */
+	/* tag 8 */ EntryText client_addr; /* textual address, or "local" */
 	/* tag 9 */ EntryText session_user_name;
 	/* tag 10 */ EntryText current_user_name;
 	/* tag 11 */ EntryText application;
 	/* tag 12 */ EntryText purpose;
-	/* tag 13 */ EntryText command;		 /* command tag: "SELECT" */
-	/* tag 14 */ uint64_t query_id;		 /* 0: absent */
-	/* tag 15 */ EntryText relations;	 /* qualified names, one a line ("public.traveller\npublic.lane") */
-	/* tag 16 */ EntryText detail;		 /* a JSON object, whatever else the event has to say */
-	/* tag 17 */ uint64_t process;		 /* server process id; 0: absent */
+	/* tag 13 */ EntryText command; /* command tag: "SELECT" */
+	/* tag 14 */ uint64_t query_id; /* 0: absent */
+	/* tag 15 */ EntryText
+		relations; /* qualified names, one a line ("public.traveller\npublic.lane") */
+	/* tag 16 */ EntryText detail; /* a JSON object, whatever else the event has to say */
+	/* tag 17 */ uint64_t process; /* server process id; 0: absent */
 	/* tag 18 */ EntryText database;
-	/* tag 19 */ uint64_t tls;			 /* 1: the connection is encrypted by TLS; 0: absent */
-	/* tag 20 */ EntryText relation;	 /* qualified name, for entries without a statement's list */
+	/* tag 19 */ uint64_t tls;		 /* 1: the connection is encrypted by TLS; 0: absent */
+	/* tag 20 */ EntryText relation; /* qualified name, for entries without a statement's list */
 } EntryFields;
 
 /*

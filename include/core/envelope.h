@@ -10,7 +10,7 @@
  *        9    1  kind                 (ImageKind)
  *       10    1  format               (ImageFormat)
  *       11    1  zero
- *       12    4  key id
+ *       12    4  key id               (1 to 2^32-1)
  *       16    4  width, pixels
  *       20    4  height, pixels
  *       24    8  plaintext length, bytes
@@ -29,8 +29,9 @@
  *      176    n  ciphertext, n = plaintext length
  *    176+n   16  tag
  *
- * The magic's first byte is no format's first byte and not ASCII, so that
- * neither an image nor text can be mistaken for an envelope.
+ * The magic differs from every format's within the first two bytes, and its
+ * first byte begins no UTF-8 text, so that neither an image nor text can be
+ * mistaken for an envelope.
  */
 #ifndef BIOMETRIC_CORE_ENVELOPE_H
 #define BIOMETRIC_CORE_ENVELOPE_H
@@ -89,7 +90,7 @@ extern bool envelope_has_magic(const uint8_t *bytes, size_t length);
  *   only a slice is at hand); must equal what the header says.
  * header: filled on CORE_OK, zeroed otherwise.
  * Returns CORE_OK, CORE_TRUNCATED, CORE_MALFORMED (magic, reserved bytes,
- * kind, format, dimensions or length) or CORE_BAD_VERSION. Authenticates
+ * kind, format, key id, dimensions or length) or CORE_BAD_VERSION. Authenticates
  * nothing: seal_check_header does.
  */
 extern CORE_MUST_CHECK CoreStatus envelope_parse(const uint8_t *bytes, size_t available,

@@ -39,9 +39,12 @@ typedef struct MerkleFrontier
 typedef void (*MerkleTileSink)(int level, uint64_t index, const MerkleHash *hashes, void *context);
 
 /*
- * Fetches hashes for merkle_range_root. Fills hashes[0 .. count-1] with the
- * hashes of tile (level, index), count at most MERKLE_TILE_WIDTH; false when
- * it cannot.
+ * Fetches hashes for merkle_frontier_load and merkle_range_root. Fills
+ * hashes[0 .. count-1] with the first hashes of tile (level, index); false
+ * when it cannot. It is asked for tiles that are full in a tree of the size in
+ * question (count is MERKLE_TILE_WIDTH), at any level, and for the first count
+ * leaves of the level-0 tile at that tree's right edge; the latter may be full
+ * in the source. Never for an incomplete tile of a higher level.
  */
 typedef bool (*MerkleTileSource)(int level, uint64_t index, int count, MerkleHash *hashes,
 								 void *context);
@@ -67,17 +70,16 @@ extern void merkle_frontier_root(const MerkleFrontier *frontier, MerkleHash *out
 
 /*
  * merkle_frontier_load rebuilds the frontier of a tree of a given size from
- * its tiles and last leaves (source is asked for level 0 partial tiles, and
- * for full tiles of higher levels' children). Returns false, with the
- * frontier reset to empty, when the source fails.
+ * its tiles and last leaves. Returns false, with the frontier reset to empty,
+ * when the source fails. Checks nothing: compare the root.
  */
 extern bool merkle_frontier_load(MerkleFrontier *frontier, uint64_t size, MerkleTileSource source,
 								 void *context);
 
 /*
  * merkle_range_root computes the root of the tree's first size leaves, for
- * any size up to what the source has, in O(log size) tiles. False when the
- * source fails.
+ * any size up to what the source has, from at most 32 tiles a tile level.
+ * False, with out zeroed, when the source fails.
  */
 extern bool merkle_range_root(uint64_t size, MerkleTileSource source, void *context,
 							  MerkleHash *out);

@@ -18,15 +18,15 @@
 typedef enum CoreStatus
 {
 	CORE_OK = 0,
-	CORE_NOT_AN_IMAGE,	  /* no known format's magic */
-	CORE_TRUNCATED,		  /* the format is known, but the bytes end too soon */
-	CORE_BAD_DIMENSIONS,  /* zero, negative or beyond IMAGE_MAX_SIDE */
-	CORE_MALFORMED,		  /* structure contradicts itself */
-	CORE_BAD_VERSION,	  /* an envelope or entry from a version we do not know */
-	CORE_WRONG_KEY,		  /* the key's id is not the envelope's */
-	CORE_NOT_AUTHENTIC,	  /* a MAC or tag does not verify */
-	CORE_TOO_SMALL,		  /* the output buffer does not hold the result */
-	CORE_CRYPTO_FAILURE	  /* OpenSSL failed; nothing was produced */
+	CORE_NOT_AN_IMAGE,	 /* no known format's magic */
+	CORE_TRUNCATED,		 /* the format is known, but the bytes end too soon */
+	CORE_BAD_DIMENSIONS, /* zero, negative or beyond IMAGE_MAX_SIDE */
+	CORE_MALFORMED,		 /* structure contradicts itself */
+	CORE_BAD_VERSION,	 /* an envelope or entry from a version we do not know */
+	CORE_WRONG_KEY,		 /* the key's id is not the envelope's */
+	CORE_NOT_AUTHENTIC,	 /* a MAC or tag does not verify */
+	CORE_TOO_SMALL,		 /* the output buffer does not hold the result */
+	CORE_CRYPTO_FAILURE	 /* OpenSSL failed; nothing was produced */
 } CoreStatus;
 
 /*

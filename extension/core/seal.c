@@ -1,0 +1,205 @@
+/*
+ * seal.c - seals and opens envelopes.
+ */
+#include "core/seal.h"
+
+#include "core/reader.h"
+#include "core/xaes.h"
+
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/kdf.h>
+#include <openssl/params.h>
+#include <string.h>
+
+/* Bytes of the image id that the clock fills (RFC 9562 section 5.7). */
+#define ID_TIME_SIZE 6
+
+/* Derives 32 bytes for one purpose with HKDF-SHA256; info is the purpose, NUL-terminated. */
+static bool
+derive_key(EVP_KDF_CTX *context, const uint8_t *master, const char *info, uint8_t out[32])
+{
+	char digest_name[] = "SHA256";
+	OSSL_PARAM parameters[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest_name, 0),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, (void *) master,
+										  SEAL_MASTER_KEY_SIZE),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, (void *) info, strlen(info)),
+		OSSL_PARAM_construct_end(),
+	};
+
+	EVP_KDF_CTX_reset(context);
+	return EVP_KDF_derive(context, out, 32, parameters) == 1;
+}
+
+CoreStatus
+seal_key_init(SealKey *key, uint32_t id, const uint8_t master[SEAL_MASTER_KEY_SIZE])
+{
+	EVP_KDF *algorithm = EVP_KDF_fetch(NULL, "HKDF", NULL);
+	EVP_KDF_CTX *context = algorithm != NULL ? EVP_KDF_CTX_new(algorithm) : NULL;
+	bool done;
+
+	memset(key, 0, sizeof(*key));
+	done = context != NULL && derive_key(context, master, "biometric_audit 1 body", key->body) &&
+		   derive_key(context, master, "biometric_audit 1 header", key->header) &&
+		   derive_key(context, master, "biometric_audit 1 digest", key->digest) &&
+		   xaes_subkey(key->body, key->cmac_k1) == CORE_OK;
+	EVP_KDF_CTX_free(context);
+	EVP_KDF_free(algorithm);
+	if (!done)
+	{
+		seal_key_wipe(key);
+		return CORE_CRYPTO_FAILURE;
+	}
+	key->id = id;
+	return CORE_OK;
+}
+
+void
+seal_key_wipe(SealKey *key)
+{
+	core_wipe(key, sizeof(*key));
+}
+
+CoreStatus
+seal_digest(const SealKey *key, const uint8_t *plaintext, size_t length,
+			uint8_t out[ENVELOPE_DIGEST_SIZE])
+{
+	return core_hmac_sha256(key->digest, sizeof(key->digest), plaintext, length, out);
+}
+
+/* Computes the header MAC over the first ENVELOPE_MACED_SIZE bytes. */
+static CoreStatus
+header_mac(const SealKey *key, const uint8_t *header_bytes, uint8_t out[ENVELOPE_MAC_SIZE])
+{
+	return core_hmac_sha256(key->header, sizeof(key->header), header_bytes, ENVELOPE_MACED_SIZE,
+							out);
+}
+
+/* Makes a UUIDv7 of a time in ms and ENVELOPE_ID_SIZE - ID_TIME_SIZE random bytes. */
+static void
+make_image_id(uint64_t now_ms, const uint8_t *random, uint8_t id[ENVELOPE_ID_SIZE])
+{
+	write_uint(id, now_ms, ID_TIME_SIZE);
+	memcpy(id + ID_TIME_SIZE, random, ENVELOPE_ID_SIZE - ID_TIME_SIZE);
+	id[6] = (uint8_t) (0x70 | (id[6] & 0x0f));
+	id[8] = (uint8_t) (0x80 | (id[8] & 0x3f));
+}
+
+/* Fills a header from a request, with a fresh image id and nonce. */
+static CoreStatus
+make_header(const SealKey *key, const SealRequest *request, EnvelopeHeader *header)
+{
+	uint8_t random[ENVELOPE_NONCE_SIZE + ENVELOPE_ID_SIZE - ID_TIME_SIZE];
+
+	*header = (EnvelopeHeader){
+		.kind = request->kind,
+		.format = request->info.format,
+		.key_id = key->id,
+		.width = request->info.width,
+		.height = request->info.height,
+		.plaintext_length = request->length,
+	};
+	if (core_random(random, sizeof(random)) != CORE_OK)
+		return CORE_CRYPTO_FAILURE;
+	memcpy(header->nonce, random, ENVELOPE_NONCE_SIZE);
+	make_image_id(request->now_ms, random + ENVELOPE_NONCE_SIZE, header->image_id);
+	return seal_digest(key, request->plaintext, request->length, header->digest);
+}
+
+/* What XAES needs to know of an envelope that begins with header_bytes. */
+static XaesInput
+xaes_input(const SealKey *key, const uint8_t *header_bytes, const EnvelopeHeader *header)
+{
+	return (XaesInput){
+		.key = key->body,
+		.cmac_k1 = key->cmac_k1,
+		.nonce = header->nonce,
+		.aad = header_bytes,
+		.aad_length = ENVELOPE_AAD_SIZE,
+		.text = header_bytes + ENVELOPE_HEADER_SIZE,
+		.length = (size_t) header->plaintext_length,
+	};
+}
+
+CoreStatus
+seal_image(const SealKey *key, const SealRequest *request, uint8_t *out)
+{
+	EnvelopeHeader header;
+	XaesInput input;
+	uint8_t *body = out + ENVELOPE_HEADER_SIZE;
+	CoreStatus status = make_header(key, request, &header);
+
+	if (status == CORE_OK)
+	{
+		envelope_write_header(&header, out);
+		status = header_mac(key, out, out + ENVELOPE_MAC_OFFSET);
+	}
+	if (status == CORE_OK)
+	{
+		input = xaes_input(key, out, &header);
+		input.text = request->plaintext;
+		status = xaes_seal(&input, body, body + request->length);
+	}
+	if (status != CORE_OK)
+		core_wipe(out, request->length + ENVELOPE_OVERHEAD);
+	return status;
+}
+
+CoreStatus
+seal_check_header(const SealKey *key, const uint8_t *header_bytes, const EnvelopeHeader *header)
+{
+	uint8_t mac[ENVELOPE_MAC_SIZE];
+	CoreStatus status;
+
+	if (key->id != header->key_id)
+		return CORE_WRONG_KEY;
+	status = header_mac(key, header_bytes, mac);
+	if (status == CORE_OK && !core_equal(mac, header_bytes + ENVELOPE_MAC_OFFSET, sizeof(mac)))
+		status = CORE_NOT_AUTHENTIC;
+	core_wipe(mac, sizeof(mac));
+	return status;
+}
+
+/* Checks the header, then the body, into out or, when that is NULL, into nothing. */
+static CoreStatus
+open_body(const SealKey *key, const uint8_t *envelope, const EnvelopeHeader *header, uint8_t *out)
+{
+	XaesInput input = xaes_input(key, envelope, header);
+	CoreStatus status = seal_check_header(key, envelope, header);
+
+	if (status == CORE_OK)
+		return xaes_open(&input, input.text + input.length, out);
+	if (out != NULL)
+		core_wipe(out, input.length);
+	return status;
+}
+
+CoreStatus
+seal_open(const SealKey *key, const uint8_t *envelope, const EnvelopeHeader *header, uint8_t *out)
+{
+	return open_body(key, envelope, header, out);
+}
+
+CoreStatus
+seal_verify(const SealKey *key, const uint8_t *envelope, const EnvelopeHeader *header)
+{
+	return open_body(key, envelope, header, NULL);
+}
+
+CoreStatus
+seal_rehome(const SealKey *key, uint8_t *header_bytes, const uint8_t home[ENVELOPE_HOME_SIZE])
+{
+	uint8_t previous[ENVELOPE_HOME_SIZE];
+	uint8_t mac[ENVELOPE_MAC_SIZE];
+	CoreStatus status;
+
+	memcpy(previous, header_bytes + ENVELOPE_HOME_OFFSET, ENVELOPE_HOME_SIZE);
+	memcpy(header_bytes + ENVELOPE_HOME_OFFSET, home, ENVELOPE_HOME_SIZE);
+	status = header_mac(key, header_bytes, mac);
+	if (status == CORE_OK)
+		memcpy(header_bytes + ENVELOPE_MAC_OFFSET, mac, ENVELOPE_MAC_SIZE);
+	else
+		memcpy(header_bytes + ENVELOPE_HOME_OFFSET, previous, ENVELOPE_HOME_SIZE);
+	return status;
+}

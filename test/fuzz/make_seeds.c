@@ -1,0 +1,124 @@
+/*
+ * make_seeds.c - writes what the fuzzers start from into a folder that has a
+ * folder for each of them.
+ */
+#include "core/entry.h"
+#include "core/seal.h"
+#include "samples.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEX "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+static const char *folder;
+
+static void
+write_seed(const char *target, const char *name, const void *bytes, size_t length)
+{
+	char path[4096];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s/%s", folder, target, name);
+	file = fopen(path, "wb");
+	if (file == NULL || fwrite(bytes, 1, length, file) != length || fclose(file) != 0)
+	{
+		perror(path);
+		exit(1);
+	}
+}
+
+static void
+write_images(void)
+{
+	for (int i = 0; i < sample_kind_count; i++)
+	{
+		Sample sample = {.length = 0};
+
+		sample_kinds[i].make(&sample, SAMPLE_WIDTH, SAMPLE_HEIGHT);
+		write_seed("image_probe", sample_kinds[i].name, sample.bytes, sample.length);
+	}
+}
+
+/* An envelope under the key of fuzz_envelope.c, once for each of its ways. */
+static void
+write_envelopes(void)
+{
+	static const uint8_t master[SEAL_MASTER_KEY_SIZE] = {1};
+	static const char plaintext[] = "plaintext";
+	SealRequest request = {
+		.kind = IMAGE_KIND_FACE,
+		.info = {IMAGE_FORMAT_JPEG, SAMPLE_WIDTH, SAMPLE_HEIGHT},
+		.now_ms = 1,
+		.plaintext = (const uint8_t *) plaintext,
+		.length = sizeof(plaintext),
+	};
+	uint8_t bytes[1 + sizeof(plaintext) + ENVELOPE_OVERHEAD];
+	SealKey key;
+
+	if (seal_key_init(&key, 5, master) != CORE_OK ||
+		seal_image(&key, &request, bytes + 1) != CORE_OK)
+		exit(1);
+	for (uint8_t way = 0; way < 3; way++)
+	{
+		char name[2] = {(char) ('0' + way), 0};
+
+		bytes[0] = way;
+		write_seed("envelope", name, bytes, sizeof(bytes));
+	}
+}
+
+static void
+write_keyfiles(void)
+{
+	static const char one[] = "# keys\n7 " HEX "\n";
+	static const char two[] = "9\t" HEX " # new\r\n\n1 " HEX;
+
+	write_seed("keyfile", "one", one, sizeof(one) - 1);
+	write_seed("keyfile", "two", two, sizeof(two) - 1);
+}
+
+static void
+write_entries(void)
+{
+	static const uint8_t id[ENTRY_IMAGE_ID_SIZE] = {1};
+	EntryFields fields = {.event = ENTRY_SESSION, .reference = ENTRY_NO_REFERENCE};
+	uint8_t bytes[256];
+	size_t length;
+
+	if (entry_encode(&fields, bytes, sizeof(bytes), &length) != CORE_OK)
+		exit(1);
+	write_seed("entry", "least", bytes, length);
+	fields = (EntryFields){
+		.event = ENTRY_DISCLOSED,
+		.at = 1,
+		.reference = 7,
+		.image_id = id,
+		.kind = IMAGE_KIND_FACE,
+		.relation_index = 1,
+		.permit = 3,
+		.reason = REASON_PERMITTED,
+		.party = {"police", 6},
+		.detail = {"{}", 2},
+		.query_id = 256,
+		.tls = 1,
+		.relation = {"public.a", 8},
+	};
+	if (entry_encode(&fields, bytes, sizeof(bytes), &length) != CORE_OK)
+		exit(1);
+	write_seed("entry", "disclosed", bytes, length);
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc != 2)
+		return 2;
+	folder = argv[1];
+	write_images();
+	write_envelopes();
+	write_keyfiles();
+	write_entries();
+	return 0;
+}
