@@ -14,7 +14,7 @@
 /* image_define_settings defines biometric_audit.max_image_size; from _PG_init. */
 extern void image_define_settings(void);
 
-/* image_init registers the syscache callback that empties the type cache; from _PG_init. */
+/* image_init registers the invalidation callbacks that empty the type cache; from _PG_init. */
 extern void image_init(void);
 
 /*
@@ -42,8 +42,9 @@ extern Datum image_seal(ImageKind kind, const uint8 *bytes, Size length);
 /*
  * image_accept takes a sealed value from outside: parsed, verified if its key
  * is present, structurally if it is not; marked as imported, stamp cleared.
- * Result and errors as image_seal's; 22P03 when it is damaged, forged or of
- * another kind.
+ * max_image_size does not apply, so that a dump loads after it was lowered.
+ * Result as image_seal's. Errors: 22P03 when it is damaged, forged or of
+ * another kind; 58000 when OpenSSL failed.
  */
 extern Datum image_accept(ImageKind kind, const uint8 *bytes, Size length);
 
