@@ -28,7 +28,7 @@ extern void ledger_define_settings(void);
 /* ledger_shmem_size returns the bytes of shared memory that the ledger needs. */
 extern Size ledger_shmem_size(void);
 
-/* ledger_shmem_request requests LWLock tranches; ledger_shmem_init sets up or attaches. */
+/* ledger_shmem_request requests memory and LWLock tranches; ledger_shmem_init sets up or attaches. */
 extern void ledger_shmem_request(void);
 extern void ledger_shmem_init(void);
 

@@ -1,0 +1,519 @@
+/*
+ * append.c - copies entries into the ring and waits for them to be durable.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/internal.h"
+#include "ledger/append.h"
+#include "ledger/session.h"
+#include "ledger/slot.h"
+
+/* The longest sleep before a waiter sees for itself whether a worker is there. */
+#define WAIT_SLICE_MS 200L
+
+/* A buffer that has grown beyond this is not kept. */
+#define BUFFER_KEEP (1024 * 1024)
+
+/* Records of one call, as they will stand in the ring, without their numbers. */
+typedef struct AppendBuffer
+{
+	char *bytes;
+	Size used;
+	Size capacity;
+	bool with_session;	 /* the first record is a session entry */
+	bool with_statement; /* the next is a statement entry */
+} AppendBuffer;
+
+/* The session entry that this session wrote last. */
+typedef struct SessionWritten
+{
+	uint32 generation; /* 0: none */
+	int64 sequence;
+	Size length; /* of bytes that are compared: all after the fixed part */
+	char *bytes;
+	char *party;
+	char *network;
+} SessionWritten;
+
+static MemoryContext append_context = NULL;
+static AppendBuffer buffer;
+static SessionWritten session;
+
+/* Raises why nothing can be appended, with what the worker had to say. */
+static pg_attribute_noreturn() void
+fail(int slot, const char *message)
+{
+	LedgerStatus *status = palloc(sizeof(LedgerStatus));
+
+	if (slot < 0 || !ledger_status_read(slot, status))
+		status->error[0] = '\0';
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", message),
+			 status->error[0] != '\0'
+				 ? errdetail("The ledger's worker says: %s.", status->error)
+				 : errdetail("Nothing is released before its ledger entry is durable."),
+			 errhint("See biometric.ledger_status() and the server's log.")));
+}
+
+static void
+fail_at_deadline(int slot, TimestampTz deadline)
+{
+	char message[128];
+
+	if (GetCurrentTimestamp() < deadline)
+		return;
+	snprintf(message, sizeof(message), "the ledger did not make entries durable within %d ms",
+			 ledger_timeout_ms());
+	fail(slot, message);
+}
+
+/* Raises at once for states that waiting does not change. */
+static void
+fail_in_bad_state(int slot)
+{
+	switch (pg_atomic_read_u32(&ledger_slot(slot)->state))
+	{
+		case LEDGER_BROKEN:
+			fail(slot, "the ledger of this database is broken");
+		case LEDGER_FOREIGN:
+			fail(slot, "the ledger of this database is a copy of another ledger");
+		default:
+			break;
+	}
+}
+
+/* Sleeps for a slice unless something changed since the caller announced itself. */
+static void
+wait_for_change(int slot, TimestampTz deadline)
+{
+	long left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+
+	if (pg_atomic_read_u32(&ledger_slot(slot)->worker_pid) == 0)
+		ledger_poke_launcher();
+	ledger_wait_sleep(Max(1, Min(left, WAIT_SLICE_MS)), true);
+	fail_at_deadline(slot, deadline);
+}
+
+static int
+require_slot(void)
+{
+	int slot = ledger_my_slot();
+
+	if (slot < 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("no room for the ledger of this database"),
+						errdetail("All %d places for databases with a ledger are taken.",
+								  ledger_slots()),
+						errhint("Raise biometric_audit.max_databases and restart the server.")));
+	return slot;
+}
+
+/*
+ * Tells whether a slot serves the tables that exist now: after DROP and CREATE
+ * EXTENSION its worker may not have noticed yet that the old ones are gone.
+ */
+static bool
+serves_present_tables(int slot)
+{
+	Oid served = pg_atomic_read_u32(&ledger_slot(slot)->entry_relation);
+	Oid present;
+
+	if (!IsTransactionState())
+		return true;
+	present = extension_relation("entry");
+	if (!OidIsValid(present))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the ledger of this database does not exist"),
+						errhint("Run CREATE EXTENSION biometric_audit.")));
+	if (served == present)
+		return true;
+	pg_atomic_write_u32(&ledger_slot(slot)->look_again, 1);
+	ledger_poke_worker(slot);
+	return false;
+}
+
+/* Waits until the slot takes entries; returns it. */
+static int
+wait_until_ready(TimestampTz deadline)
+{
+	for (;;)
+	{
+		int slot = require_slot();
+
+		if (pg_atomic_read_u32(&ledger_slot(slot)->state) == LEDGER_READY &&
+			serves_present_tables(slot))
+			return slot;
+		ledger_wait_announce(slot, LEDGER_WAIT_ANY);
+		fail_in_bad_state(slot);
+		if (pg_atomic_read_u32(&ledger_slot(slot)->state) != LEDGER_READY ||
+			!serves_present_tables(slot))
+			wait_for_change(slot, deadline);
+		ledger_wait_announce(slot, 0);
+	}
+}
+
+/* Makes room for one more record of any length. */
+static void
+buffer_reserve(void)
+{
+	Size needed = buffer.used + sizeof(LedgerRecord) + ENTRY_MAX_SIZE;
+
+	if (append_context == NULL)
+		append_context = AllocSetContextCreate(TopMemoryContext, "biometric ledger entries",
+											   ALLOCSET_DEFAULT_SIZES);
+	if (needed <= buffer.capacity)
+		return;
+	needed = Max(needed, buffer.capacity * 2);
+	buffer.bytes = buffer.bytes == NULL ? MemoryContextAllocHuge(append_context, needed)
+										: repalloc_huge(buffer.bytes, needed);
+	buffer.capacity = needed;
+}
+
+static void
+buffer_add(EntryFields *fields)
+{
+	LedgerRecord record = {0};
+	size_t length;
+	CoreStatus status;
+
+	buffer_reserve();
+	status = entry_encode(fields, (uint8_t *) buffer.bytes + buffer.used + sizeof(record),
+						  ENTRY_MAX_SIZE, &length);
+	if (status == CORE_TOO_SMALL)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("a ledger entry is too long"),
+						errdetail("An entry has at most %d bytes.", ENTRY_MAX_SIZE)));
+	if (status != CORE_OK)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("a ledger entry is malformed"),
+						errdetail_internal("%s", core_status_text(status))));
+	record.length = (uint32) length;
+	memcpy(buffer.bytes + buffer.used, &record, sizeof(record));
+	buffer.used += sizeof(record) + length;
+}
+
+/* Begins the buffer with a session entry, and keeps it only if it says something new. */
+static void
+buffer_begin(const LedgerStatement *statement, uint32 generation, int64 now)
+{
+	EntryFields fields;
+	const char *said;
+	Size length;
+
+	session_describe(&fields);
+	fields.at = now;
+	fields.party = session_text(statement != NULL ? statement->party : session.party);
+	fields.network = session_text(statement != NULL ? statement->network : session.network);
+	buffer.used = 0;
+	buffer_add(&fields);
+	said = buffer.bytes + sizeof(LedgerRecord) + ENTRY_FIXED_SIZE;
+	length = buffer.used - sizeof(LedgerRecord) - ENTRY_FIXED_SIZE;
+	buffer.with_session = session.generation != generation || session.length != length ||
+						  memcmp(session.bytes, said, length) != 0;
+	if (!buffer.with_session)
+		buffer.used = 0;
+}
+
+static void
+buffer_add_statement(const LedgerStatement *statement, int64 now)
+{
+	EntryFields fields = {.event = ENTRY_STATEMENT, .at = now, .reference = ENTRY_NO_REFERENCE};
+
+	fields.purpose = session_text(statement->purpose);
+	fields.command = session_text(statement->command);
+	fields.relations = session_text(statement->relations);
+	fields.current_user_name = session_text(session_current_user());
+	fields.query_id = statement->query_id;
+	buffer_add(&fields);
+}
+
+/* Fills the buffer with everything that this call has to write. */
+static void
+buffer_prepare(const LedgerStatement *statement, EntryFields *entries, int count, uint32 generation)
+{
+	int64 now = session_unix_time();
+
+	buffer_begin(statement, generation, now);
+	buffer.with_statement =
+		statement != NULL &&
+		(buffer.with_session || !statement->written || statement->generation != generation);
+	if (buffer.with_statement)
+		buffer_add_statement(statement, now);
+	for (int i = 0; i < count; i++)
+	{
+		entries[i].at = now;
+		entries[i].reference = ENTRY_NO_REFERENCE;
+		buffer_add(&entries[i]);
+	}
+	if (buffer.used > ledger_ring_size_bytes())
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("too many ledger entries at once"),
+						errdetail("%zu bytes do not fit into biometric_audit.ring_size.",
+								  buffer.used),
+						errhint("Raise biometric_audit.ring_size, or read fewer rows at a time.")));
+}
+
+/*
+ * Numbers the buffer's records from sequence on and makes them refer to one
+ * another. Called under the append lock: must not fail, must be short.
+ */
+static void
+buffer_number(LedgerStatement *statement, uint32 generation, int64 sequence)
+{
+	int64 session_sequence = buffer.with_session ? sequence : session.sequence;
+	int64 statement_sequence = statement == NULL ? session_sequence : statement->sequence;
+	int index = 0;
+
+	if (buffer.with_statement)
+		statement_sequence = sequence + (buffer.with_session ? 1 : 0);
+	for (Size at = 0; at < buffer.used; index++)
+	{
+		LedgerRecord record;
+		uint8 *entry = (uint8 *) buffer.bytes + at + sizeof(record);
+		int64 reference = statement_sequence;
+
+		memcpy(&record, buffer.bytes + at, sizeof(record));
+		record.generation = generation;
+		record.sequence = sequence + index;
+		memcpy(buffer.bytes + at, &record, sizeof(record));
+		if (buffer.with_session && index == 0)
+			reference = ENTRY_NO_REFERENCE;
+		else if (buffer.with_statement && record.sequence == statement_sequence)
+			reference = session_sequence;
+		entry_set_reference(entry, reference);
+		at += sizeof(record) + record.length;
+	}
+}
+
+/* The number of records in the buffer besides the caller's own. */
+static int
+buffer_extra(void)
+{
+	return (buffer.with_session ? 1 : 0) + (buffer.with_statement ? 1 : 0);
+}
+
+/*
+ * Puts the buffer into the ring. Returns the sequence number of its first
+ * record, or -1 when the ring has no room or the slot has changed.
+ */
+static int64
+buffer_put(int number, LedgerStatement *statement, int count, uint32 generation)
+{
+	LedgerSlot *slot = ledger_slot(number);
+	int64 first = -1;
+
+	LWLockAcquire(ledger_append_lock(number), LW_EXCLUSIVE);
+	if (pg_atomic_read_u32(&slot->database) == MyDatabaseId &&
+		pg_atomic_read_u32(&slot->generation) == generation)
+	{
+		uint64 head = pg_atomic_read_u64(&slot->head);
+		uint64 tail = pg_atomic_read_u64(&slot->tail);
+
+		if (slot->append_generation != generation)
+		{
+			slot->append_generation = generation;
+			pg_atomic_write_u64(&slot->next_sequence, pg_atomic_read_u64(&slot->start_sequence));
+		}
+		if (head - tail + buffer.used <= ledger_ring_size_bytes())
+		{
+			first = (int64) pg_atomic_read_u64(&slot->next_sequence);
+			buffer_number(statement, generation, first);
+			ledger_ring_write(number, head, buffer.bytes, buffer.used);
+			pg_atomic_write_u64(&slot->next_sequence, (uint64) (first + buffer_extra() + count));
+			/* The worker reads head without the lock: the bytes must be there before. */
+			pg_write_barrier();
+			pg_atomic_write_u64(&slot->head, head + buffer.used);
+		}
+	}
+	LWLockRelease(ledger_append_lock(number));
+	return first;
+}
+
+static void
+remember_text(char **kept, const char *text)
+{
+	char *copy = text == NULL ? NULL : MemoryContextStrdup(append_context, text);
+
+	if (*kept != NULL)
+		pfree(*kept);
+	*kept = copy;
+}
+
+/* Remembers the session entry at the buffer's beginning, that its number be referred to. */
+static void
+remember_session(const LedgerStatement *statement, uint32 generation, int64 sequence)
+{
+	LedgerRecord record;
+
+	session.generation = 0;
+	memcpy(&record, buffer.bytes, sizeof(record));
+	session.length = record.length - ENTRY_FIXED_SIZE;
+	if (session.bytes != NULL)
+		pfree(session.bytes);
+	session.bytes = NULL;
+	session.bytes = MemoryContextAlloc(append_context, session.length + 1);
+	memcpy(session.bytes, buffer.bytes + sizeof(record) + ENTRY_FIXED_SIZE, session.length);
+	if (statement != NULL)
+	{
+		remember_text(&session.party, statement->party);
+		remember_text(&session.network, statement->network);
+	}
+	session.sequence = sequence;
+	session.generation = generation;
+}
+
+static void
+remember(LedgerStatement *statement, uint32 generation, int64 first)
+{
+	if (buffer.with_session)
+		remember_session(statement, generation, first);
+	if (buffer.with_statement)
+	{
+		statement->sequence = first + (buffer.with_session ? 1 : 0);
+		statement->generation = generation;
+		statement->written = true;
+	}
+	if (buffer.capacity > BUFFER_KEEP)
+	{
+		pfree(buffer.bytes);
+		memset(&buffer, 0, sizeof(buffer));
+	}
+}
+
+static void
+refuse_where_impossible(void)
+{
+	if (RecoveryInProgress())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the ledger cannot be written during recovery"),
+						errdetail("A standby cannot record what it would release."),
+						errhint("Connect to the primary server.")));
+	if (IsTransactionState() && extension_created_here())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the ledger was created by this very transaction"),
+						errdetail("Its worker cannot see it before the transaction is committed."),
+						errhint("Commit the transaction that created the extension first.")));
+}
+
+void
+ledger_statement_reset(LedgerStatement *statement)
+{
+	statement->written = false;
+}
+
+void
+ledger_append(LedgerStatement *statement, EntryFields *entries, int count, LedgerTicket *ticket)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ledger_timeout_ms());
+
+	memset(ticket, 0, sizeof(*ticket));
+	refuse_where_impossible();
+	if (count <= 0)
+		return;
+	for (;;)
+	{
+		int number = wait_until_ready(deadline);
+		uint32 generation = pg_atomic_read_u32(&ledger_slot(number)->generation);
+		int64 first;
+
+		buffer_prepare(statement, entries, count, generation);
+		first = buffer_put(number, statement, count, generation);
+		if (first < 0)
+		{
+			ledger_wait_announce(number, LEDGER_WAIT_ANY);
+			first = buffer_put(number, statement, count, generation);
+		}
+		ledger_poke_worker(number);
+		if (first >= 0)
+		{
+			ticket->first = first + buffer_extra();
+			ticket->last = ticket->first + count - 1;
+			ticket->generation = generation;
+			ticket->deadline = deadline;
+			ticket->pending = true;
+			remember(statement, generation, first);
+			return;
+		}
+		wait_for_change(number, deadline);
+	}
+}
+
+/* Tells whether a ticket's entries are durable; raises when they never will be. */
+static bool
+is_durable(int number, const LedgerTicket *ticket)
+{
+	LedgerSlot *slot = ledger_slot(number);
+	uint64 durable = pg_atomic_read_u64(&slot->durable);
+
+	/* A new generation sets the mark anew, but changes its number before that. */
+	pg_read_barrier();
+	if (pg_atomic_read_u32(&slot->generation) != ticket->generation)
+		fail(number, "the ledger was replaced while entries were waiting");
+	if (durable > (uint64) ticket->last)
+		return true;
+	fail_in_bad_state(number);
+	return false;
+}
+
+void
+ledger_wait(LedgerTicket *ticket)
+{
+	int number;
+
+	if (!ticket->pending)
+		return;
+	number = require_slot();
+	while (!is_durable(number, ticket))
+	{
+		ledger_wait_announce(number, (uint64) ticket->last + 1);
+		if (is_durable(number, ticket))
+			break;
+		wait_for_change(number, ticket->deadline);
+		number = require_slot();
+	}
+	ticket->pending = false;
+}
+
+bool
+ledger_usable(Reason *reason, const char **problem)
+{
+	const char *phrase = NULL;
+	int number;
+
+	*reason = REASON_LEDGER_UNAVAILABLE;
+	if (RecoveryInProgress())
+	{
+		*reason = REASON_STANDBY;
+		phrase = "the server is in recovery";
+	}
+	else if ((number = ledger_my_slot()) < 0)
+		phrase = "all places for databases with a ledger are taken";
+	else
+	{
+		switch (pg_atomic_read_u32(&ledger_slot(number)->state))
+		{
+			case LEDGER_STARTING:
+				ledger_poke_worker(number);
+				break;
+			case LEDGER_READY:
+				break;
+			case LEDGER_FOREIGN:
+				phrase = "the ledger is a copy of another ledger";
+				break;
+			default:
+				phrase = "the ledger is broken";
+				break;
+		}
+	}
+	if (problem != NULL)
+		*problem = phrase;
+	if (phrase == NULL)
+		*reason = REASON_NONE;
+	return phrase == NULL;
+}

@@ -1,0 +1,245 @@
+/*
+ * functions.c - leaf(), root(), ledger_status() and fork_ledger().
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+#include "utils/uuid.h"
+
+#include "ledger/store.h"
+#include "ledger/worker.h"
+
+#define CUSTODIAN_ROLE "biometric_custodian"
+
+PGDLLEXPORT Datum ledger_leaf(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ledger_root(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ledger_status(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ledger_fork(PG_FUNCTION_ARGS);
+PG_FUNCTION_INFO_V1(ledger_leaf);
+PG_FUNCTION_INFO_V1(ledger_root);
+PG_FUNCTION_INFO_V1(ledger_status);
+PG_FUNCTION_INFO_V1(ledger_fork);
+
+static bool fork_pending = false;
+
+static LedgerLog *
+newest_log(void)
+{
+	List *logs = store_logs(GetActiveSnapshot());
+
+	if (logs == NIL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this database has no ledger yet"),
+						errhint("Commit the transaction that created the extension, and see "
+								"biometric.ledger_status().")));
+	return llast(logs);
+}
+
+/* Opens the newest log for reading in the active snapshot. */
+static void
+open_newest(LedgerReader *reader)
+{
+	if (!store_reader_open(reader, newest_log()->log_id, GetActiveSnapshot()))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
+}
+
+Datum
+ledger_leaf(PG_FUNCTION_ARGS)
+{
+	int64 sequence = PG_GETARG_INT64(0);
+	LedgerReader reader;
+	bytea *entry;
+
+	open_newest(&reader);
+	entry = sequence < 0 ? NULL : store_entry(&reader, sequence);
+	store_reader_close(&reader);
+	if (entry == NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the ledger has no entry " INT64_FORMAT, sequence)));
+	PG_RETURN_BYTEA_P(entry);
+}
+
+Datum
+ledger_root(PG_FUNCTION_ARGS)
+{
+	LedgerReader reader;
+	MerkleHash root;
+	int64 present;
+	int64 size;
+	bool known;
+
+	open_newest(&reader);
+	present = store_size(&reader);
+	size = PG_ARGISNULL(0) ? present : PG_GETARG_INT64(0);
+	if (size < 0 || size > present)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the ledger never had " INT64_FORMAT " entries", size),
+						errdetail("It has " INT64_FORMAT ".", present)));
+	known = store_root(&reader, size, &root);
+	store_reader_close(&reader);
+	if (!known)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("entries or tiles of the ledger are missing"),
+						errhint("biometric.verify_ledger() says which.")));
+	PG_RETURN_BYTEA_P(store_hashes(&root, 1));
+}
+
+static const char *
+state_name(int number)
+{
+	if (RecoveryInProgress())
+		return "standby";
+	if (number < 0)
+		return "none";
+	switch (pg_atomic_read_u32(&ledger_slot(number)->state))
+	{
+		case LEDGER_STARTING:
+			return "starting";
+		case LEDGER_READY:
+			return "ready";
+		case LEDGER_FOREIGN:
+			return "foreign";
+		default:
+			return "broken";
+	}
+}
+
+/* What the slot's worker has published of its tree. */
+static void
+status_of_tree(int number, Datum *values, bool *nulls)
+{
+	LedgerSlot *slot = ledger_slot(number);
+	LedgerStatus *status = palloc(sizeof(LedgerStatus));
+	uint64 next = pg_atomic_read_u64(&slot->next_sequence);
+	uint64 durable = pg_atomic_read_u64(&slot->durable);
+	uint64 tail = pg_atomic_read_u64(&slot->tail);
+	MerkleHash root;
+
+	if (!ledger_status_read(number, status))
+		return;
+	if (status->loaded)
+	{
+		merkle_frontier_root(&status->frontier, &root);
+		values[2] = UUIDPGetDatum((pg_uuid_t *) status->log_id);
+		values[3] = Int64GetDatum((int64) status->frontier.size);
+		values[4] = PointerGetDatum(store_hashes(&root, 1));
+		values[5] = Int64GetDatum(next > durable && slot->append_generation ==
+														pg_atomic_read_u32(&slot->generation)
+									  ? (int64) (next - durable)
+									  : 0);
+		values[6] = Int64GetDatum((int64) (pg_atomic_read_u64(&slot->head) - tail));
+		nulls[2] = nulls[3] = nulls[4] = nulls[5] = nulls[6] = false;
+	}
+	nulls[8] = status->error[0] == '\0';
+	if (!nulls[8])
+		values[8] = CStringGetTextDatum(status->error);
+}
+
+Datum
+ledger_status(PG_FUNCTION_ARGS)
+{
+	int number = RecoveryInProgress() ? -1 : ledger_my_slot();
+	Datum values[9] = {0};
+	bool nulls[9];
+	TupleDesc desc;
+	uint32 pid;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	memset(nulls, true, sizeof(nulls));
+	values[0] = CStringGetTextDatum(state_name(number));
+	values[7] = Int64GetDatum((int64) ledger_ring_size_bytes());
+	nulls[0] = nulls[7] = false;
+	if (number >= 0)
+	{
+		pid = pg_atomic_read_u32(&ledger_slot(number)->worker_pid);
+		values[1] = Int32GetDatum((int32) pid);
+		nulls[1] = pid == 0;
+		status_of_tree(number, values, nulls);
+		ledger_poke_worker(number);
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* Has the worker take up a fork as soon as it is committed. Must not raise. */
+static void
+fork_at_commit(XactEvent event, void *arg)
+{
+	if (!fork_pending)
+		return;
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+			fork_pending = false;
+			(void) ledger_wait_tasks(ledger_request_tasks(), ledger_timeout_ms());
+			break;
+		case XACT_EVENT_ABORT:
+			fork_pending = false;
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+require_custodian(void)
+{
+	Oid role = get_role_oid(CUSTODIAN_ROLE, false);
+
+	if (!is_member_of_role_nosuper(GetUserId(), role))
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("only a custodian may fork the ledger"),
+						errdetail("Superusers are no custodians unless they are members of role "
+								  "\"%s\".",
+								  CUSTODIAN_ROLE),
+						errhint("Have \"%s\" granted to the current user.", CUSTODIAN_ROLE)));
+}
+
+Datum
+ledger_fork(PG_FUNCTION_ARGS)
+{
+	static bool registered = false;
+	char *reason = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	LedgerLog log = {0};
+	LedgerLog *parent;
+	Relation relation;
+	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
+
+	require_custodian();
+	PreventCommandIfReadOnly("biometric.fork_ledger()");
+	PreventCommandDuringRecovery("biometric.fork_ledger()");
+	if (reason[strspn(reason, " \t\r\n")] == '\0')
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a fork of the ledger needs a reason"),
+						errhint("Say why; it becomes part of the new ledger.")));
+	relation = store_open("log", RowExclusiveLock);
+	parent = newest_log();
+	if (relation == NULL || !pg_strong_random(log.log_id, LEDGER_LOG_ID_SIZE))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not begin a new log")));
+	log.log_id[6] = (log.log_id[6] & 0x0f) | 0x40;
+	log.log_id[8] = (log.log_id[8] & 0x3f) | 0x80;
+	log.ordinal = parent->ordinal + 1;
+	log.database_oid = MyDatabaseId;
+	log.system_identifier = (int64) GetSystemIdentifier();
+	log.has_parent = true;
+	memcpy(log.parent, parent->log_id, LEDGER_LOG_ID_SIZE);
+	log.parent_size = -1;
+	log.reason = reason;
+	store_insert_log(relation, &log);
+	table_close(relation, NoLock);
+	if (!registered)
+		RegisterXactCallback(fork_at_commit, NULL);
+	registered = true;
+	fork_pending = true;
+	memcpy(result->data, log.log_id, UUID_LEN);
+	PG_RETURN_UUID_P(result);
+}

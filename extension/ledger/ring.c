@@ -1,0 +1,424 @@
+/*
+ * ring.c - the ledger's shared memory: slots, rings, status, waiting.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "ledger/slot.h"
+
+#define TRANCHE_NAME "biometric_audit_ledger"
+
+/* How often a reader of the status tries before it gives up, and its pauses. */
+#define STATUS_ATTEMPTS 1000
+#define STATUS_PAUSE_US 100L
+
+typedef struct LedgerDirectory
+{
+	LWLock *directory_lock; /* who has which slot */
+	LWLock *append_locks[FLEXIBLE_ARRAY_MEMBER];
+} LedgerDirectory;
+
+/* Shared memory: this header, the slots, the waiters, the rings. */
+typedef struct LedgerShared
+{
+	pg_atomic_uint32 generations;	/* the last generation given out */
+	pg_atomic_uint32 launcher_proc; /* PGPROC number + 1; 0: none */
+} LedgerShared;
+
+static int max_databases = 8;
+static int ring_size_kb = 4096;
+static int timeout_ms = 5000;
+
+static LedgerShared *shared = NULL;
+static LedgerSlot *slots = NULL;
+static pg_atomic_uint64 *waiters = NULL; /* max_databases rows of MaxBackends */
+static char *rings = NULL;
+static LedgerDirectory *locks = NULL;
+
+static int my_slot = -1;
+
+void
+ledger_define_settings(void)
+{
+	DefineCustomIntVariable("biometric_audit.max_databases",
+							"Databases of this cluster that can have a ledger.",
+							"Each takes a ring of biometric_audit.ring_size in shared memory and "
+							"a background worker.",
+							&max_databases, 8, 1, 256, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("biometric_audit.ring_size",
+							"Shared memory for ledger entries that wait to be written, a database.",
+							NULL, &ring_size_kb, 4096, 256, 1024 * 1024, PGC_POSTMASTER,
+							GUC_UNIT_KB, NULL, NULL, NULL);
+	DefineCustomIntVariable("biometric_audit.ledger_timeout",
+							"How long a session waits for its ledger entries to be durable.",
+							"After that the statement fails and nothing is released.", &timeout_ms,
+							5000, 10, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
+
+int
+ledger_slots(void)
+{
+	return max_databases;
+}
+
+int
+ledger_timeout_ms(void)
+{
+	return timeout_ms;
+}
+
+Size
+ledger_ring_size_bytes(void)
+{
+	return (Size) ring_size_kb * 1024;
+}
+
+static Size
+slots_size(void)
+{
+	return MAXALIGN(mul_size(max_databases, sizeof(LedgerSlot)));
+}
+
+static Size
+waiters_size(void)
+{
+	return MAXALIGN(mul_size(mul_size(max_databases, MaxBackends), sizeof(pg_atomic_uint64)));
+}
+
+Size
+ledger_shmem_size(void)
+{
+	Size size = MAXALIGN(sizeof(LedgerShared));
+
+	size = add_size(size, slots_size());
+	size = add_size(size, waiters_size());
+	return add_size(size, mul_size(max_databases, ledger_ring_size_bytes()));
+}
+
+void
+ledger_shmem_request(void)
+{
+	RequestAddinShmemSpace(ledger_shmem_size());
+	RequestNamedLWLockTranche(TRANCHE_NAME, max_databases + 1);
+}
+
+static void
+slot_init(LedgerSlot *slot)
+{
+	pg_atomic_init_u32(&slot->database, InvalidOid);
+	pg_atomic_init_u32(&slot->state, LEDGER_STARTING);
+	pg_atomic_init_u32(&slot->generation, 0);
+	pg_atomic_init_u32(&slot->holds, 0);
+	pg_atomic_init_u32(&slot->worker_pid, 0);
+	pg_atomic_init_u32(&slot->worker_proc, 0);
+	pg_atomic_init_u32(&slot->entry_relation, InvalidOid);
+	pg_atomic_init_u32(&slot->look_again, 0);
+	pg_atomic_init_u32(&slot->failures, 0);
+	pg_atomic_init_u64(&slot->tasks_requested, 0);
+	pg_atomic_init_u64(&slot->tasks_done, 0);
+	pg_atomic_init_u64(&slot->start_sequence, 0);
+	pg_atomic_init_u64(&slot->next_sequence, 0);
+	pg_atomic_init_u64(&slot->head, 0);
+	pg_atomic_init_u64(&slot->tail, 0);
+	pg_atomic_init_u64(&slot->durable, 0);
+	pg_atomic_init_u32(&slot->status_version, 0);
+}
+
+void
+ledger_shmem_init(void)
+{
+	LWLockPadded *tranche;
+	bool found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	shared = ShmemInitStruct("biometric_audit ledger", ledger_shmem_size(), &found);
+	slots = (LedgerSlot *) ((char *) shared + MAXALIGN(sizeof(LedgerShared)));
+	waiters = (pg_atomic_uint64 *) ((char *) slots + slots_size());
+	rings = (char *) waiters + waiters_size();
+	if (!found)
+	{
+		memset(shared, 0, rings - (char *) shared);
+		pg_atomic_init_u32(&shared->generations, 0);
+		pg_atomic_init_u32(&shared->launcher_proc, 0);
+		for (int i = 0; i < max_databases; i++)
+			slot_init(&slots[i]);
+		for (int i = 0; i < max_databases * MaxBackends; i++)
+			pg_atomic_init_u64(&waiters[i], 0);
+	}
+	LWLockRelease(AddinShmemInitLock);
+
+	tranche = GetNamedLWLockTranche(TRANCHE_NAME);
+	locks = MemoryContextAlloc(TopMemoryContext, offsetof(LedgerDirectory, append_locks) +
+													 max_databases * sizeof(LWLock *));
+	locks->directory_lock = &tranche[max_databases].lock;
+	for (int i = 0; i < max_databases; i++)
+		locks->append_locks[i] = &tranche[i].lock;
+}
+
+LedgerSlot *
+ledger_slot(int number)
+{
+	Assert(number >= 0 && number < max_databases);
+	return &slots[number];
+}
+
+LWLock *
+ledger_append_lock(int number)
+{
+	return locks->append_locks[number];
+}
+
+uint32
+ledger_new_generation(void)
+{
+	return pg_atomic_add_fetch_u32(&shared->generations, 1);
+}
+
+void
+ledger_slot_begin_generation(int number, int64 sequence)
+{
+	LedgerSlot *slot = &slots[number];
+
+	/*
+	 * Whoever sees the new generation must see its first sequence number and
+	 * durable mark. A waiter of the old one looks at the generation after the
+	 * mark, and gives up.
+	 */
+	pg_atomic_write_u32(&slot->state, LEDGER_STARTING);
+	pg_write_barrier();
+	pg_atomic_write_u32(&slot->generation, 0);
+	pg_write_barrier();
+	pg_atomic_write_u64(&slot->start_sequence, (uint64) sequence);
+	pg_atomic_write_u64(&slot->durable, (uint64) sequence);
+	pg_write_barrier();
+	pg_atomic_write_u32(&slot->generation, ledger_new_generation());
+	ledger_wake(number, 0, true);
+}
+
+/* Gives a free slot, whose last worker has ended, to a database. Directory lock held. */
+static void
+slot_claim(int number, Oid database)
+{
+	LedgerSlot *slot = &slots[number];
+
+	ledger_run_resets(number);
+	pg_atomic_write_u32(&slot->entry_relation, InvalidOid);
+	pg_atomic_write_u32(&slot->look_again, 0);
+	pg_atomic_write_u32(&slot->failures, 0);
+	memset(&slot->status, 0, sizeof(slot->status));
+	ledger_slot_begin_generation(number, 0);
+	pg_write_barrier();
+	pg_atomic_write_u32(&slot->database, database);
+}
+
+int
+ledger_slot_of(Oid database, bool claim)
+{
+	int found = -1;
+	int free_slot = -1;
+
+	LWLockAcquire(locks->directory_lock, claim ? LW_EXCLUSIVE : LW_SHARED);
+	for (int i = 0; i < max_databases && found < 0; i++)
+	{
+		Oid owner = pg_atomic_read_u32(&slots[i].database);
+
+		if (owner == database)
+			found = i;
+		else if (owner == InvalidOid && free_slot < 0 &&
+				 pg_atomic_read_u32(&slots[i].worker_pid) == 0)
+			free_slot = i;
+	}
+	if (found < 0 && claim && free_slot >= 0)
+	{
+		found = free_slot;
+		slot_claim(found, database);
+	}
+	LWLockRelease(locks->directory_lock);
+	return found;
+}
+
+void
+ledger_slot_free(int number)
+{
+	LedgerSlot *slot = &slots[number];
+
+	ledger_slot_begin_generation(number, 0);
+	ledger_run_resets(number);
+	pg_atomic_write_u32(&slot->entry_relation, InvalidOid);
+	pg_write_barrier();
+	pg_atomic_write_u32(&slot->database, InvalidOid);
+	ledger_wake(number, 0, true);
+}
+
+int
+ledger_my_slot(void)
+{
+	if (shared == NULL || !OidIsValid(MyDatabaseId))
+		return -1;
+	if (my_slot < 0 || pg_atomic_read_u32(&slots[my_slot].database) != MyDatabaseId)
+		my_slot = ledger_slot_of(MyDatabaseId, true);
+	return my_slot;
+}
+
+void
+ledger_ring_write(int number, uint64 position, const void *bytes, Size length)
+{
+	Size size = ledger_ring_size_bytes();
+	char *ring = rings + number * size;
+	Size offset = position % size;
+	Size first = Min(length, size - offset);
+
+	memcpy(ring + offset, bytes, first);
+	memcpy(ring, (const char *) bytes + first, length - first);
+}
+
+void
+ledger_ring_read(int number, uint64 position, void *bytes, Size length)
+{
+	Size size = ledger_ring_size_bytes();
+	const char *ring = rings + number * size;
+	Size offset = position % size;
+	Size first = Min(length, size - offset);
+
+	memcpy(bytes, ring + offset, first);
+	memcpy((char *) bytes + first, ring, length - first);
+}
+
+/* The status may only be read while its version is even and stays the same. */
+static void
+status_write_begin(LedgerSlot *slot)
+{
+	pg_atomic_write_u32(&slot->status_version, pg_atomic_read_u32(&slot->status_version) | 1);
+	pg_memory_barrier();
+}
+
+static void
+status_write_end(LedgerSlot *slot)
+{
+	pg_memory_barrier();
+	pg_atomic_write_u32(&slot->status_version, pg_atomic_read_u32(&slot->status_version) + 1);
+}
+
+void
+ledger_status_write(int number, const uint8 *log_id, const MerkleFrontier *frontier)
+{
+	LedgerSlot *slot = &slots[number];
+
+	status_write_begin(slot);
+	memcpy(slot->status.log_id, log_id, LEDGER_LOG_ID_SIZE);
+	slot->status.frontier = *frontier;
+	slot->status.loaded = true;
+	status_write_end(slot);
+}
+
+void
+ledger_status_error(int number, const char *error)
+{
+	LedgerSlot *slot = &slots[number];
+
+	status_write_begin(slot);
+	strlcpy(slot->status.error, error, LEDGER_ERROR_SIZE);
+	status_write_end(slot);
+}
+
+bool
+ledger_status_read(int number, LedgerStatus *status)
+{
+	LedgerSlot *slot = &slots[number];
+
+	for (int attempt = 0; attempt < STATUS_ATTEMPTS; attempt++)
+	{
+		uint32 before = pg_atomic_read_u32(&slot->status_version);
+
+		pg_memory_barrier();
+		if ((before & 1) == 0)
+		{
+			memcpy(status, &slot->status, sizeof(*status));
+			pg_memory_barrier();
+			if (pg_atomic_read_u32(&slot->status_version) == before)
+				return true;
+		}
+		pg_usleep(STATUS_PAUSE_US);
+	}
+	memset(status, 0, sizeof(*status));
+	return false;
+}
+
+/* Sets the latch of a process that left its PGPROC number + 1; 0 is nobody. */
+static bool
+poke(uint32 proc)
+{
+	if (proc == 0)
+		return false;
+	SetLatch(&ProcGlobal->allProcs[proc - 1].procLatch);
+	return true;
+}
+
+void
+ledger_set_launcher(bool here)
+{
+	pg_atomic_write_u32(&shared->launcher_proc, here ? (uint32) MY_PROC_NUMBER + 1 : 0);
+}
+
+void
+ledger_poke_launcher(void)
+{
+	poke(pg_atomic_read_u32(&shared->launcher_proc));
+}
+
+void
+ledger_poke_worker(int number)
+{
+	if (!poke(pg_atomic_read_u32(&slots[number].worker_proc)))
+		ledger_poke_launcher();
+}
+
+void
+ledger_wait_announce(int number, uint64 durable)
+{
+	int proc = MY_PROC_NUMBER;
+
+	if (proc >= 0 && proc < MaxBackends)
+		pg_atomic_write_u64(&waiters[(Size) number * MaxBackends + proc], durable);
+	/* What the caller looks at next must not be read before. */
+	pg_memory_barrier();
+}
+
+void
+ledger_wait_sleep(long slice_ms, bool interruptible)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, slice_ms,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	if (interruptible)
+		CHECK_FOR_INTERRUPTS();
+}
+
+void
+ledger_wake(int number, uint64 durable, bool everybody)
+{
+	pg_atomic_uint64 *row = waiters + (Size) number * MaxBackends;
+
+	/* Pairs with the barrier between announcing and looking. */
+	pg_memory_barrier();
+	for (int proc = 0; proc < MaxBackends; proc++)
+	{
+		uint64 wanted = pg_atomic_read_u64(&row[proc]);
+
+		if (wanted == 0 || !(everybody || wanted == LEDGER_WAIT_ANY || wanted <= durable))
+			continue;
+		/* Fails if the process announces something new just now: then it looks again itself. */
+		if (pg_atomic_compare_exchange_u64(&row[proc], &wanted, 0))
+			poke((uint32) proc + 1);
+	}
+}

@@ -1,0 +1,329 @@
+/*
+ * store_read.c - reads the ledger's tables by their keys.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/uuid.h"
+
+#include "base/internal.h"
+#include "ledger/store.h"
+
+Relation
+store_open(const char *name, LOCKMODE mode)
+{
+	Oid oid = extension_relation(name);
+
+	return OidIsValid(oid) ? try_table_open(oid, mode) : NULL;
+}
+
+/* Opens the primary key's index; raises when somebody has taken it away. */
+static Relation
+open_key(Relation relation)
+{
+	Oid key = RelationGetPrimaryKeyIndex(relation);
+
+	if (!OidIsValid(key))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("ledger table \"%s\" has lost its primary key",
+							   RelationGetRelationName(relation)),
+						errhint("Create the extension's primary key again.")));
+	return index_open(key, AccessShareLock);
+}
+
+bool
+store_reader_open(LedgerReader *reader, const uint8 *log_id, Snapshot snapshot)
+{
+	memset(reader, 0, sizeof(*reader));
+	memcpy(reader->log_id, log_id, LEDGER_LOG_ID_SIZE);
+	reader->snapshot = snapshot;
+	reader->entry = store_open("entry", AccessShareLock);
+	if (reader->entry == NULL)
+		return false;
+	reader->tile = store_open("tile", AccessShareLock);
+	if (reader->tile == NULL)
+	{
+		table_close(reader->entry, AccessShareLock);
+		return false;
+	}
+	reader->entry_key = open_key(reader->entry);
+	reader->tile_key = open_key(reader->tile);
+	return true;
+}
+
+void
+store_reader_close(LedgerReader *reader)
+{
+	index_close(reader->tile_key, AccessShareLock);
+	index_close(reader->entry_key, AccessShareLock);
+	table_close(reader->tile, AccessShareLock);
+	table_close(reader->entry, AccessShareLock);
+}
+
+static void
+key_log_id(ScanKey key, const uint8 *log_id)
+{
+	ScanKeyInit(key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum((pg_uuid_t *) log_id));
+}
+
+int64
+store_size(LedgerReader *reader)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	int64 size = 0;
+
+	key_log_id(&key, reader->log_id);
+	scan =
+		systable_beginscan_ordered(reader->entry, reader->entry_key, reader->snapshot, 1, &key);
+	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool isnull;
+
+		size = DatumGetInt64(heap_getattr(tuple, ENTRY_COL_SEQ, RelationGetDescr(reader->entry),
+										  &isnull)) +
+			   1;
+	}
+	systable_endscan_ordered(scan);
+	return size;
+}
+
+/* Begins a scan of the entries from first to last, both included, in order. */
+static SysScanDesc
+scan_entries(LedgerReader *reader, ScanKeyData keys[3], int64 first, int64 last)
+{
+	key_log_id(&keys[0], reader->log_id);
+	ScanKeyInit(&keys[1], ENTRY_COL_SEQ, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
+	ScanKeyInit(&keys[2], ENTRY_COL_SEQ, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
+	return systable_beginscan_ordered(reader->entry, reader->entry_key, reader->snapshot, 3, keys);
+}
+
+/* The entry of a tuple, detoasted, if the tuple says itself what the index says of it; or NULL. */
+static bytea *
+entry_of_tuple(LedgerReader *reader, HeapTuple tuple, int64 sequence)
+{
+	TupleDesc desc = RelationGetDescr(reader->entry);
+	bool isnull;
+	Datum value;
+
+	value = heap_getattr(tuple, ENTRY_COL_SEQ, desc, &isnull);
+	if (isnull || DatumGetInt64(value) != sequence)
+		return NULL;
+	value = heap_getattr(tuple, ENTRY_COL_LOG_ID, desc, &isnull);
+	if (isnull || memcmp(DatumGetUUIDP(value)->data, reader->log_id, LEDGER_LOG_ID_SIZE) != 0)
+		return NULL;
+	value = heap_getattr(tuple, ENTRY_COL_BYTES, desc, &isnull);
+	return isnull ? NULL : DatumGetByteaPP(value);
+}
+
+bytea *
+store_entry(LedgerReader *reader, int64 sequence)
+{
+	ScanKeyData keys[3];
+	SysScanDesc scan = scan_entries(reader, keys, sequence, sequence);
+	HeapTuple tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+	bytea *entry = NULL;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		bytea *found = entry_of_tuple(reader, tuple, sequence);
+
+		if (found != NULL)
+		{
+			Size length = VARSIZE_ANY_EXHDR(found);
+
+			entry = palloc(VARHDRSZ + length);
+			SET_VARSIZE(entry, VARHDRSZ + length);
+			memcpy(VARDATA(entry), VARDATA_ANY(found), length);
+		}
+	}
+	systable_endscan_ordered(scan);
+	return entry;
+}
+
+bool
+store_leaves(LedgerReader *reader, int64 first, int count, MerkleHash *hashes)
+{
+	ScanKeyData keys[3];
+	SysScanDesc scan = scan_entries(reader, keys, first, first + count - 1);
+	int found = 0;
+
+	while (found < count)
+	{
+		HeapTuple tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+		bytea *entry;
+
+		if (!HeapTupleIsValid(tuple))
+			break;
+		entry = entry_of_tuple(reader, tuple, first + found);
+		if (entry == NULL)
+			break;
+		merkle_leaf(VARDATA_ANY(entry), VARSIZE_ANY_EXHDR(entry), &hashes[found]);
+		found++;
+	}
+	systable_endscan_ordered(scan);
+	return found == count;
+}
+
+bool
+store_tile(LedgerReader *reader, int level, uint64 index, MerkleHash *hashes)
+{
+	TupleDesc desc = RelationGetDescr(reader->tile);
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool found = false;
+
+	key_log_id(&keys[0], reader->log_id);
+	ScanKeyInit(&keys[1], TILE_COL_LEVEL, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(level));
+	ScanKeyInit(&keys[2], TILE_COL_INDEX, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum((int64) index));
+	scan = systable_beginscan_ordered(reader->tile, reader->tile_key, reader->snapshot, 3, keys);
+	tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool isnull[4];
+		pg_uuid_t *id = DatumGetUUIDP(heap_getattr(tuple, TILE_COL_LOG_ID, desc, &isnull[0]));
+		int16 its_level = DatumGetInt16(heap_getattr(tuple, TILE_COL_LEVEL, desc, &isnull[1]));
+		int64 its_index = DatumGetInt64(heap_getattr(tuple, TILE_COL_INDEX, desc, &isnull[2]));
+		Datum value = heap_getattr(tuple, TILE_COL_HASHES, desc, &isnull[3]);
+
+		if (!isnull[0] && !isnull[1] && !isnull[2] && !isnull[3] && its_level == level &&
+			its_index == (int64) index && memcmp(id->data, reader->log_id, UUID_LEN) == 0)
+		{
+			bytea *bytes = DatumGetByteaPP(value);
+
+			found = VARSIZE_ANY_EXHDR(bytes) == MERKLE_TILE_SIZE;
+			if (found)
+				memcpy(hashes, VARDATA_ANY(bytes), MERKLE_TILE_SIZE);
+		}
+	}
+	systable_endscan_ordered(scan);
+	return found;
+}
+
+bool
+store_source(int level, uint64_t index, int count, MerkleHash *hashes, void *context)
+{
+	LedgerReader *reader = context;
+
+	if (count == MERKLE_TILE_WIDTH)
+		return store_tile(reader, level, index, hashes);
+	return level == 0 &&
+		   store_leaves(reader, (int64) (index * MERKLE_TILE_WIDTH), count, hashes);
+}
+
+bool
+store_root(LedgerReader *reader, int64 size, MerkleHash *root)
+{
+	return size >= 0 && merkle_range_root((uint64_t) size, store_source, reader, root);
+}
+
+bool
+store_head(const uint8 *log_id, Snapshot snapshot, LedgerHead *head)
+{
+	Relation relation = store_open("head", AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool found = false;
+
+	memset(head, 0, sizeof(*head));
+	if (relation == NULL)
+		return false;
+	key_log_id(&key, log_id);
+	/* A heap scan: the table has a row a log, and its index is one thing less to trust. */
+	scan = systable_beginscan(relation, InvalidOid, false, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		TupleDesc desc = RelationGetDescr(relation);
+		bool isnull;
+		bytea *root;
+		bytea *tail;
+		Size length;
+
+		head->size = DatumGetInt64(heap_getattr(tuple, HEAD_COL_SIZE, desc, &isnull));
+		root = DatumGetByteaPP(heap_getattr(tuple, HEAD_COL_ROOT, desc, &isnull));
+		if (VARSIZE_ANY_EXHDR(root) == MERKLE_HASH_SIZE)
+			memcpy(head->root.bytes, VARDATA_ANY(root), MERKLE_HASH_SIZE);
+		tail = DatumGetByteaPP(heap_getattr(tuple, HEAD_COL_TAIL, desc, &isnull));
+		length = VARSIZE_ANY_EXHDR(tail);
+		head->tail_count = -1;
+		if (length < MERKLE_TILE_SIZE && length % MERKLE_HASH_SIZE == 0)
+		{
+			head->tail_count = length / MERKLE_HASH_SIZE;
+			memcpy(head->tail, VARDATA_ANY(tail), length);
+		}
+		found = true;
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return found;
+}
+
+static LedgerLog *
+log_of_tuple(HeapTuple tuple, TupleDesc desc)
+{
+	LedgerLog *log = palloc0(sizeof(LedgerLog));
+	Datum values[LOG_COLUMNS];
+	bool nulls[LOG_COLUMNS];
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	memcpy(log->log_id, DatumGetUUIDP(values[LOG_COL_LOG_ID - 1])->data, LEDGER_LOG_ID_SIZE);
+	log->ordinal = DatumGetInt32(values[LOG_COL_ORDINAL - 1]);
+	log->database_oid = DatumGetObjectId(values[LOG_COL_DATABASE_OID - 1]);
+	log->system_identifier = DatumGetInt64(values[LOG_COL_SYSTEM_IDENTIFIER - 1]);
+	log->has_parent = !nulls[LOG_COL_PARENT - 1];
+	if (log->has_parent)
+		memcpy(log->parent, DatumGetUUIDP(values[LOG_COL_PARENT - 1])->data, LEDGER_LOG_ID_SIZE);
+	log->parent_size =
+		nulls[LOG_COL_PARENT_SIZE - 1] ? -1 : DatumGetInt64(values[LOG_COL_PARENT_SIZE - 1]);
+	if (!nulls[LOG_COL_PARENT_ROOT - 1])
+	{
+		bytea *root = DatumGetByteaPP(values[LOG_COL_PARENT_ROOT - 1]);
+
+		if (VARSIZE_ANY_EXHDR(root) == MERKLE_HASH_SIZE)
+			memcpy(log->parent_root.bytes, VARDATA_ANY(root), MERKLE_HASH_SIZE);
+	}
+	if (!nulls[LOG_COL_REASON - 1])
+		log->reason = TextDatumGetCString(values[LOG_COL_REASON - 1]);
+	return log;
+}
+
+static int
+compare_ordinals(const ListCell *a, const ListCell *b)
+{
+	int32 left = ((LedgerLog *) lfirst(a))->ordinal;
+	int32 right = ((LedgerLog *) lfirst(b))->ordinal;
+
+	return (left > right) - (left < right);
+}
+
+List *
+store_logs(Snapshot snapshot)
+{
+	Relation relation = store_open("log", AccessShareLock);
+	List *logs = NIL;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	if (relation == NULL)
+		return NIL;
+	scan = systable_beginscan(relation, InvalidOid, false, snapshot, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		logs = lappend(logs, log_of_tuple(tuple, RelationGetDescr(relation)));
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	list_sort(logs, compare_ordinals);
+	return logs;
+}

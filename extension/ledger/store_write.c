@@ -1,0 +1,224 @@
+/*
+ * store_write.c - writes the ledger's tables.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/index.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "base/internal.h"
+#include "ledger/store.h"
+
+/* As many rows go into one multi-insert as COPY takes. */
+#define ROWS_AT_ONCE 1000
+
+bytea *
+store_hashes(const MerkleHash *hashes, int count)
+{
+	Size length = (Size) count * MERKLE_HASH_SIZE;
+	bytea *result = palloc(VARHDRSZ + length);
+
+	SET_VARSIZE(result, VARHDRSZ + length);
+	memcpy(VARDATA(result), hashes, length);
+	return result;
+}
+
+/*
+ * Makes the index entries of rows that are in the heap. Plain indexes only:
+ * an expression would run somebody's code in the worker.
+ */
+static void
+insert_index_entries(Relation relation, TupleTableSlot **slots, int count)
+{
+	List *indexes = RelationGetIndexList(relation);
+	ListCell *cell;
+
+	foreach (cell, indexes)
+	{
+		Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
+		IndexInfo *info = BuildIndexInfo(index);
+		IndexUniqueCheck unique =
+			index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
+
+		if (info->ii_Expressions != NIL || info->ii_Predicate != NIL)
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("index \"%s\" on a ledger table has expressions or a predicate",
+								   RelationGetRelationName(index)),
+							errhint("Drop the index.")));
+		for (int i = 0; info->ii_ReadyForInserts && i < count; i++)
+		{
+			Datum values[INDEX_MAX_KEYS];
+			bool nulls[INDEX_MAX_KEYS];
+
+			FormIndexDatum(info, slots[i], NULL, values, nulls);
+			index_insert(index, values, nulls, &slots[i]->tts_tid, relation, unique, false, info);
+		}
+		index_close(index, NoLock);
+	}
+	list_free(indexes);
+}
+
+void
+store_insert(Relation relation, Datum *values, bool *nulls)
+{
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsHeapTuple);
+
+	ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(relation), values, nulls), slot, true);
+	heap_multi_insert(relation, &slot, 1, GetCurrentCommandId(true), 0, NULL);
+	insert_index_entries(relation, &slot, 1);
+	ExecDropSingleTupleTableSlot(slot);
+}
+
+void
+store_insert_entries(Relation relation, const uint8 *log_id, int64 sequence,
+					 const StoreEntry *entries, int count)
+{
+	TupleDesc desc = RelationGetDescr(relation);
+	int width = Min(count, ROWS_AT_ONCE);
+	TupleTableSlot **slots = palloc(width * sizeof(TupleTableSlot *));
+
+	for (int i = 0; i < width; i++)
+		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+	for (int done = 0; done < count; done += width)
+	{
+		int rows = Min(width, count - done);
+
+		for (int i = 0; i < rows; i++)
+		{
+			bool nulls[ENTRY_COLUMNS] = {false};
+			Datum values[ENTRY_COLUMNS];
+
+			values[ENTRY_COL_LOG_ID - 1] = UUIDPGetDatum((pg_uuid_t *) log_id);
+			values[ENTRY_COL_SEQ - 1] = Int64GetDatum(sequence + done + i);
+			values[ENTRY_COL_BYTES - 1] = PointerGetDatum(entries[done + i].bytes);
+			ExecStoreHeapTuple(heap_form_tuple(desc, values, nulls), slots[i], true);
+		}
+		heap_multi_insert(relation, slots, rows, GetCurrentCommandId(true), 0, NULL);
+		insert_index_entries(relation, slots, rows);
+		for (int i = 0; i < rows; i++)
+			ExecClearTuple(slots[i]);
+	}
+	for (int i = 0; i < width; i++)
+		ExecDropSingleTupleTableSlot(slots[i]);
+	pfree(slots);
+}
+
+void
+store_insert_tile(Relation relation, const uint8 *log_id, int level, uint64 index,
+				  const MerkleHash *hashes)
+{
+	bool nulls[TILE_COLUMNS] = {false};
+	Datum values[TILE_COLUMNS];
+
+	values[TILE_COL_LOG_ID - 1] = UUIDPGetDatum((pg_uuid_t *) log_id);
+	values[TILE_COL_LEVEL - 1] = Int16GetDatum(level);
+	values[TILE_COL_INDEX - 1] = Int64GetDatum((int64) index);
+	values[TILE_COL_HASHES - 1] = PointerGetDatum(store_hashes(hashes, MERKLE_TILE_WIDTH));
+	store_insert(relation, values, nulls);
+}
+
+void
+store_insert_log(Relation relation, const LedgerLog *log)
+{
+	bool nulls[LOG_COLUMNS] = {false};
+	Datum values[LOG_COLUMNS] = {0};
+
+	values[LOG_COL_LOG_ID - 1] = UUIDPGetDatum((pg_uuid_t *) log->log_id);
+	values[LOG_COL_ORDINAL - 1] = Int32GetDatum(log->ordinal);
+	values[LOG_COL_DATABASE_OID - 1] = ObjectIdGetDatum(log->database_oid);
+	values[LOG_COL_SYSTEM_IDENTIFIER - 1] = Int64GetDatum(log->system_identifier);
+	values[LOG_COL_TIMELINE - 1] = Int32GetDatum((int32) GetWALInsertionTimeLine());
+	values[LOG_COL_CREATED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[LOG_COL_PARENT - 1] = UUIDPGetDatum((pg_uuid_t *) log->parent);
+	nulls[LOG_COL_PARENT - 1] = !log->has_parent;
+	values[LOG_COL_PARENT_SIZE - 1] = Int64GetDatum(log->parent_size);
+	nulls[LOG_COL_PARENT_SIZE - 1] = !log->has_parent || log->parent_size < 0;
+	values[LOG_COL_PARENT_ROOT - 1] = PointerGetDatum(store_hashes(&log->parent_root, 1));
+	nulls[LOG_COL_PARENT_ROOT - 1] = nulls[LOG_COL_PARENT_SIZE - 1];
+	if (log->reason != NULL)
+		values[LOG_COL_REASON - 1] = CStringGetTextDatum(log->reason);
+	nulls[LOG_COL_REASON - 1] = log->reason == NULL;
+	store_insert(relation, values, nulls);
+}
+
+/* Runs one of our own statements as its own user; raises unless it did what was expected. */
+static void
+run(const char *statement, int count, Oid *types, Datum *values, int expected)
+{
+	int result;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	internal_write_begin();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "could not connect to SPI");
+	result = SPI_execute_with_args(statement, count, types, values, NULL, false, 0);
+	if (result != expected)
+		elog(ERROR, "unexpected result of a ledger statement: %s", SPI_result_code_string(result));
+	SPI_finish();
+	internal_write_end();
+	PopActiveSnapshot();
+}
+
+void
+store_write_head(const uint8 *log_id, const MerkleFrontier *frontier)
+{
+	Oid types[] = {UUIDOID, INT8OID, BYTEAOID, BYTEAOID};
+	Datum values[lengthof(types)];
+	MerkleHash root;
+
+	merkle_frontier_root(frontier, &root);
+	values[0] = UUIDPGetDatum((pg_uuid_t *) log_id);
+	values[1] = Int64GetDatum((int64) frontier->size);
+	values[2] = PointerGetDatum(store_hashes(&root, 1));
+	values[3] = PointerGetDatum(
+		store_hashes(frontier->partial[0], (int) (frontier->size % MERKLE_TILE_WIDTH)));
+	run("INSERT INTO biometric.head AS h (log_id, size, root, tail) VALUES ($1, $2, $3, $4) "
+		"ON CONFLICT (log_id) DO UPDATE SET size = excluded.size, root = excluded.root, "
+		"tail = excluded.tail",
+		lengthof(types), types, values, SPI_OK_INSERT);
+}
+
+void
+store_settle_fork(const LedgerLog *log)
+{
+	Oid types[] = {UUIDOID, INT8OID, BYTEAOID};
+	Datum values[lengthof(types)];
+
+	values[0] = UUIDPGetDatum((pg_uuid_t *) log->log_id);
+	values[1] = Int64GetDatum(log->parent_size);
+	values[2] = PointerGetDatum(store_hashes(&log->parent_root, 1));
+	run("UPDATE biometric.log SET parent_size = $2, parent_root = $3 "
+		"WHERE log_id OPERATOR(pg_catalog.=) $1",
+		lengthof(types), types, values, SPI_OK_UPDATE);
+}
+
+void
+store_renew_identity(const uint8 *old_id, const LedgerLog *log)
+{
+	Oid types[] = {UUIDOID, UUIDOID, OIDOID, INT8OID, INT4OID};
+	Datum values[lengthof(types)];
+
+	values[0] = UUIDPGetDatum((pg_uuid_t *) old_id);
+	values[1] = UUIDPGetDatum((pg_uuid_t *) log->log_id);
+	values[2] = ObjectIdGetDatum(log->database_oid);
+	values[3] = Int64GetDatum(log->system_identifier);
+	values[4] = Int32GetDatum((int32) GetWALInsertionTimeLine());
+	run("DELETE FROM biometric.head WHERE log_id OPERATOR(pg_catalog.=) $1", 1, types, values,
+		SPI_OK_DELETE);
+	run("UPDATE biometric.log SET log_id = $2, database_oid = $3, system_identifier = $4, "
+		"timeline = $5, created_at = pg_catalog.now() WHERE log_id OPERATOR(pg_catalog.=) $1",
+		lengthof(types), types, values, SPI_OK_UPDATE);
+}

@@ -1,0 +1,351 @@
+/*
+ * tree.c - takes up a database's tree when a worker starts.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup.h"
+#include "access/table.h"
+#include "access/xlog.h"
+#include "commands/dbcommands.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/uuid.h"
+
+#include "ledger/session.h"
+#include "ledger/store.h"
+#include "ledger/tree.h"
+
+static void
+tree_broken(LedgerTree *tree, const char *format, ...) pg_attribute_printf(2, 3);
+
+static void
+tree_broken(LedgerTree *tree, const char *format, ...)
+{
+	va_list args;
+
+	tree->state = LEDGER_BROKEN;
+	va_start(args, format);
+	vsnprintf(tree->problem, sizeof(tree->problem), format, args);
+	va_end(args);
+}
+
+/* A random UUID, version 4 (RFC 9562). */
+static void
+random_log_id(uint8 *out)
+{
+	if (!pg_strong_random(out, LEDGER_LOG_ID_SIZE))
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not get random bytes")));
+	out[6] = (out[6] & 0x0f) | 0x40;
+	out[8] = (out[8] & 0x3f) | 0x80;
+}
+
+static bool
+has_rows(Relation relation)
+{
+	SysScanDesc scan =
+		systable_beginscan(relation, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	bool any = HeapTupleIsValid(systable_getnext(scan));
+
+	systable_endscan(scan);
+	return any;
+}
+
+static void
+own_identity(LedgerLog *log)
+{
+	memset(log, 0, sizeof(*log));
+	random_log_id(log->log_id);
+	log->database_oid = MyDatabaseId;
+	log->system_identifier = (int64) GetSystemIdentifier();
+	log->parent_size = -1;
+}
+
+/* Gives a ledger that has none its first identity. */
+static void
+take_first_identity(LedgerTree *tree)
+{
+	Relation relation = store_open("log", RowExclusiveLock);
+	Relation entry = store_open("entry", AccessShareLock);
+	LedgerLog log;
+
+	own_identity(&log);
+	if (relation == NULL || entry == NULL)
+		tree_broken(tree, "a table of the ledger is missing");
+	else if (has_rows(entry))
+		tree_broken(tree, "table biometric.log is empty, but there are entries");
+	else
+	{
+		store_insert_log(relation, &log);
+		memcpy(tree->log_id, log.log_id, LEDGER_LOG_ID_SIZE);
+	}
+	if (entry != NULL)
+		table_close(entry, NoLock);
+	if (relation != NULL)
+		table_close(relation, NoLock);
+}
+
+/* Size and root of a log that was forked from; of one that is damaged, what its head says. */
+static void
+settle_parent(LedgerLog *log)
+{
+	LedgerReader reader;
+	LedgerHead head;
+	bool known = store_head(log->parent, GetActiveSnapshot(), &head);
+
+	if (!store_reader_open(&reader, log->parent, GetActiveSnapshot()))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
+	log->parent_size = store_size(&reader);
+	if (!store_root(&reader, log->parent_size, &log->parent_root))
+	{
+		log->parent_size = known ? head.size : 0;
+		if (known)
+			log->parent_root = head.root;
+		else
+			merkle_sha256("", 0, &log->parent_root);
+	}
+	store_reader_close(&reader);
+	store_settle_fork(log);
+}
+
+/* The detail of a `forked` entry, a JSON object. */
+static char *
+fork_detail(const LedgerLog *log)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfoString(&json, "{\"parent\": \"");
+	for (int i = 0; i < LEDGER_LOG_ID_SIZE; i++)
+		appendStringInfo(&json, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+						 log->parent[i]);
+	appendStringInfo(&json, "\", \"size\": " INT64_FORMAT ", \"root\": \"", log->parent_size);
+	for (int i = 0; i < MERKLE_HASH_SIZE; i++)
+		appendStringInfo(&json, "%02x", log->parent_root.bytes[i]);
+	appendStringInfoString(&json, "\", \"reason\": ");
+	escape_json(&json, log->reason != NULL ? log->reason : "");
+	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
+/* Settles a fork: the parent's edge, and the first entry, which names it. */
+static void
+take_up_fork(LedgerTree *tree, LedgerLog *log)
+{
+	EntryFields fields = {.event = ENTRY_FORKED, .reference = ENTRY_NO_REFERENCE};
+	Relation relation = store_open("entry", RowExclusiveLock);
+	bytea *bytes = palloc(VARHDRSZ + ENTRY_MAX_SIZE);
+	StoreEntry entry = {.bytes = bytes};
+	size_t length;
+
+	settle_parent(log);
+	fields.at = session_unix_time();
+	fields.process = (uint64_t) MyProcPid;
+	fields.database = session_text(get_database_name(MyDatabaseId));
+	fields.detail = session_text(fork_detail(log));
+	if (relation == NULL ||
+		entry_encode(&fields, (uint8_t *) VARDATA(bytes), ENTRY_MAX_SIZE, &length) != CORE_OK)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+						errmsg("the ledger's fork could not be recorded")));
+	SET_VARSIZE(bytes, VARHDRSZ + length);
+	merkle_leaf(VARDATA(bytes), length, &entry.leaf);
+	store_insert_entries(relation, log->log_id, 0, &entry, 1);
+	table_close(relation, NoLock);
+	merkle_frontier_init(&tree->frontier);
+	merkle_frontier_add(&tree->frontier, &entry.leaf, NULL, NULL);
+}
+
+/* Compares the tree with the head row, the last edge that was written down. */
+static void
+check_head(LedgerTree *tree, LedgerReader *reader)
+{
+	LedgerHead head;
+	MerkleHash root;
+	int64 size = (int64) tree->frontier.size;
+
+	if (!store_head(tree->log_id, reader->snapshot, &head))
+	{
+		if (size > 0)
+			tree_broken(tree, "table biometric.head has lost its row");
+	}
+	else if (head.size > size)
+		tree_broken(tree, "there are " INT64_FORMAT " entries where there were " INT64_FORMAT,
+					size, head.size);
+	else if (head.size < 0 || !store_root(reader, head.size, &root) ||
+			 memcmp(&root, &head.root, sizeof(root)) != 0)
+		tree_broken(tree, "the root over the first " INT64_FORMAT " entries is not what it was",
+					head.size);
+}
+
+/* Reads the frontier of a log that is our own. */
+static void
+load_frontier(LedgerTree *tree)
+{
+	LedgerReader reader;
+	int64 size;
+
+	if (!store_reader_open(&reader, tree->log_id, GetActiveSnapshot()))
+	{
+		tree_broken(tree, "a table of the ledger is missing");
+		return;
+	}
+	size = store_size(&reader);
+	if (size < 0 ||
+		!merkle_frontier_load(&tree->frontier, (uint64_t) size, store_source, &reader))
+		tree_broken(tree, "entries or tiles are missing among the first " INT64_FORMAT " entries",
+					size);
+	else
+		check_head(tree, &reader);
+	store_reader_close(&reader);
+}
+
+/* Decides what to do with the newest log when it says it is another database's. */
+static void
+take_foreign(LedgerTree *tree, const LedgerLog *log)
+{
+	LedgerReader reader;
+	LedgerLog own;
+	int64 size;
+
+	if (!store_reader_open(&reader, log->log_id, GetActiveSnapshot()))
+	{
+		tree_broken(tree, "a table of the ledger is missing");
+		return;
+	}
+	size = store_size(&reader);
+	store_reader_close(&reader);
+	if (size == 0 && !log->has_parent)
+	{
+		own_identity(&own);
+		store_renew_identity(log->log_id, &own);
+		memcpy(tree->log_id, own.log_id, LEDGER_LOG_ID_SIZE);
+		return;
+	}
+	tree->state = LEDGER_FOREIGN;
+	snprintf(tree->problem, sizeof(tree->problem),
+			 "the ledger belongs to database %u of system " UINT64_FORMAT
+			 "; biometric.fork_ledger(reason) begins one that is this database's own",
+			 log->database_oid, (uint64) log->system_identifier);
+}
+
+/* Reads or makes the identity and then the frontier. */
+static void
+load_newest(LedgerTree *tree)
+{
+	List *logs = store_logs(GetActiveSnapshot());
+	LedgerLog *log = logs == NIL ? NULL : llast(logs);
+
+	merkle_frontier_init(&tree->frontier);
+	if (log == NULL)
+	{
+		take_first_identity(tree);
+		return;
+	}
+	memcpy(tree->log_id, log->log_id, LEDGER_LOG_ID_SIZE);
+	if (log->database_oid != MyDatabaseId ||
+		log->system_identifier != (int64) GetSystemIdentifier())
+		take_foreign(tree, log);
+	else if (log->has_parent && log->parent_size < 0)
+		take_up_fork(tree, log);
+	else
+		load_frontier(tree);
+}
+
+/*
+ * Adds to a frontier the ring's entries that are in the tables already.
+ * False when the ring does not hold them all in order.
+ */
+static bool
+add_from_ring(int number, MerkleFrontier *frontier, uint64 size)
+{
+	LedgerSlot *slot = ledger_slot(number);
+	uint32 generation = pg_atomic_read_u32(&slot->generation);
+	uint64 head = pg_atomic_read_u64(&slot->head);
+	uint8 *bytes = palloc(ENTRY_MAX_SIZE);
+
+	pg_read_barrier();
+	for (uint64 at = pg_atomic_read_u64(&slot->tail); at < head && frontier->size < size;)
+	{
+		LedgerRecord record;
+		MerkleHash leaf;
+
+		ledger_ring_read(number, at, &record, sizeof(record));
+		if (record.generation == generation && record.sequence >= (int64) frontier->size)
+		{
+			if (record.sequence > (int64) frontier->size || record.length > ENTRY_MAX_SIZE)
+				break;
+			ledger_ring_read(number, at + sizeof(record), bytes, record.length);
+			merkle_leaf(bytes, record.length, &leaf);
+			merkle_frontier_add(frontier, &leaf, NULL, NULL);
+		}
+		at += sizeof(record) + record.length;
+	}
+	pfree(bytes);
+	return frontier->size == size;
+}
+
+/* Compares the tree with what a predecessor published, if it was the same log's. */
+static void
+check_shared_memory(int number, LedgerTree *tree)
+{
+	LedgerSlot *slot = ledger_slot(number);
+	LedgerStatus *status = palloc(sizeof(LedgerStatus));
+	uint64 size = tree->frontier.size;
+	MerkleHash published;
+	MerkleHash loaded;
+
+	if (!ledger_status_read(number, status) || !status->loaded ||
+		pg_atomic_read_u32(&slot->entry_relation) != tree->entry_relation ||
+		memcmp(status->log_id, tree->log_id, LEDGER_LOG_ID_SIZE) != 0)
+		return;
+	if (size < status->frontier.size)
+	{
+		tree_broken(tree, "there are " UINT64_FORMAT " entries where " UINT64_FORMAT
+						  " were durable", size, (uint64) status->frontier.size);
+		return;
+	}
+	if (!add_from_ring(number, &status->frontier, size))
+	{
+		tree_broken(tree, "entry " UINT64_FORMAT " was not written by the ledger's worker",
+					(uint64) status->frontier.size);
+		return;
+	}
+	merkle_frontier_root(&status->frontier, &published);
+	merkle_frontier_root(&tree->frontier, &loaded);
+	if (memcmp(&published, &loaded, sizeof(loaded)) != 0)
+		tree_broken(tree, "the root over " UINT64_FORMAT " entries is not the one in shared memory",
+					size);
+}
+
+bool
+tree_load(int number, LedgerTree *tree)
+{
+	Relation entry;
+
+	memset(tree, 0, sizeof(*tree));
+	tree->state = LEDGER_READY;
+	entry = store_open("entry", AccessShareLock);
+	if (entry == NULL)
+		return false;
+	tree->entry_relation = RelationGetRelid(entry);
+	load_newest(tree);
+	if (tree->state == LEDGER_READY)
+		check_shared_memory(number, tree);
+	if (tree->state == LEDGER_READY)
+		store_write_head(tree->log_id, &tree->frontier);
+	table_close(entry, NoLock);
+	return true;
+}
+
+bool
+tree_is_current(const uint8 *log_id)
+{
+	List *logs = store_logs(GetActiveSnapshot());
+	LedgerLog *log = logs == NIL ? NULL : llast(logs);
+
+	return log != NULL && memcmp(log->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0;
+}

@@ -1,0 +1,637 @@
+/*
+ * worker.c - advances a database's tree: the only code that does.
+ *
+ * Per batch: one transaction with the entries, the tiles they fill and, once
+ * a second, the head row; a synchronous commit; then the status, the durable
+ * mark and the ring's tail, in this order. An error ends the process: the
+ * ring keeps what was not committed, and the next worker begins by reading
+ * the tables, so there is one way of recovery and it is used every time.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "ledger/store.h"
+#include "ledger/tree.h"
+#include "ledger/worker.h"
+
+#define MAX_TASKS 4
+#define BATCH_ENTRIES 8192
+#define BATCH_BYTES (2 * 1024 * 1024)
+#define HEAD_INTERVAL_MS 1000L
+#define IDLE_MS 60000L
+
+typedef struct WorkerTask
+{
+	LedgerWorkerTask task;
+	LedgerSlotReset reset;
+} WorkerTask;
+
+/* A tile that the batch at hand has filled. */
+typedef struct FullTile
+{
+	int level;
+	uint64 index;
+	MerkleHash hashes[MERKLE_TILE_WIDTH];
+} FullTile;
+
+typedef struct Batch
+{
+	StoreEntry *entries;
+	int count;
+	uint64 end;		/* ring position behind the last record that was looked at */
+	List *tiles;	/* of FullTile, lower levels first */
+	MerkleFrontier frontier; /* as it will be */
+} Batch;
+
+typedef struct Worker
+{
+	int number;
+	LedgerSlot *slot;
+	uint32 generation;
+	LedgerTree tree;
+	uint64 head_size; /* what the head row says */
+	TimestampTz head_written;
+	MemoryContext context; /* reset after each batch */
+} Worker;
+
+static WorkerTask tasks[MAX_TASKS];
+static int task_count = 0;
+
+static Worker *worker = NULL;
+
+/* What the signal handlers look at. */
+static volatile sig_atomic_t busy = false;		 /* a transaction is being worked on */
+static volatile sig_atomic_t committing = false; /* its commit must not be cancelled */
+static volatile sig_atomic_t stop_wanted = false;
+
+PGDLLEXPORT void ledger_worker_main(Datum arg);
+
+void
+ledger_worker_add_task(LedgerWorkerTask task, LedgerSlotReset reset)
+{
+	if (task_count >= MAX_TASKS)
+		elog(ERROR, "too many tasks for the ledger's worker");
+	tasks[task_count].task = task;
+	tasks[task_count].reset = reset;
+	task_count++;
+}
+
+void
+ledger_run_resets(int number)
+{
+	for (int i = 0; i < task_count; i++)
+		tasks[i].reset(number);
+}
+
+uint64
+ledger_request_tasks(void)
+{
+	int number = ledger_my_slot();
+	uint64 request;
+
+	if (number < 0)
+		return 0;
+	request = pg_atomic_add_fetch_u64(&ledger_slot(number)->tasks_requested, 1);
+	ledger_poke_worker(number);
+	return request;
+}
+
+bool
+ledger_wait_tasks(uint64 request, int timeout_ms)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
+
+	while (request != 0)
+	{
+		int number = ledger_my_slot();
+		long left;
+
+		if (number < 0)
+			break;
+		ledger_wait_announce(number, LEDGER_WAIT_ANY);
+		if (pg_atomic_read_u64(&ledger_slot(number)->tasks_done) >= request)
+			return true;
+		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
+		if (left <= 0)
+			break;
+		ledger_poke_worker(number);
+		ledger_wait_sleep(Min(left, 200), false);
+	}
+	return false;
+}
+
+static void
+worker_on_sigterm(SIGNAL_ARGS)
+{
+	int save_errno = errno;
+
+	if (busy)
+		die(postgres_signal_arg);
+	else
+	{
+		stop_wanted = true;
+		SetLatch(MyLatch);
+	}
+	errno = save_errno;
+}
+
+/*
+ * SIGINT is also how a lock timeout gets through. But cancelling the wait for
+ * a synchronous standby lets the commit stand without its answer, unnoticed.
+ */
+static void
+worker_on_sigint(SIGNAL_ARGS)
+{
+	if (!committing)
+		StatementCancelHandler(postgres_signal_arg);
+}
+
+/* Leaves the slot to the next worker. */
+static void
+worker_detach(int code, Datum arg)
+{
+	int number = DatumGetInt32(arg);
+	LedgerSlot *slot = ledger_slot(number);
+
+	pg_atomic_write_u32(&slot->worker_proc, 0);
+	pg_atomic_write_u32(&slot->state, LEDGER_STARTING);
+	pg_memory_barrier();
+	pg_atomic_write_u32(&slot->worker_pid, 0);
+	ledger_wake(number, 0, true);
+	ledger_poke_launcher();
+}
+
+/* Takes the slot; ends the process if another worker has it or nobody wants one. */
+static void
+worker_attach(int number)
+{
+	LedgerSlot *slot = ledger_slot(number);
+	uint32 nobody = 0;
+
+	if (!pg_atomic_compare_exchange_u32(&slot->worker_pid, &nobody, (uint32) MyProcPid))
+		proc_exit(0);
+	before_shmem_exit(worker_detach, Int32GetDatum(number));
+	pg_atomic_write_u32(&slot->worker_proc, (uint32) MY_PROC_NUMBER + 1);
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&slot->holds) > 0 || pg_atomic_read_u32(&slot->database) == InvalidOid)
+		proc_exit(0);
+}
+
+/*
+ * Settings of the database or of the superuser must not weaken what the
+ * worker promises. A stricter synchronous_commit stays.
+ */
+static void
+worker_force_settings(void)
+{
+	static const char *const forced[][2] = {
+		{"lock_timeout", "1s"},
+		{"statement_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"idle_session_timeout", "0"},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"session_replication_role", "origin"},
+		{"row_security", "off"},
+		{"exit_on_error", "off"},
+		{"jit", "off"},
+	};
+
+	for (int i = 0; i < (int) lengthof(forced); i++)
+		SetConfigOption(forced[i][0], forced[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	if (synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
+		SetConfigOption("synchronous_commit", "on", PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* Every transaction of the worker is between these two. */
+static void
+worker_begin(void)
+{
+	busy = true;
+	/* A request to stop that came just before is obeyed by the caller's loop, later. */
+	if (stop_wanted)
+		ProcDiePending = InterruptPending = true;
+	CHECK_FOR_INTERRUPTS();
+	StartTransactionCommand();
+}
+
+static void
+worker_commit(void)
+{
+	committing = true;
+	if (QueryCancelPending)
+	{
+		committing = false;
+		CHECK_FOR_INTERRUPTS();
+	}
+	CommitTransactionCommand();
+	committing = false;
+	/* Being ended while waiting for a standby also lets the commit stand without its answer. */
+	CHECK_FOR_INTERRUPTS();
+	busy = false;
+}
+
+static void
+worker_run_tasks(Worker *w)
+{
+	uint64 requested = pg_atomic_read_u64(&w->slot->tasks_requested);
+
+	pg_memory_barrier();
+	for (int i = 0; i < task_count; i++)
+	{
+		worker_begin();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		tasks[i].task(w->number);
+		PopActiveSnapshot();
+		worker_commit();
+	}
+	pg_memory_barrier();
+	pg_atomic_write_u64(&w->slot->tasks_done, requested);
+	ledger_wake(w->number, 0, true);
+}
+
+/* Gives the slot back, because the extension is not in this database (any more). */
+static pg_attribute_noreturn() void
+worker_leave_database(Worker *w)
+{
+	ereport(DEBUG1, (errmsg_internal("no ledger in database %u", MyDatabaseId)));
+	ledger_slot_free(w->number);
+	proc_exit(0);
+}
+
+/* Reads the tree and says in the slot what came of it. */
+static void
+worker_take_up(Worker *w)
+{
+	LedgerSlot *slot = w->slot;
+	LedgerStatus *status = MemoryContextAlloc(w->context, sizeof(LedgerStatus));
+	bool same;
+	bool there;
+
+	worker_begin();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	there = tree_load(w->number, &w->tree);
+	PopActiveSnapshot();
+	worker_commit();
+	if (!there)
+		worker_leave_database(w);
+	worker_run_tasks(w);
+	if (w->tree.state != LEDGER_READY)
+	{
+		ereport(LOG, (errcode(ERRCODE_DATA_CORRUPTED),
+					  errmsg("the ledger of database %u takes no entries: %s", MyDatabaseId,
+							 w->tree.problem)));
+		ledger_status_error(w->number, w->tree.problem);
+		pg_atomic_write_u32(&slot->entry_relation, w->tree.entry_relation);
+		w->generation = pg_atomic_read_u32(&slot->generation);
+		pg_atomic_write_u32(&slot->failures, 0);
+		pg_write_barrier();
+		pg_atomic_write_u32(&slot->state, w->tree.state);
+		ledger_wake(w->number, 0, true);
+		return;
+	}
+	same = ledger_status_read(w->number, status) && status->loaded &&
+		   pg_atomic_read_u32(&slot->entry_relation) == w->tree.entry_relation &&
+		   memcmp(status->log_id, w->tree.log_id, LEDGER_LOG_ID_SIZE) == 0;
+	if (!same)
+		ledger_slot_begin_generation(w->number, (int64) w->tree.frontier.size);
+	w->generation = pg_atomic_read_u32(&slot->generation);
+	w->head_size = w->tree.frontier.size;
+	w->head_written = GetCurrentTimestamp();
+	pg_atomic_write_u32(&slot->entry_relation, w->tree.entry_relation);
+	ledger_status_write(w->number, w->tree.log_id, &w->tree.frontier);
+	pg_atomic_write_u64(&slot->durable, w->tree.frontier.size);
+	pg_write_barrier();
+	pg_atomic_write_u32(&slot->state, LEDGER_READY);
+	ledger_wake(w->number, 0, true);
+}
+
+/* Copies one entry out of the ring, as a bytea. */
+static bytea *
+copy_entry(Worker *w, uint64 at, uint32 length)
+{
+	bytea *bytes = palloc(VARHDRSZ + length);
+
+	SET_VARSIZE(bytes, VARHDRSZ + length);
+	ledger_ring_read(w->number, at, VARDATA(bytes), length);
+	return bytes;
+}
+
+/*
+ * Collects what is in the ring, in the batch context. Records of an earlier
+ * generation, and those that a predecessor committed, are passed over.
+ */
+static void
+batch_collect(Worker *w, Batch *batch)
+{
+	uint64 head = pg_atomic_read_u64(&w->slot->head);
+	uint64 at = pg_atomic_read_u64(&w->slot->tail);
+	uint64 next = w->tree.frontier.size;
+	uint64 limit = at + BATCH_BYTES;
+	int capacity = 0;
+
+	memset(batch, 0, offsetof(Batch, frontier));
+	pg_read_barrier();
+	while (at < head && at < limit && batch->count < BATCH_ENTRIES)
+	{
+		LedgerRecord record;
+
+		ledger_ring_read(w->number, at, &record, sizeof(record));
+		at += sizeof(record);
+		if (record.generation == w->generation && record.sequence >= (int64) next)
+		{
+			if (record.sequence != (int64) next || record.length > ENTRY_MAX_SIZE)
+				ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+								errmsg("the ledger's ring is out of step at entry " UINT64_FORMAT,
+									   next)));
+			if (batch->count == capacity)
+			{
+				capacity = Max(64, capacity * 2);
+				batch->entries =
+					batch->entries == NULL
+						? palloc(capacity * sizeof(StoreEntry))
+						: repalloc(batch->entries, capacity * sizeof(StoreEntry));
+			}
+			batch->entries[batch->count++].bytes = copy_entry(w, at, record.length);
+			next++;
+		}
+		at += record.length;
+	}
+	batch->end = at;
+}
+
+static void
+batch_keep_tile(int level, uint64_t index, const MerkleHash *hashes, void *context)
+{
+	Batch *batch = context;
+	FullTile *tile = palloc(sizeof(FullTile));
+
+	tile->level = level;
+	tile->index = index;
+	memcpy(tile->hashes, hashes, sizeof(tile->hashes));
+	batch->tiles = lappend(batch->tiles, tile);
+}
+
+static void
+batch_hash(Worker *w, Batch *batch)
+{
+	batch->frontier = w->tree.frontier;
+	for (int i = 0; i < batch->count; i++)
+	{
+		StoreEntry *entry = &batch->entries[i];
+
+		merkle_leaf(VARDATA(entry->bytes), VARSIZE(entry->bytes) - VARHDRSZ, &entry->leaf);
+		merkle_frontier_add(&batch->frontier, &entry->leaf, batch_keep_tile, batch);
+	}
+}
+
+/* Tells whether the head row is behind and may be written again. */
+static bool
+head_is_due(Worker *w, uint64 size)
+{
+	return w->head_size != size && TimestampDifferenceExceeds(w->head_written,
+															  GetCurrentTimestamp(),
+															  HEAD_INTERVAL_MS);
+}
+
+static void
+head_write(Worker *w, const MerkleFrontier *frontier)
+{
+	store_write_head(w->tree.log_id, frontier);
+	w->head_size = frontier->size;
+	w->head_written = GetCurrentTimestamp();
+}
+
+/* Writes a batch in one transaction. False when the tables are gone. */
+static bool
+batch_write(Worker *w, Batch *batch)
+{
+	Relation entry;
+	Relation tile;
+	ListCell *cell;
+
+	worker_begin();
+	entry = try_table_open(w->tree.entry_relation, RowExclusiveLock);
+	tile = entry == NULL ? NULL : store_open("tile", RowExclusiveLock);
+	if (tile == NULL)
+	{
+		AbortCurrentTransaction();
+		busy = false;
+		return false;
+	}
+	store_insert_entries(entry, w->tree.log_id, (int64) w->tree.frontier.size, batch->entries,
+						 batch->count);
+	foreach (cell, batch->tiles)
+	{
+		FullTile *full = lfirst(cell);
+
+		store_insert_tile(tile, w->tree.log_id, full->level, full->index, full->hashes);
+	}
+	if (head_is_due(w, batch->frontier.size))
+		head_write(w, &batch->frontier);
+	table_close(tile, NoLock);
+	table_close(entry, NoLock);
+	worker_commit();
+	return true;
+}
+
+/* Makes a committed batch known; from here on its entries count as written. */
+static void
+batch_publish(Worker *w, Batch *batch)
+{
+	if (batch->count > 0)
+	{
+		w->tree.frontier = batch->frontier;
+		ledger_status_write(w->number, w->tree.log_id, &w->tree.frontier);
+		if (w->slot->status.error[0] != '\0')
+			ledger_status_error(w->number, "");
+		pg_write_barrier();
+		pg_atomic_write_u64(&w->slot->durable, w->tree.frontier.size);
+		pg_atomic_write_u32(&w->slot->failures, 0);
+	}
+	/* Appenders overwrite what is before the tail: everything must have been read. */
+	pg_memory_barrier();
+	pg_atomic_write_u64(&w->slot->tail, batch->end);
+	ledger_wake(w->number, w->tree.frontier.size, false);
+}
+
+/* Writes what is in the ring; false when nothing was there. */
+static bool
+worker_write(Worker *w)
+{
+	MemoryContext old;
+	Batch *batch;
+
+	if (w->tree.state != LEDGER_READY ||
+		pg_atomic_read_u64(&w->slot->head) == pg_atomic_read_u64(&w->slot->tail))
+		return false;
+	old = MemoryContextSwitchTo(w->context);
+	batch = palloc(sizeof(Batch));
+	batch_collect(w, batch);
+	batch_hash(w, batch);
+	if (batch->count > 0 && !batch_write(w, batch))
+		worker_leave_database(w);
+	batch_publish(w, batch);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(w->context);
+	return true;
+}
+
+/* Brings the head row up to date in a transaction of its own. */
+static void
+worker_write_head(Worker *w)
+{
+	worker_begin();
+	head_write(w, &w->tree.frontier);
+	worker_commit();
+}
+
+/* Ends the process in good order; the launcher starts another if one is wanted. */
+static pg_attribute_noreturn() void
+worker_stop(Worker *w)
+{
+	if (w->tree.state == LEDGER_READY && w->head_size != w->tree.frontier.size)
+	{
+		/* The server may be on its way down: its standbys need not answer this. */
+		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
+		stop_wanted = false;
+		worker_write_head(w);
+	}
+	proc_exit(0);
+}
+
+/* Sees whether the tables and the log are still those that this worker serves. */
+static void
+worker_look_again(Worker *w)
+{
+	Relation entry;
+	bool current = false;
+
+	worker_begin();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	entry = store_open("entry", AccessShareLock);
+	if (entry != NULL)
+	{
+		current = RelationGetRelid(entry) == w->tree.entry_relation &&
+				  tree_is_current(w->tree.log_id);
+		table_close(entry, AccessShareLock);
+	}
+	PopActiveSnapshot();
+	worker_commit();
+	if (entry == NULL)
+		worker_leave_database(w);
+	if (!current)
+		worker_stop(w);
+}
+
+static void
+worker_sleep(Worker *w)
+{
+	bool head_behind =
+		w->tree.state == LEDGER_READY && w->head_size != w->tree.frontier.size;
+	long timeout = pgstat_report_stat(false);
+
+	pgstat_report_activity(STATE_IDLE, NULL);
+	if (timeout <= 0 || timeout > IDLE_MS)
+		timeout = IDLE_MS;
+	if (head_behind)
+		timeout = HEAD_INTERVAL_MS;
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
+					 PG_WAIT_EXTENSION);
+}
+
+static void
+worker_loop(Worker *w)
+{
+	for (;;)
+	{
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			worker_force_settings();
+		}
+		if (stop_wanted || pg_atomic_read_u32(&w->slot->holds) > 0 ||
+			pg_atomic_read_u32(&w->slot->generation) != w->generation)
+			worker_stop(w);
+		if (pg_atomic_exchange_u32(&w->slot->look_again, 0) != 0)
+			worker_look_again(w);
+		if (pg_atomic_read_u64(&w->slot->tasks_requested) !=
+			pg_atomic_read_u64(&w->slot->tasks_done))
+		{
+			worker_look_again(w);
+			worker_run_tasks(w);
+		}
+		if (worker_write(w))
+			continue;
+		if (w->tree.state == LEDGER_READY && head_is_due(w, w->tree.frontier.size))
+			worker_write_head(w);
+		pg_atomic_write_u32(&w->slot->failures, 0);
+		worker_sleep(w);
+	}
+}
+
+/* Keeps the text of the error that is about to end this worker. */
+static void
+worker_keep_error(int number)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	ErrorData *error = CopyErrorData();
+
+	ledger_status_error(number, error->message != NULL ? error->message : "unknown error");
+	FreeErrorData(error);
+	MemoryContextSwitchTo(old);
+}
+
+void
+ledger_worker_main(Datum arg)
+{
+	int number = DatumGetInt32(arg);
+
+	pqsignal(SIGTERM, worker_on_sigterm);
+	pqsignal(SIGINT, worker_on_sigint);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	busy = true;
+	worker_attach(number);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(
+		pg_atomic_read_u32(&ledger_slot(number)->database), InvalidOid, 0);
+	worker_force_settings();
+	pgstat_report_appname("biometric_audit ledger");
+
+	worker = MemoryContextAllocZero(TopMemoryContext, sizeof(Worker));
+	worker->number = number;
+	worker->slot = ledger_slot(number);
+	worker->context =
+		AllocSetContextCreate(TopMemoryContext, "biometric ledger batch", ALLOCSET_DEFAULT_SIZES);
+	PG_TRY();
+	{
+		worker_take_up(worker);
+		worker_loop(worker);
+	}
+	PG_CATCH();
+	{
+		worker_keep_error(number);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}

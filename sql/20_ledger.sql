@@ -1,0 +1,177 @@
+-- The ledger: tables that its worker writes, views and functions that auditors read.
+
+CREATE TABLE biometric.log (
+	log_id pg_catalog.uuid NOT NULL PRIMARY KEY,
+	ordinal pg_catalog.int4 NOT NULL UNIQUE,
+	database_oid pg_catalog.oid NOT NULL,
+	system_identifier pg_catalog.int8 NOT NULL,
+	timeline pg_catalog.int4 NOT NULL,
+	created_at pg_catalog.timestamptz NOT NULL,
+	parent pg_catalog.uuid,
+	parent_size pg_catalog.int8,
+	parent_root pg_catalog.bytea,
+	reason pg_catalog.text
+);
+REVOKE ALL ON biometric.log FROM PUBLIC;
+COMMENT ON TABLE biometric.log IS
+'The identities of this database''s ledger: a row a log, the highest ordinal is the one that is written. A log that was forked names its parent, and the parent''s size and root at that moment.';
+
+CREATE TABLE biometric.entry (
+	log_id pg_catalog.uuid NOT NULL,
+	seq pg_catalog.int8 NOT NULL,
+	entry pg_catalog.bytea NOT NULL,
+	PRIMARY KEY (log_id, seq)
+);
+ALTER TABLE biometric.entry ALTER COLUMN entry SET STORAGE EXTERNAL;
+REVOKE ALL ON biometric.entry FROM PUBLIC;
+COMMENT ON TABLE biometric.entry IS
+'The ledger''s entries, as the canonical bytes that are the leaves of its Merkle tree. seq counts from 0.';
+
+CREATE TABLE biometric.tile (
+	log_id pg_catalog.uuid NOT NULL,
+	level pg_catalog.int2 NOT NULL,
+	index pg_catalog.int8 NOT NULL,
+	hashes pg_catalog.bytea NOT NULL,
+	PRIMARY KEY (log_id, level, index)
+);
+ALTER TABLE biometric.tile ALTER COLUMN hashes SET STORAGE PLAIN;
+REVOKE ALL ON biometric.tile FROM PUBLIC;
+COMMENT ON TABLE biometric.tile IS
+'The full tiles of the Merkle tree: 32 hashes of 32 bytes of tree level 5 * level, from 32 * index on.';
+
+CREATE TABLE biometric.head (
+	log_id pg_catalog.uuid NOT NULL PRIMARY KEY,
+	size pg_catalog.int8 NOT NULL,
+	root pg_catalog.bytea NOT NULL,
+	tail pg_catalog.bytea NOT NULL
+);
+ALTER TABLE biometric.head ALTER COLUMN root SET STORAGE PLAIN;
+ALTER TABLE biometric.head ALTER COLUMN tail SET STORAGE PLAIN;
+REVOKE ALL ON biometric.head FROM PUBLIC;
+COMMENT ON TABLE biometric.head IS
+'The edge of each log as it was last written down, at most a second ago while the ledger grows: size, root, and the leaf hashes that are in no full tile.';
+
+SELECT pg_catalog.pg_extension_config_dump('biometric.log', '');
+SELECT pg_catalog.pg_extension_config_dump('biometric.entry', '');
+SELECT pg_catalog.pg_extension_config_dump('biometric.tile', '');
+SELECT pg_catalog.pg_extension_config_dump('biometric.head', '');
+
+CREATE FUNCTION biometric.decode_entry(
+	entry pg_catalog.bytea,
+	OUT event pg_catalog.text, OUT at pg_catalog.timestamptz, OUT reference pg_catalog.int8,
+	OUT image_id pg_catalog.uuid, OUT kind pg_catalog.text, OUT relation_index pg_catalog.int4,
+	OUT permit pg_catalog.int8, OUT reason pg_catalog.text, OUT party pg_catalog.text,
+	OUT network pg_catalog.text, OUT client_addr pg_catalog.text,
+	OUT session_user_name pg_catalog.text, OUT current_user_name pg_catalog.text,
+	OUT application pg_catalog.text, OUT purpose pg_catalog.text, OUT command pg_catalog.text,
+	OUT query_id pg_catalog.int8, OUT relations pg_catalog.text[], OUT detail pg_catalog.jsonb,
+	OUT process pg_catalog.int4, OUT database pg_catalog.text, OUT tls pg_catalog.bool,
+	OUT relation pg_catalog.text)
+RETURNS record AS 'MODULE_PATHNAME', 'ledger_decode_entry'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION biometric.decode_entry(pg_catalog.bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION biometric.decode_entry(pg_catalog.bytea) TO biometric_auditor;
+COMMENT ON FUNCTION biometric.decode_entry(pg_catalog.bytea) IS
+'Decodes the canonical bytes of a ledger entry, as leaf() returns them, into its fields; a field that the entry does not have is NULL. reference is the sequence number of the statement or session entry that it belongs to. Error 22023 for bytes that are no canonical entry.';
+
+CREATE FUNCTION biometric.ledger_row(
+	log_id pg_catalog.uuid, seq pg_catalog.int8, entry pg_catalog.bytea,
+	OUT at pg_catalog.timestamptz, OUT event pg_catalog.text, OUT statement pg_catalog.int8,
+	OUT party pg_catalog.text, OUT client_addr pg_catalog.text,
+	OUT session_user_name pg_catalog.text, OUT application pg_catalog.text,
+	OUT purpose pg_catalog.text, OUT kind pg_catalog.text, OUT image_id pg_catalog.uuid,
+	OUT relation pg_catalog.text, OUT detail pg_catalog.jsonb, OUT permit pg_catalog.int8,
+	OUT reason pg_catalog.text, OUT network pg_catalog.text, OUT command pg_catalog.text)
+RETURNS record AS 'MODULE_PATHNAME', 'ledger_row'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION biometric.ledger_row(pg_catalog.uuid, pg_catalog.int8, pg_catalog.bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION biometric.ledger_row(pg_catalog.uuid, pg_catalog.int8, pg_catalog.bytea)
+	TO biometric_auditor;
+COMMENT ON FUNCTION biometric.ledger_row(pg_catalog.uuid, pg_catalog.int8, pg_catalog.bytea) IS
+'Decodes an entry of a log together with the statement and session entries that it refers to: a row of the ledger views. An entry that cannot be decoded has the event "unreadable".';
+
+CREATE VIEW biometric.ledger AS
+SELECT e.seq, r.at, r.event, r.statement, r.party, r.client_addr, r.session_user_name,
+	r.application, r.purpose, r.kind, r.image_id, r.relation, NULL::pg_catalog.jsonb AS row_key,
+	r.detail
+FROM biometric.entry e
+	CROSS JOIN LATERAL biometric.ledger_row(e.log_id, e.seq, e.entry) r
+WHERE e.log_id OPERATOR(pg_catalog.=)
+	(SELECT l.log_id FROM biometric.log l ORDER BY l.ordinal DESC LIMIT 1);
+REVOKE ALL ON biometric.ledger FROM PUBLIC;
+GRANT SELECT ON biometric.ledger TO biometric_auditor;
+COMMENT ON VIEW biometric.ledger IS
+'Every entry of the present log. seq: its sequence number, from 0. at: when it was made. statement: sequence number of the entry of its statement. detail: whatever else the entry says.';
+
+CREATE VIEW biometric.disclosure AS
+SELECT e.seq, r.at, r.event, r.statement, r.party, r.client_addr, r.session_user_name,
+	r.application, r.purpose, r.kind, r.image_id, r.relation, NULL::pg_catalog.jsonb AS row_key,
+	r.detail, r.permit, r.reason, r.network
+FROM biometric.entry e
+	CROSS JOIN LATERAL biometric.ledger_row(e.log_id, e.seq, e.entry) r
+WHERE e.log_id OPERATOR(pg_catalog.=)
+	(SELECT l.log_id FROM biometric.log l ORDER BY l.ordinal DESC LIMIT 1)
+	AND r.event OPERATOR(pg_catalog.=) ANY (ARRAY['disclosed', 'observed']);
+REVOKE ALL ON biometric.disclosure FROM PUBLIC;
+GRANT SELECT ON biometric.disclosure TO biometric_auditor;
+COMMENT ON VIEW biometric.disclosure IS
+'Each image that was about to be released: to which party, when, through which network, for what purpose. event: disclosed (a permit allowed it) or observed (let through although a rule, the reason, was broken).';
+
+CREATE VIEW biometric.refusal AS
+SELECT e.seq, r.at, r.event, r.statement, r.party, r.client_addr, r.session_user_name,
+	r.application, r.purpose, r.kind, r.image_id, r.relation, NULL::pg_catalog.jsonb AS row_key,
+	r.detail, r.reason, r.network, r.command
+FROM biometric.entry e
+	CROSS JOIN LATERAL biometric.ledger_row(e.log_id, e.seq, e.entry) r
+WHERE e.log_id OPERATOR(pg_catalog.=)
+	(SELECT l.log_id FROM biometric.log l ORDER BY l.ordinal DESC LIMIT 1)
+	AND r.event OPERATOR(pg_catalog.=) 'refused';
+REVOKE ALL ON biometric.refusal FROM PUBLIC;
+GRANT SELECT ON biometric.refusal TO biometric_auditor;
+COMMENT ON VIEW biometric.refusal IS
+'Each statement that was refused images: who asked, from where, with which command, and the rule (reason) that refused.';
+
+CREATE FUNCTION biometric.verify_ledger(
+	OUT ok pg_catalog.bool, OUT size pg_catalog.int8, OUT root pg_catalog.bytea,
+	OUT problem pg_catalog.text)
+RETURNS record AS 'MODULE_PATHNAME', 'ledger_verify'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION biometric.verify_ledger() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION biometric.verify_ledger() TO biometric_auditor;
+COMMENT ON FUNCTION biometric.verify_ledger() IS
+'Hashes every entry and compares the whole tree with what is stored of it and with what the ledger''s worker holds in shared memory. size: number of entries that were verified; root: the Merkle root over them; problem: NULL if ok, otherwise the first entry or tile that is not what it was when it was written.';
+
+CREATE FUNCTION biometric.leaf(seq pg_catalog.int8)
+RETURNS pg_catalog.bytea AS 'MODULE_PATHNAME', 'ledger_leaf'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION biometric.leaf(pg_catalog.int8) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION biometric.leaf(pg_catalog.int8) TO biometric_auditor;
+COMMENT ON FUNCTION biometric.leaf(pg_catalog.int8) IS
+'The canonical bytes of the entry with sequence number seq (from 0) of the present log. Its leaf hash is SHA-256 of a zero byte and these bytes (RFC 9162). Error 22023 when there is no such entry.';
+
+CREATE FUNCTION biometric.root(size pg_catalog.int8 DEFAULT NULL)
+RETURNS pg_catalog.bytea AS 'MODULE_PATHNAME', 'ledger_root'
+LANGUAGE C STABLE PARALLEL SAFE;
+REVOKE ALL ON FUNCTION biometric.root(pg_catalog.int8) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION biometric.root(pg_catalog.int8) TO biometric_auditor;
+COMMENT ON FUNCTION biometric.root(pg_catalog.int8) IS
+'The Merkle root (RFC 9162, 32 bytes) over the first size entries of the present log, 0 to the present size; NULL means the present size. Error 22023 for any other size.';
+
+CREATE FUNCTION biometric.ledger_status(
+	OUT state pg_catalog.text, OUT worker_pid pg_catalog.int4, OUT log_id pg_catalog.uuid,
+	OUT size pg_catalog.int8, OUT root pg_catalog.bytea, OUT pending pg_catalog.int8,
+	OUT ring_used pg_catalog.int8, OUT ring_size pg_catalog.int8, OUT last_error pg_catalog.text)
+RETURNS record AS 'MODULE_PATHNAME', 'ledger_status'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+REVOKE ALL ON FUNCTION biometric.ledger_status() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION biometric.ledger_status() TO biometric_auditor, biometric_custodian;
+COMMENT ON FUNCTION biometric.ledger_status() IS
+'How the ledger of this database is doing. state: starting, ready, broken (its tables contradict its tree), foreign (a copy that waits for fork_ledger), standby, or none (no place in shared memory). size and root: what is durable. pending: entries that are not yet durable. ring_used, ring_size: bytes. last_error: what ended the last worker, or NULL.';
+
+CREATE FUNCTION biometric.fork_ledger(reason pg_catalog.text)
+RETURNS pg_catalog.uuid AS 'MODULE_PATHNAME', 'ledger_fork'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+REVOKE ALL ON FUNCTION biometric.fork_ledger(pg_catalog.text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION biometric.fork_ledger(pg_catalog.text) TO biometric_custodian;
+COMMENT ON FUNCTION biometric.fork_ledger(pg_catalog.text) IS
+'Begins a new log in this database, after the present one has been copied from elsewhere or damaged. Its entry 0, "forked", names the log it came from with size, root and the reason given. Returns the new log''s id; the log is there once the transaction is committed. For custodians. Errors: 42501 for others, 22023 without a reason, 55000 when there is no ledger yet.';
