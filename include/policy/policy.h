@@ -37,13 +37,13 @@ typedef struct DecideRequest
 
 /*
  * A decision. The texts belong to the backend's copy of the policy: valid
- * until policy_generation() changes, copy what must last.
+ * until the end of the transaction, copy what must last.
  */
 typedef struct Decision
 {
 	Delivery delivery;
 	Reason reason;		 /* REASON_PERMITTED, or the first rule that failed */
-	int64 permit;		 /* permit that was used; 0: none */
+	int64 permit;		 /* permit that decided; 0: none */
 	const char *party;	 /* NULL: network unknown */
 	const char *network; /* the matched CIDR as text, or "local"; NULL */
 } Decision;
@@ -51,11 +51,11 @@ typedef struct Decision
 /* What policy knows of the client of this session; asked once a session. */
 typedef struct PolicyClient
 {
-	bool present;		/* a client backend or walsender with a connection */
-	bool local;			/* unix socket */
-	bool own_host;		/* its address is one of this host's */
+	bool present;  /* a client backend or walsender with a connection */
+	bool local;	   /* unix socket */
+	bool own_host; /* its address is one of this host's */
 	bool tls;
-	char address[64];	/* normalised text, without zone; "local" for a unix socket */
+	char address[64]; /* normalised text, without zone; "local" for a unix socket */
 } PolicyClient;
 
 /* policy_define_settings: biometric_audit.enforcement, .purpose, .policy_size (kB). From _PG_init. */

@@ -1,0 +1,311 @@
+/*
+ * change.c - changes of the policy, their ledger entries and publication.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#include "base/internal.h"
+#include "ledger/append.h"
+#include "ledger/ring.h"
+#include "ledger/worker.h"
+#include "policy/change.h"
+#include "policy/policy_sql.h"
+#include "policy/publish.h"
+#include "policy/settings.h"
+
+#define CUSTODIAN "biometric_custodian"
+
+/* What an entry keeps for all other fields together, in bytes. */
+#define DETAIL_MAX_SIZE (ENTRY_MAX_SIZE - 1024)
+
+/* How many entries are appended at a time, so that they fit into the smallest ring. */
+#define APPEND_BATCH 16
+
+typedef struct QueuedChange
+{
+	SubTransactionId subtransaction;
+	char *detail;
+	char *caller;
+	Size growth;
+} QueuedChange;
+
+/* In TopTransactionContext; gone with it. */
+static List *queue = NIL;
+
+/* Whether the transaction being committed must wait for publication. */
+static bool publication_due = false;
+
+static void
+change_append_all(void)
+{
+	EntryFields entries[APPEND_BATCH];
+	LedgerTicket ticket;
+	int done = 0;
+
+	while (done < list_length(queue))
+	{
+		int count = 0;
+
+		for (; count < APPEND_BATCH && done < list_length(queue); count++, done++)
+		{
+			QueuedChange *change = list_nth(queue, done);
+			EntryFields *entry = &entries[count];
+
+			memset(entry, 0, sizeof(*entry));
+			entry->event = ENTRY_POLICY_CHANGED;
+			entry->reference = ENTRY_NO_REFERENCE;
+			entry->detail.bytes = change->detail;
+			entry->detail.length = strlen(change->detail);
+			entry->current_user_name.bytes = change->caller;
+			entry->current_user_name.length = strlen(change->caller);
+		}
+		memset(&ticket, 0, sizeof(ticket));
+		ledger_append(NULL, entries, count, &ticket);
+		ledger_wait(&ticket);
+	}
+}
+
+/* Must not raise: the transaction has committed. */
+static void
+change_publish(void)
+{
+	uint64 request = ledger_request_tasks();
+
+	if (!ledger_wait_tasks(request, ledger_timeout_ms()))
+		ereport(WARNING,
+				(errmsg("the change of the biometric_audit policy is committed, but not yet in "
+						"force"),
+				 errdetail("The ledger's worker has not published it within "
+						   "biometric_audit.ledger_timeout."),
+				 errhint("It comes into force as soon as the worker runs: see "
+						 "biometric.ledger_status() and the server's log.")));
+}
+
+static void
+change_transaction(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			publication_due = queue != NIL;
+			if (queue != NIL)
+				change_append_all();
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			if (queue != NIL)
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("cannot prepare a transaction that changed the biometric_audit "
+								"policy"),
+						 errdetail("The entry of a change must be durable in the ledger just "
+								   "before the change is committed."),
+						 errhint("Change the policy in a transaction that is committed in one "
+								 "phase.")));
+			break;
+		case XACT_EVENT_COMMIT:
+			queue = NIL;
+			if (publication_due)
+			{
+				publication_due = false;
+				change_publish();
+			}
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PREPARE:
+			queue = NIL;
+			publication_due = false;
+			break;
+		default:
+			break;
+	}
+}
+
+/* What a subtransaction queued becomes its parent's, or never happened. */
+static void
+change_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	ListCell *cell;
+
+	if (event != SUBXACT_EVENT_COMMIT_SUB && event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	foreach(cell, queue)
+	{
+		QueuedChange *change = lfirst(cell);
+
+		if (change->subtransaction != mine)
+			continue;
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			change->subtransaction = parent;
+		else
+			queue = foreach_delete_current(queue, cell);
+	}
+}
+
+void
+change_init(void)
+{
+	RegisterXactCallback(change_transaction, NULL);
+	RegisterSubXactCallback(change_subtransaction, NULL);
+}
+
+/* The owner of the policy's tables. */
+static Oid
+change_owner(void)
+{
+	Oid table = extension_relation("party");
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("the policy tables of biometric_audit do not exist"),
+						errhint("Install the extension with CREATE EXTENSION biometric_audit.")));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* Superusers are no custodians by themselves: who sets policy is to be on record. */
+static void
+change_check_caller(Oid caller)
+{
+	Oid custodian = get_role_oid(CUSTODIAN, true);
+
+	if (OidIsValid(custodian) && is_member_of_role_nosuper(caller, custodian))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("role \"%s\" may not change the biometric_audit policy",
+						   GetUserNameFromId(caller, false)),
+					errdetail("Only members of role %s may, superusers not excepted.", CUSTODIAN),
+					errhint("Use GRANT %s TO %s.", CUSTODIAN,
+							quote_identifier(GetUserNameFromId(caller, false)))));
+}
+
+void
+change_begin(PolicyChange *change)
+{
+	Oid unused;
+
+	change->caller = GetUserId();
+	change_check_caller(change->caller);
+	if (extension_created_here())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the policy cannot be changed in the transaction that created extension "
+						"biometric_audit"),
+				 errdetail("Each change is recorded in the ledger first, which other processes "
+						   "see only after the commit."),
+				 errhint("Commit first, then change the policy.")));
+	change->caller_name = GetUserNameFromId(change->caller, false);
+	GetUserIdAndSecContext(&unused, &change->saved_context);
+	SetUserIdAndSecContext(change_owner(), change->saved_context | SECURITY_LOCAL_USERID_CHANGE);
+	change->settings = policy_sql_settings();
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+}
+
+/* An error in between is made good by the end of the (sub)transaction. */
+void
+change_end(PolicyChange *change)
+{
+	SPI_finish();
+	policy_sql_settings_end(change->settings);
+	SetUserIdAndSecContext(change->caller, change->saved_context);
+}
+
+void
+change_add(ChangeArguments *arguments, Oid type, Datum value, bool null)
+{
+	int index = arguments->count++;
+
+	if (index >= CHANGE_MAX_ARGUMENTS)
+		elog(ERROR, "too many arguments");
+	arguments->types[index] = type;
+	arguments->values[index] = value;
+	arguments->nulls[index] = null ? 'n' : ' ';
+}
+
+void
+change_add_text(ChangeArguments *arguments, const char *text)
+{
+	change_add(arguments, TEXTOID, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
+}
+
+uint64
+change_execute(const char *sql, ChangeArguments *arguments)
+{
+	volatile int result = 0;
+
+	internal_write_begin();
+	PG_TRY();
+	{
+		result = SPI_execute_with_args(sql, arguments->count, arguments->types, arguments->values,
+									   arguments->nulls, false, 0);
+	}
+	PG_FINALLY();
+	{
+		internal_write_end();
+	}
+	PG_END_TRY();
+	if (result < 0)
+		elog(ERROR, "a statement on the policy's tables failed: %s",
+			 SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+char *
+change_result(int column)
+{
+	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column);
+}
+
+static void
+change_check_size(Size growth)
+{
+	Size pending = 0;
+	ListCell *cell;
+
+	foreach(cell, queue)
+		pending += ((QueuedChange *) lfirst(cell))->growth;
+	if (growth == 0 || publish_fits(pending + growth))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					errmsg("the policy would not fit into shared memory"),
+					errdetail("biometric_audit.policy_size allows %zu bytes; a policy that does "
+							  "not fit would refuse everybody.",
+							  policy_capacity()),
+					errhint("Increase biometric_audit.policy_size and restart the server.")));
+}
+
+void
+change_record(const PolicyChange *change, const char *detail, Size growth)
+{
+	MemoryContext old;
+	QueuedChange *queued;
+
+	if (strlen(detail) > DETAIL_MAX_SIZE)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("the change is too long to be recorded in the ledger"),
+						errdetail("Its description takes %zu bytes; at most %d are possible.",
+								  strlen(detail), DETAIL_MAX_SIZE),
+						errhint("Use shorter texts, or several permits with fewer purposes.")));
+	change_check_size(growth);
+	old = MemoryContextSwitchTo(TopTransactionContext);
+	queued = palloc0_object(QueuedChange);
+	queued->subtransaction = GetCurrentSubTransactionId();
+	queued->detail = pstrdup(detail);
+	queued->caller = pstrdup(change->caller_name);
+	queued->growth = growth;
+	queue = lappend(queue, queued);
+	MemoryContextSwitchTo(old);
+}

@@ -1,0 +1,162 @@
+/*
+ * choose.c - the rules of the policy.
+ */
+#include "postgres.h"
+
+#include "policy/choose.h"
+
+static bool
+permit_names_purpose(const PolicyPermit *permit, const char *purpose)
+{
+	if (permit->purposes < 0)
+		return true;
+	for (int i = 0; i < permit->purposes; i++)
+		if (strcmp(permit->purpose[i], purpose) == 0)
+			return true;
+	return false;
+}
+
+/* REASON_PERMITTED, or why the purpose of the session does not satisfy a permit. */
+static Reason
+permit_judge_purpose(const PolicyPermit *permit, const char *purpose)
+{
+	if (purpose == NULL)
+		return permit->delivery == DELIVERY_OBSERVE && permit->purposes < 0
+				   ? REASON_PERMITTED
+				   : REASON_PURPOSE_MISSING;
+	return permit_names_purpose(permit, purpose) ? REASON_PERMITTED : REASON_PURPOSE_NOT_PERMITTED;
+}
+
+/*
+ * What one permit gives on its own. To observe demands no purpose: it
+ * releases whatever its purposes say, with the reason that would have stood
+ * against it.
+ */
+static Decision
+permit_judge(const PolicyPermit *permit, const ChooseRequest *request)
+{
+	Decision judged = {.permit = permit->id};
+
+	if (permit->delivery != DELIVERY_REFUSE && permit->require_tls && !request->tls)
+	{
+		judged.delivery = DELIVERY_REFUSE;
+		judged.reason = REASON_TLS_REQUIRED;
+		return judged;
+	}
+	switch (permit->delivery)
+	{
+		case DELIVERY_OPEN:
+			judged.reason = permit_judge_purpose(permit, request->purpose);
+			if (judged.reason == REASON_PERMITTED)
+				judged.delivery = DELIVERY_OPEN;
+			else if (judged.reason == REASON_PURPOSE_MISSING)
+				judged.delivery = DELIVERY_SEALED;
+			else
+				judged.delivery = DELIVERY_REFUSE;
+			break;
+		case DELIVERY_OBSERVE:
+			judged.delivery = DELIVERY_OBSERVE;
+			judged.reason = permit_judge_purpose(permit, request->purpose);
+			break;
+		case DELIVERY_SEALED:
+			judged.delivery = DELIVERY_SEALED;
+			judged.reason = REASON_PERMITTED;
+			break;
+		case DELIVERY_REFUSE:
+		default:
+			judged.delivery = DELIVERY_REFUSE;
+			judged.reason = REASON_REFUSED_BY_PERMIT;
+			break;
+	}
+	return judged;
+}
+
+/* The higher, the more a judgement counts among those of one level. */
+static int
+judgement_weight(const Decision *judged)
+{
+	if (judged->reason == REASON_REFUSED_BY_PERMIT)
+		return 100;
+	if (judged->delivery == DELIVERY_OPEN || judged->delivery == DELIVERY_OBSERVE)
+		return 50 + judged->delivery;
+	if (judged->reason == REASON_PERMITTED)
+		return 40;
+	switch (judged->reason)
+	{
+		case REASON_PURPOSE_NOT_PERMITTED:
+			return 30;
+		case REASON_PURPOSE_MISSING:
+			return 20;
+		case REASON_TLS_REQUIRED:
+			return 10;
+		default:
+			return 0;
+	}
+}
+
+/* The judgement of the permits of one level; false when there is none. */
+static bool
+choose_at_level(const PolicyView *view, const ChooseRequest *request, Oid relation,
+				Decision *chosen)
+{
+	int best = -1;
+
+	for (int i = 0; i < view->permits; i++)
+	{
+		const PolicyPermit *permit = &view->permit[i];
+		Decision judged;
+
+		if (permit->relation != relation || (permit->kinds & ((uint32) 1 << request->kind)) == 0 ||
+			!period_holds(&permit->valid, request->now))
+			continue;
+		judged = permit_judge(permit, request);
+		if (judgement_weight(&judged) > best)
+		{
+			best = judgement_weight(&judged);
+			*chosen = judged;
+		}
+	}
+	return best >= 0;
+}
+
+static Decision
+choose_by_permits(const PolicyView *view, const ChooseRequest *request)
+{
+	Decision chosen = {.delivery = DELIVERY_REFUSE, .reason = REASON_NO_PERMIT};
+	ListCell *cell;
+
+	foreach(cell, request->relations)
+		if (OidIsValid(lfirst_oid(cell)) &&
+			choose_at_level(view, request, lfirst_oid(cell), &chosen))
+			return chosen;
+	(void) choose_at_level(view, request, InvalidOid, &chosen);
+	return chosen;
+}
+
+static Decision
+choose_enforced(const PolicyView *view, const ChooseRequest *request)
+{
+	Decision chosen = {.delivery = DELIVERY_REFUSE, .reason = REASON_NO_PERMIT};
+
+	if (view->network == NULL || view->party == NULL)
+		chosen.reason = REASON_UNREGISTERED_NETWORK;
+	else if (!period_holds(&view->contract, request->now))
+		chosen.reason = REASON_CONTRACT_EXPIRED;
+	else if (view->quarantined)
+		chosen.reason = REASON_QUARANTINED;
+	else if (request->kind > IMAGE_KIND_NONE && request->kind <= IMAGE_KIND_LAST)
+		chosen = choose_by_permits(view, request);
+	chosen.party = view->party;
+	chosen.network = view->network;
+	return chosen;
+}
+
+Decision
+policy_choose(const PolicyView *view, const ChooseRequest *request)
+{
+	Decision chosen = choose_enforced(view, request);
+
+	if (request->observe && chosen.reason != REASON_PERMITTED)
+		chosen.delivery = DELIVERY_OBSERVE;
+	return chosen;
+}

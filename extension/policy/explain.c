@@ -1,0 +1,90 @@
+/*
+ * explain.c - what the policy says for the present session.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_inherits.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+
+#include "policy/advice.h"
+#include "policy/arguments.h"
+#include "policy/policy.h"
+
+#define EXPLAIN_COLUMNS 8
+
+PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_explain_access);
+
+/* Appends the direct ancestors of a relation. */
+static List *
+explain_add_parents(List *lineage, Oid relation)
+{
+	Relation catalog = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relation));
+	scan = systable_beginscan(catalog, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		lineage = list_append_unique_oid(lineage, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return lineage;
+}
+
+static List *
+explain_lineage(Oid relation)
+{
+	List *lineage = OidIsValid(relation) ? list_make1_oid(relation) : NIL;
+
+	for (int i = 0; i < list_length(lineage); i++)
+		lineage = explain_add_parents(lineage, list_nth_oid(lineage, i));
+	return lineage;
+}
+
+static Datum
+explain_text(const char *text, bool *null)
+{
+	*null = text == NULL;
+	return text ? CStringGetTextDatum(text) : (Datum) 0;
+}
+
+static void
+explain_kind(ReturnSetInfo *result, ImageKind kind, List *lineage)
+{
+	DecideRequest request = {.kind = kind, .relations = lineage};
+	Decision decision = policy_decide(&request);
+	Datum values[EXPLAIN_COLUMNS];
+	bool nulls[EXPLAIN_COLUMNS];
+
+	values[0] = explain_text(image_kind_name(kind), &nulls[0]);
+	values[1] = explain_text(decision.party, &nulls[1]);
+	values[2] = explain_text(decision.network, &nulls[2]);
+	values[3] = explain_text(delivery_name(decision.delivery), &nulls[3]);
+	values[4] = explain_text(reason_name(decision.reason), &nulls[4]);
+	values[5] = Int64GetDatum(decision.permit);
+	nulls[5] = decision.permit == 0;
+	values[6] = (Datum) 0;
+	nulls[6] = true;
+	values[7] = explain_text(advice_what_to_do(&decision, kind), &nulls[7]);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* biometric_explain_access(relation regclass) returns a row for each kind. */
+Datum
+biometric_explain_access(PG_FUNCTION_ARGS)
+{
+	Oid relation = argument_relation(fcinfo, 0);
+	List *lineage = explain_lineage(relation);
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (int kind = IMAGE_KIND_NONE + 1; kind <= IMAGE_KIND_LAST; kind++)
+		explain_kind((ReturnSetInfo *) fcinfo->resultinfo, kind, lineage);
+	return (Datum) 0;
+}

@@ -1,0 +1,324 @@
+/*
+ * manage.c - the SQL functions that register parties and networks.
+ */
+#include "base/compat.h"
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/inet.h"
+
+#include "policy/address.h"
+#include "policy/arguments.h"
+#include "policy/change.h"
+#include "policy/manage.h"
+
+/* What a record takes in the published policy besides its texts, roughly, in bytes. */
+#define RECORD_SIZE 64
+
+PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_register_party);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_register_network);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_register_local);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_unregister_network);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_unregister_local);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_quarantine);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_reinstate);
+
+void
+manage_require_party(const char *party)
+{
+	ChangeArguments arguments = {0};
+
+	change_add_text(&arguments, party);
+	if (change_execute("SELECT FROM biometric.party WHERE name = $1 FOR KEY SHARE", &arguments) ==
+		0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("party \"%s\" is not registered", party),
+				 errhint("Register it with biometric.register_party().")));
+}
+
+/* Renews the contract of a party that is registered; false when it is not. */
+static bool
+manage_renew_party(const PolicyChange *change, ChangeArguments *arguments, const char *party)
+{
+	if (change_execute("UPDATE biometric.party AS p SET title = $2, contract = $3 "
+					   "FROM biometric.party AS old WHERE p.name = $1 AND old.name = $1 "
+					   "RETURNING jsonb_strip_nulls(jsonb_build_object('action', 'register_party', "
+					   "'party', p.name, 'title', p.title, 'contract', p.contract, "
+					   "'renewed', true, 'previous_title', old.title, "
+					   "'previous_contract', old.contract))::text",
+					   arguments) == 0)
+		return false;
+	change_record(change, change_result(1), 0);
+	ereport(NOTICE,
+			(errmsg("party \"%s\" was registered already: its title and contract are now as given",
+					party)));
+	return true;
+}
+
+/*
+ * biometric_register_party(party text, title text, contract tstzrange):
+ * registers a party, or renews the title and the contract of one.
+ */
+Datum
+biometric_register_party(PG_FUNCTION_ARGS)
+{
+	PolicyChange change;
+	ChangeArguments arguments = {0};
+	char *party;
+	Datum contract;
+	bool unlimited;
+
+	change_begin(&change);
+	party = argument_party(fcinfo, 0);
+	contract = argument_period(fcinfo, 2, "contract", &unlimited);
+	change_add_text(&arguments, party);
+	change_add_text(&arguments, argument_text(fcinfo, 1, "title"));
+	change_add(&arguments, TSTZRANGEOID, contract, unlimited);
+	if (!manage_renew_party(&change, &arguments, party))
+	{
+		change_execute("INSERT INTO biometric.party (name, title, contract) VALUES ($1, $2, $3) "
+					   "RETURNING jsonb_strip_nulls(jsonb_build_object('action', 'register_party', "
+					   "'party', name, 'title', title, 'contract', contract))::text",
+					   &arguments);
+		change_record(&change, change_result(1), RECORD_SIZE + strlen(party));
+	}
+	change_end(&change);
+	PG_RETURN_VOID();
+}
+
+/*
+ * Returns a cidr argument, an IPv4-mapped one as the IPv4 network it carries:
+ * clients are compared under the address that is their own.
+ */
+static Datum
+manage_network(FunctionCallInfo fcinfo, int index, PolicyAddress *address)
+{
+	inet *network;
+	char text[ADDRESS_TEXT_SIZE];
+
+	if (PG_ARGISNULL(index))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"network\" cannot be used: it is NULL"),
+						errhint("Unix sockets are registered with biometric.register_local().")));
+	network = PG_GETARG_INET_PP(index);
+	address_from_inet(network, address);
+	if (ip_family(network) == PGSQL_AF_INET || address->family == 6)
+		return PG_GETARG_DATUM(index);
+	address_text(address, text);
+	ereport(NOTICE, (errmsg("the IPv4-mapped network is taken for %s", text)));
+	return DirectFunctionCall1(cidr_in, CStringGetDatum(text));
+}
+
+/* Refuses a network (or the unix sockets, NULL) that is registered already. */
+static void
+manage_require_free(Datum network, bool local)
+{
+	ChangeArguments arguments = {0};
+	const char *shown;
+
+	change_add(&arguments, CIDROID, network, local);
+	if (change_execute("SELECT party, coalesce(network::text, 'local') FROM biometric.network "
+					   "WHERE network IS NOT DISTINCT FROM $1 AND unregistered_at IS NULL",
+					   &arguments) == 0)
+		return;
+	shown = local ? "the unix sockets are" : psprintf("network %s is", change_result(2));
+	ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+					errmsg("%s registered already, for party \"%s\"", shown, change_result(1)),
+					errdetail("A network belongs to one party at a time."),
+					errhint("Give it up first with biometric.unregister_%s().",
+							local ? "local" : "network")));
+}
+
+static void
+manage_insert_network(const PolicyChange *change, const char *party, Datum network, bool local)
+{
+	ChangeArguments arguments = {0};
+
+	manage_require_party(party);
+	manage_require_free(network, local);
+	change_add(&arguments, CIDROID, network, local);
+	change_add_text(&arguments, party);
+	change_execute("INSERT INTO biometric.network (network, party) VALUES ($1, $2) "
+				   "RETURNING jsonb_strip_nulls(jsonb_build_object('action', "
+				   "CASE WHEN network IS NULL THEN 'register_local' ELSE 'register_network' END, "
+				   "'network', network, 'party', party))::text",
+				   &arguments);
+	change_record(change, change_result(1), RECORD_SIZE + ADDRESS_TEXT_SIZE);
+}
+
+/* Says what a network opens, or does not open, that its digits do not show. */
+static void
+manage_warn_network(const PolicyAddress *address, const char *party)
+{
+	char text[ADDRESS_TEXT_SIZE];
+
+	address_text(address, text);
+	if (address->bits == 0)
+		ereport(WARNING, (errmsg("network %s contains every IPv%d client", text, address->family),
+						  errdetail("Whoever can connect is now taken for party \"%s\", unless a "
+									"narrower network says otherwise.",
+									party)));
+	if (!address_covers_own(address))
+		return;
+	if (address_is_host(address))
+		ereport(WARNING,
+				(errmsg("%s is an address of the server itself", text),
+				 errdetail("Every connection from this host is now taken for party \"%s\": also "
+						   "those that users of the server open from inside by dblink, "
+						   "postgres_fdw or COPY ... PROGRAM.",
+						   party),
+				 errhint("If that was not meant, use biometric.unregister_network().")));
+	else
+		ereport(NOTICE,
+				(errmsg("network %s does not include the server's own addresses", text),
+				 errdetail("A client on the server's own host matches only a /32 or /128 that is "
+						   "exactly its address.")));
+}
+
+/* biometric_register_network(network cidr, party text) */
+Datum
+biometric_register_network(PG_FUNCTION_ARGS)
+{
+	PolicyChange change;
+	PolicyAddress address;
+	Datum network;
+	char *party;
+
+	change_begin(&change);
+	network = manage_network(fcinfo, 0, &address);
+	party = argument_party(fcinfo, 1);
+	manage_insert_network(&change, party, network, false);
+	manage_warn_network(&address, party);
+	change_end(&change);
+	PG_RETURN_VOID();
+}
+
+/* biometric_register_local(party text) */
+Datum
+biometric_register_local(PG_FUNCTION_ARGS)
+{
+	PolicyChange change;
+	char *party;
+
+	change_begin(&change);
+	party = argument_party(fcinfo, 0);
+	manage_insert_network(&change, party, (Datum) 0, true);
+	ereport(WARNING,
+			(errmsg("unix sockets belong to the server's own host"),
+			 errdetail("Everybody on this host who may log in is now taken for party \"%s\": also "
+					   "those that users of the server connect from inside by dblink, "
+					   "postgres_fdw or COPY ... PROGRAM.",
+					   party),
+			 errhint("If that was not meant, use biometric.unregister_local().")));
+	change_end(&change);
+	PG_RETURN_VOID();
+}
+
+static void
+manage_delete_network(const PolicyChange *change, Datum network, bool local, const char *reason)
+{
+	ChangeArguments arguments = {0};
+
+	change_add(&arguments, CIDROID, network, local);
+	change_add_text(&arguments, reason);
+	change_add_text(&arguments, change->caller_name);
+	if (change_execute(
+			"UPDATE biometric.network SET unregistered_at = now(), unregistered_by = $3, "
+			"unregister_reason = $2 "
+			"WHERE network IS NOT DISTINCT FROM $1 AND unregistered_at IS NULL "
+			"RETURNING jsonb_strip_nulls(jsonb_build_object('action', "
+			"CASE WHEN network IS NULL THEN 'unregister_local' ELSE 'unregister_network' END, "
+			"'network', network, 'party', party, 'reason', unregister_reason))::text",
+			&arguments) == 0)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("%s registered", local ? "the unix sockets are not" : "this network is not"),
+			 errhint("Table biometric.network lists what is; a network must be given exactly "
+					 "as it was registered.")));
+	change_record(change, change_result(1), 0);
+}
+
+/* biometric_unregister_network(network cidr, reason text) */
+Datum
+biometric_unregister_network(PG_FUNCTION_ARGS)
+{
+	PolicyChange change;
+	PolicyAddress address;
+	Datum network;
+
+	change_begin(&change);
+	network = manage_network(fcinfo, 0, &address);
+	manage_delete_network(&change, network, false, argument_reason(fcinfo, 1));
+	change_end(&change);
+	PG_RETURN_VOID();
+}
+
+/* biometric_unregister_local(reason text) */
+Datum
+biometric_unregister_local(PG_FUNCTION_ARGS)
+{
+	PolicyChange change;
+
+	change_begin(&change);
+	manage_delete_network(&change, (Datum) 0, true, argument_reason(fcinfo, 0));
+	change_end(&change);
+	PG_RETURN_VOID();
+}
+
+/*
+ * biometric_quarantine(party text, reason text). Twice is no error: in an
+ * emergency nothing may stand in the way of the statements after it.
+ */
+Datum
+biometric_quarantine(PG_FUNCTION_ARGS)
+{
+	PolicyChange change;
+	ChangeArguments arguments = {0};
+	char *party;
+
+	change_begin(&change);
+	party = argument_party(fcinfo, 0);
+	change_add_text(&arguments, party);
+	change_add_text(&arguments, argument_reason(fcinfo, 1));
+	manage_require_party(party);
+	if (change_execute("UPDATE biometric.party SET quarantined_at = now(), quarantine_reason = $2 "
+					   "WHERE name = $1 AND quarantined_at IS NULL "
+					   "RETURNING jsonb_build_object('action', 'quarantine', 'party', name, "
+					   "'reason', quarantine_reason)::text",
+					   &arguments) > 0)
+		change_record(&change, change_result(1), 0);
+	else
+		ereport(NOTICE, (errmsg("party \"%s\" is in quarantine already", party)));
+	change_end(&change);
+	PG_RETURN_VOID();
+}
+
+/* biometric_reinstate(party text, reason text) */
+Datum
+biometric_reinstate(PG_FUNCTION_ARGS)
+{
+	PolicyChange change;
+	ChangeArguments arguments = {0};
+	char *party;
+
+	change_begin(&change);
+	party = argument_party(fcinfo, 0);
+	change_add_text(&arguments, party);
+	change_add_text(&arguments, argument_reason(fcinfo, 1));
+	manage_require_party(party);
+	if (change_execute("UPDATE biometric.party AS p SET quarantined_at = NULL, "
+					   "quarantine_reason = NULL FROM biometric.party AS old "
+					   "WHERE p.name = $1 AND old.name = $1 AND p.quarantined_at IS NOT NULL "
+					   "RETURNING jsonb_build_object('action', 'reinstate', 'party', p.name, "
+					   "'reason', $2, 'quarantined_at', old.quarantined_at, "
+					   "'quarantine_reason', old.quarantine_reason)::text",
+					   &arguments) == 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("party \"%s\" is not in quarantine", party),
+						errhint("Nothing needs to be lifted: see biometric.explain_access() in a "
+								"session of that party.")));
+	change_record(&change, change_result(1), 0);
+	change_end(&change);
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,56 @@
+/*
+ * snapshot.h - a backend's copy of what is published about its own client.
+ *
+ * Only the client's network, that network's party and the party's permits
+ * are kept: the network is matched once a generation. The copy lives in a
+ * memory context of its own, which is replaced as a whole; the old one lasts
+ * until the end of the transaction, for decisions that name its texts.
+ */
+#ifndef BIOMETRIC_POLICY_SNAPSHOT_H
+#define BIOMETRIC_POLICY_SNAPSHOT_H
+
+#include "datatype/timestamp.h"
+
+#include "policy/policy.h"
+#include "policy/publish.h"
+
+/* from inclusive, until exclusive; DT_NOBEGIN and DT_NOEND where unbounded */
+typedef struct PolicyPeriod
+{
+	TimestampTz from;
+	TimestampTz until;
+} PolicyPeriod;
+
+typedef struct PolicyPermit
+{
+	int64 id;
+	uint32 kinds; /* bit 1 << kind */
+	Delivery delivery;
+	Oid relation; /* InvalidOid: any */
+	PolicyPeriod valid;
+	bool require_tls;
+	int purposes; /* -1: any */
+	char **purpose;
+} PolicyPermit;
+
+typedef struct PolicyView
+{
+	PublishState state;
+	const char *network; /* NULL: none matches */
+	const char *party;	 /* NULL: as network */
+	PolicyPeriod contract;
+	bool quarantined;
+	int permits;
+	PolicyPermit *permit;
+} PolicyView;
+
+/*
+ * policy_view returns what is published for this session's client, read
+ * again when the generation has changed. Borrowed until the next call.
+ */
+extern const PolicyView *policy_view(void);
+
+/* period_holds tells whether now lies in a period. */
+extern bool period_holds(const PolicyPeriod *period, TimestampTz now);
+
+#endif
