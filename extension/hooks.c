@@ -87,12 +87,12 @@ hooks_finish(QueryDesc *query)
 static bool
 hooks_check_perms(CHECK_PERMS_ARGS)
 {
-	List	   *infos = CHECK_PERMS_LIST(range_table, permission_infos);
+	List *infos = CHECK_PERMS_LIST(range_table, permission_infos);
 
 	if (prev_ExecutorCheckPerms && !prev_ExecutorCheckPerms(CHECK_PERMS_PASS))
 		return false;
 	return guard_check_perms(infos, abort_on_violation) &&
-		gate_check_columns(infos, abort_on_violation);
+		   gate_check_columns(infos, abort_on_violation);
 }
 
 static void

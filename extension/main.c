@@ -6,8 +6,6 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/ipc.h"
-#include "storage/lwlock.h"
-#include "storage/shmem.h"
 #include "utils/guc.h"
 
 #include "base/internal.h"
@@ -30,7 +28,6 @@ main_request_shmem(void)
 {
 	if (prev_shmem_request)
 		prev_shmem_request();
-	RequestAddinShmemSpace(add_size(ledger_shmem_size(), policy_shmem_size()));
 	ledger_shmem_request();
 	policy_shmem_request();
 }
@@ -40,10 +37,8 @@ main_start_shmem(void)
 {
 	if (prev_shmem_startup)
 		prev_shmem_startup();
-	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	ledger_shmem_init();
 	policy_shmem_init();
-	LWLockRelease(AddinShmemInitLock);
 }
 
 static void
@@ -66,11 +61,12 @@ void
 _PG_init(void)
 {
 	if (!process_shared_preload_libraries_in_progress)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("biometric_audit must be loaded when the server starts"),
-				 errdetail("It guards every session and keeps its ledger in shared memory, so it cannot be loaded later."),
-				 errhint("Add biometric_audit to shared_preload_libraries in postgresql.conf and restart the server.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("biometric_audit must be loaded when the server starts"),
+						errdetail("It guards every session and keeps its ledger in shared memory, "
+								  "so it cannot be loaded later."),
+						errhint("Add biometric_audit to shared_preload_libraries in "
+								"postgresql.conf and restart the server.")));
 
 	main_define_settings();
 	prev_shmem_request = shmem_request_hook;

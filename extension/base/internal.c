@@ -87,11 +87,11 @@ internal_write_active(void)
 static void
 extension_look_up(void)
 {
-	Relation	catalog = table_open(ExtensionRelationId, AccessShareLock);
+	Relation catalog = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	Oid			oid = InvalidOid;
+	HeapTuple tuple;
+	Oid oid = InvalidOid;
 	TransactionId creator = InvalidTransactionId;
 
 	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
@@ -126,13 +126,13 @@ bool
 extension_created_here(void)
 {
 	return OidIsValid(extension_oid()) && TransactionIdIsNormal(cached_creator) &&
-		TransactionIdIsCurrentTransactionId(cached_creator);
+		   TransactionIdIsCurrentTransactionId(cached_creator);
 }
 
 Oid
 extension_relation(const char *name)
 {
-	Oid			schema;
+	Oid schema;
 
 	if (!OidIsValid(extension_oid()))
 		return InvalidOid;

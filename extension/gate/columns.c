@@ -32,7 +32,7 @@ gate_check_relation(Oid relation, List *lineage, uint32 kinds, bool abort_on_vio
 	for (int kind = IMAGE_KIND_NONE + 1; kind <= IMAGE_KIND_LAST; kind++)
 	{
 		DecideRequest request = {.kind = kind, .relations = lineage};
-		Decision	decision;
+		Decision decision;
 
 		if ((kinds & (1u << kind)) == 0)
 			continue;
@@ -40,10 +40,11 @@ gate_check_relation(Oid relation, List *lineage, uint32 kinds, bool abort_on_vio
 		if (decision.delivery != DELIVERY_REFUSE)
 			continue;
 		if (abort_on_violation)
-			policy_refuse(&decision, kind,
-						  quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
-													 get_rel_name(relation)),
-						  gate_command());
+			policy_refuse(
+				&decision, kind,
+				quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
+										   get_rel_name(relation)),
+				gate_command());
 		return false;
 	}
 	return true;
@@ -52,7 +53,7 @@ gate_check_relation(Oid relation, List *lineage, uint32 kinds, bool abort_on_vio
 bool
 gate_check_columns(List *permission_infos, bool abort_on_violation)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (!IsTransactionState() || !OidIsValid(extension_oid()))
 		return true;
@@ -60,9 +61,9 @@ gate_check_columns(List *permission_infos, bool abort_on_violation)
 	{
 		PermissionInfo *info = (PermissionInfo *) lfirst(cell);
 		const RelationImages *images;
-		uint32		kinds;
-		List	   *lineage;
-		bool		allowed;
+		uint32 kinds;
+		List *lineage;
+		bool allowed;
 
 		if ((info->requiredPerms & ACL_SELECT) == 0 || info->relid < FirstNormalObjectId)
 			continue;
@@ -74,7 +75,7 @@ gate_check_columns(List *permission_infos, bool abort_on_violation)
 		lineage = list_copy(images->lineage);
 		gate_statement_note_read(info->relid, kinds);
 		allowed = !gate_has_client() ||
-			gate_check_relation(info->relid, lineage, kinds, abort_on_violation);
+				  gate_check_relation(info->relid, lineage, kinds, abort_on_violation);
 		list_free(lineage);
 		if (!allowed)
 			return false;

@@ -16,24 +16,24 @@
 
 typedef struct DataRowColumn
 {
-	bool		binary;
-	FmgrInfo	output;
+	bool binary;
+	FmgrInfo output;
 } DataRowColumn;
 
 /* A value as it will stand in the message; length -1 for NULL. */
 typedef struct DataRowField
 {
 	const char *bytes;
-	int32		length;
-	const GateImage *image;		/* to be opened into the message, else NULL */
+	int32 length;
+	const GateImage *image; /* to be opened into the message, else NULL */
 } DataRowField;
 
 struct DataRowWriter
 {
-	TupleDesc	descriptor;
+	TupleDesc descriptor;
 	DataRowColumn *columns;
 	DataRowField *fields;
-	MemoryContext row_context;	/* reset after each row */
+	MemoryContext row_context; /* reset after each row */
 	StringInfoData buffer;
 	MemoryContextCallback wipe;
 };
@@ -50,17 +50,16 @@ datarow_wipe(void *arg)
 static void
 datarow_prepare_column(DataRowColumn *column, Oid type, int16 format)
 {
-	Oid			function;
-	bool		is_varlena;
+	Oid function;
+	bool is_varlena;
 
 	if (format == 0)
 		getTypeOutputInfo(type, &function, &is_varlena);
 	else if (format == 1)
 		getTypeBinaryOutputInfo(type, &function, &is_varlena);
 	else
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unsupported format code: %d", format)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("unsupported format code: %d", format)));
 	column->binary = format == 1;
 	fmgr_info(function, &column->output);
 }
@@ -76,8 +75,8 @@ datarow_create(TupleDesc descriptor, const int16 *formats)
 	for (int i = 0; i < descriptor->natts; i++)
 		datarow_prepare_column(&writer->columns[i], TupleDescAttr(descriptor, i)->atttypid,
 							   formats ? formats[i] : 0);
-	writer->row_context = AllocSetContextCreate(CurrentMemoryContext, "biometric data row",
-												ALLOCSET_DEFAULT_SIZES);
+	writer->row_context =
+		AllocSetContextCreate(CurrentMemoryContext, "biometric data row", ALLOCSET_DEFAULT_SIZES);
 	initStringInfo(&writer->buffer);
 	writer->wipe.func = datarow_wipe;
 	writer->wipe.arg = writer;
@@ -91,14 +90,14 @@ datarow_output(DataRowColumn *column, Datum value, DataRowField *field)
 {
 	if (column->binary)
 	{
-		bytea	   *sent = SendFunctionCall(&column->output, value);
+		bytea *sent = SendFunctionCall(&column->output, value);
 
 		field->bytes = VARDATA(sent);
 		field->length = VARSIZE(sent) - VARHDRSZ;
 	}
 	else
 	{
-		char	   *text = OutputFunctionCall(&column->output, value);
+		char *text = OutputFunctionCall(&column->output, value);
 
 		field->bytes = pg_server_to_client(text, strlen(text));
 		field->length = strlen(field->bytes);
@@ -109,7 +108,7 @@ datarow_output(DataRowColumn *column, Datum value, DataRowField *field)
 static int32
 datarow_image_length(const DataRowColumn *column, const GateImage *image)
 {
-	uint64		length = image->header.plaintext_length;
+	uint64 length = image->header.plaintext_length;
 
 	return (int32) (column->binary ? length : 2 + 2 * length);
 }
@@ -118,7 +117,7 @@ datarow_image_length(const DataRowColumn *column, const GateImage *image)
 static Size
 datarow_prepare_row(DataRowWriter *writer, TupleTableSlot *slot, const GateImage *images, int count)
 {
-	Size		total = sizeof(int16);
+	Size total = sizeof(int16);
 
 	for (int i = 0; i < writer->descriptor->natts; i++)
 	{
@@ -157,7 +156,7 @@ datarow_hex_in_place(char *region, Size length)
 	/* the writing end never overtakes the reading end: 2i + 1 <= length + i for i < length */
 	for (Size i = 0; i < length; i++)
 	{
-		uint8		byte = from[i];
+		uint8 byte = from[i];
 
 		region[2 * i] = digits[byte >> 4];
 		region[2 * i + 1] = digits[byte & 15];
@@ -168,11 +167,11 @@ datarow_hex_in_place(char *region, Size length)
 static void
 datarow_open(StringInfo buffer, const DataRowColumn *column, const GateImage *image)
 {
-	Size		length = image->header.plaintext_length;
-	char	   *end = buffer->data + buffer->len;
-	uint8	   *plaintext = (uint8 *) (column->binary ? end : end + 2 + length);
+	Size length = image->header.plaintext_length;
+	char *end = buffer->data + buffer->len;
+	uint8 *plaintext = (uint8 *) (column->binary ? end : end + 2 + length);
 	const SealKey *key = keyring_find(image->header.key_id);
-	CoreStatus	status;
+	CoreStatus status;
 
 	if (key == NULL)
 		ereport(ERROR,
@@ -181,11 +180,11 @@ datarow_open(StringInfo buffer, const DataRowColumn *column, const GateImage *im
 				 errhint("Restore the keyring and run the statement again.")));
 	status = seal_open(key, (const uint8 *) VARDATA(image->envelope), &image->header, plaintext);
 	if (status != CORE_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a sealed image cannot be opened: %s", core_status_text(status)),
-				 errdetail("Nothing of its row was sent."),
-				 errhint("Restore the row from a backup; the image's bytes were changed after it was sealed.")));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("a sealed image cannot be opened: %s", core_status_text(status)),
+						errdetail("Nothing of its row was sent."),
+						errhint("Restore the row from a backup; the image's bytes were changed "
+								"after it was sealed.")));
 	if (!column->binary)
 	{
 		end[0] = '\\';
@@ -198,9 +197,9 @@ datarow_open(StringInfo buffer, const DataRowColumn *column, const GateImage *im
 void
 datarow_write(DataRowWriter *writer, TupleTableSlot *slot, const GateImage *images, int count)
 {
-	StringInfo	buffer = &writer->buffer;
+	StringInfo buffer = &writer->buffer;
 	MemoryContext old = MemoryContextSwitchTo(writer->row_context);
-	Size		total;
+	Size total;
 
 	slot_getallattrs(slot);
 	total = datarow_prepare_row(writer, slot, images, count);

@@ -47,12 +47,12 @@ relations_init(void)
 static void
 relations_reset(void)
 {
-	HASHCTL		info;
+	HASHCTL info;
 
 	cache = NULL;
 	if (cache_context == NULL)
-		cache_context = AllocSetContextCreate(CacheMemoryContext, "biometric relations",
-											  ALLOCSET_SMALL_SIZES);
+		cache_context =
+			AllocSetContextCreate(CacheMemoryContext, "biometric relations", ALLOCSET_SMALL_SIZES);
 	else
 		MemoryContextReset(cache_context);
 	info.keysize = sizeof(Oid);
@@ -66,10 +66,10 @@ relations_reset(void)
 static List *
 lineage_add_parents(List *lineage, Oid relation)
 {
-	Relation	catalog = table_open(InheritsRelationId, AccessShareLock);
+	Relation catalog = table_open(InheritsRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
 				ObjectIdGetDatum(relation));
@@ -85,7 +85,7 @@ lineage_add_parents(List *lineage, Oid relation)
 static List *
 lineage_build(Oid relation)
 {
-	List	   *lineage = list_make1_oid(relation);
+	List *lineage = list_make1_oid(relation);
 
 	/* the list grows while it is walked: each ancestor's parents come after it */
 	for (int i = 0; i < list_length(lineage); i++)
@@ -96,8 +96,8 @@ lineage_build(Oid relation)
 static void
 relation_describe(Oid oid, RelationImages *images)
 {
-	Relation	relation = relation_open(oid, NoLock);
-	TupleDesc	descriptor = RelationGetDescr(relation);
+	Relation relation = relation_open(oid, NoLock);
+	TupleDesc descriptor = RelationGetDescr(relation);
 
 	memset(images, 0, sizeof(*images));
 	images->relation = oid;
@@ -105,7 +105,7 @@ relation_describe(Oid oid, RelationImages *images)
 	for (int i = 0; i < descriptor->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
-		uint32		kinds = attribute->attisdropped ? 0 : image_type_kinds(attribute->atttypid);
+		uint32 kinds = attribute->attisdropped ? 0 : image_type_kinds(attribute->atttypid);
 
 		if (kinds == 0)
 			continue;
@@ -147,14 +147,14 @@ relation_images(Oid relation)
 uint32
 relation_selected_kinds(const RelationImages *images, const Bitmapset *selected)
 {
-	uint32		kinds = 0;
-	int			member = -1;
+	uint32 kinds = 0;
+	int member = -1;
 
 	if (images->kinds == 0)
 		return 0;
 	while ((member = bms_next_member(selected, member)) >= 0)
 	{
-		int			attribute = member + FirstLowInvalidHeapAttributeNumber;
+		int attribute = member + FirstLowInvalidHeapAttributeNumber;
 
 		if (attribute == InvalidAttrNumber)
 			return images->kinds;

@@ -36,31 +36,31 @@
 /* The most images that one call of ledger_append is given. */
 #define RELEASE_APPEND_MAX 4096
 
-static int	release_batch_rows = 16;
-static int	release_batch_size = 4096;
+static int release_batch_rows = 16;
+static int release_batch_size = 4096;
 
 /* What a result column can hold. */
 typedef struct GateColumn
 {
-	ImageKind	kind;			/* IMAGE_KIND_NONE: no image type */
-	bool		stampable;		/* bytea */
-	int			relation;		/* 1-based into the statement's relations; 0: unknown */
+	ImageKind kind; /* IMAGE_KIND_NONE: no image type */
+	bool stampable; /* bytea */
+	int relation;	/* 1-based into the statement's relations; 0: unknown */
 } GateColumn;
 
 typedef struct GateRow
 {
-	MinimalTuple others;		/* the row, image columns NULL */
-	GateImage  *images;
-	int			count;
+	MinimalTuple others; /* the row, image columns NULL */
+	GateImage *images;
+	int count;
 } GateRow;
 
 typedef struct GateBatch
 {
 	MemoryContext context;
-	GateRow    *rows;
-	int			count;
-	Size		size;			/* bytes */
-	uint64		generation;		/* of the policy that it was decided by */
+	GateRow *rows;
+	int count;
+	Size size;		   /* bytes */
+	uint64 generation; /* of the policy that it was decided by */
 	LedgerTicket ticket;
 } GateBatch;
 
@@ -70,16 +70,16 @@ typedef struct ReleaseGate
 	DestReceiver *client;
 	GateStatement *statement;
 	MemoryContext context;
-	TupleDesc	descriptor;
+	TupleDesc descriptor;
 	GateColumn *columns;
-	GateImage  *row_images;		/* scratch: images of the row at hand */
+	GateImage *row_images; /* scratch: images of the row at hand */
 	DataRowWriter *writer;
 	TupleTableSlot *slot;
-	GateBatch	batches[2];
-	GateBatch  *filling;
-	GateBatch  *promised;		/* appended to the ledger, not yet sent */
-	int			rows_limit;		/* a batch's; fixed at creation, settings may change */
-	Size		size_limit;		/* bytes, a batch's */
+	GateBatch batches[2];
+	GateBatch *filling;
+	GateBatch *promised; /* appended to the ledger, not yet sent */
+	int rows_limit;		 /* a batch's; fixed at creation, settings may change */
+	Size size_limit;	 /* bytes, a batch's */
 } ReleaseGate;
 
 static bool purpose_notice_given = false;
@@ -89,12 +89,12 @@ gate_define_settings(void)
 {
 	DefineCustomIntVariable("biometric_audit.release_batch_rows",
 							"Rows that the release gate makes durable in the ledger at a time.",
-							NULL, &release_batch_rows, 16, 1, 4096, PGC_SIGHUP, 0,
-							NULL, NULL, NULL);
+							NULL, &release_batch_rows, 16, 1, 4096, PGC_SIGHUP, 0, NULL, NULL,
+							NULL);
 	DefineCustomIntVariable("biometric_audit.release_batch_size",
 							"Memory that the release gate fills with rows before it releases them.",
-							NULL, &release_batch_size, 4096, 64, 1048576, PGC_SIGHUP,
-							GUC_UNIT_KB, NULL, NULL, NULL);
+							NULL, &release_batch_size, 4096, 64, 1048576, PGC_SIGHUP, GUC_UNIT_KB,
+							NULL, NULL, NULL);
 }
 
 void
@@ -106,13 +106,13 @@ gate_init(void)
 bool
 gate_wanted(QueryDesc *query)
 {
-	TupleDesc	descriptor = query->tupDesc;
+	TupleDesc descriptor = query->tupDesc;
 
 	if (gate_statement_current() == NULL || descriptor == NULL || !OidIsValid(extension_oid()))
 		return false;
 	for (int i = 0; i < descriptor->natts; i++)
 	{
-		Oid			type = TupleDescAttr(descriptor, i)->atttypid;
+		Oid type = TupleDescAttr(descriptor, i)->atttypid;
 
 		/* built-in types are no domains and no images: spare them the look-ups */
 		if (type == BYTEAOID ||
@@ -127,7 +127,7 @@ gate_wanted(QueryDesc *query)
 static int
 release_column_relation(const GateStatement *statement, const TargetEntry *target)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (target == NULL || !OidIsValid(target->resorigtbl))
 		return 0;
@@ -142,11 +142,11 @@ release_column_relation(const GateStatement *statement, const TargetEntry *targe
 static void
 release_describe_columns(ReleaseGate *gate, List *targets)
 {
-	ListCell   *cell = list_head(targets);
+	ListCell *cell = list_head(targets);
 
 	for (int i = 0; i < gate->descriptor->natts; i++)
 	{
-		Oid			type = TupleDescAttr(gate->descriptor, i)->atttypid;
+		Oid type = TupleDescAttr(gate->descriptor, i)->atttypid;
 		GateColumn *column = &gate->columns[i];
 
 		column->kind = image_type_kind(type);
@@ -161,19 +161,43 @@ release_describe_columns(ReleaseGate *gate, List *targets)
 
 /* ---- deciding ---- */
 
+/*
+ * The number of the relation that an image is of: what its column says, or
+ * the only relation of the statement with images of the kind; 0 when more
+ * than one may be it, or none is known.
+ */
+static int
+release_relation_number(const ReleaseGate *gate, const GateImage *image)
+{
+	int number = gate->columns[image->column].relation;
+	ListCell *cell;
+
+	if (number > 0)
+		return number;
+	foreach(cell, gate->statement->relations)
+	{
+		if ((((GateRelation *) lfirst(cell))->kinds & (1u << image->header.kind)) == 0)
+			continue;
+		if (number > 0)
+			return 0;
+		number = foreach_current_index(cell) + 1;
+	}
+	return number;
+}
+
 /* Decides by every relation the image may be of; the most restrictive answer counts. */
 static Decision
 release_decide_unknown(const GateStatement *statement, ImageKind kind)
 {
 	DecideRequest request = {.kind = kind, .relations = NIL};
-	Decision	strictest;
-	bool		any = false;
-	ListCell   *cell;
+	Decision strictest;
+	bool any = false;
+	ListCell *cell;
 
 	foreach(cell, statement->relations)
 	{
 		GateRelation *relation = lfirst(cell);
-		Decision	decision;
+		Decision decision;
 
 		if ((relation->kinds & (1u << kind)) == 0)
 			continue;
@@ -189,24 +213,23 @@ release_decide_unknown(const GateStatement *statement, ImageKind kind)
 static Decision
 release_decide(const ReleaseGate *gate, const GateImage *image)
 {
-	const GateColumn *column = &gate->columns[image->column];
-	GateRelation *relation;
+	int number = release_relation_number(gate, image);
+	DecideRequest request = {.kind = image->header.kind};
 
-	if (column->relation == 0)
+	if (number == 0)
 		return release_decide_unknown(gate->statement, image->header.kind);
-	relation = list_nth(gate->statement->relations, column->relation - 1);
-	return policy_decide(&(DecideRequest) {
-		.kind = image->header.kind, .relations = relation->lineage
-	});
+	request.relations =
+		((GateRelation *) list_nth(gate->statement->relations, number - 1))->lineage;
+	return policy_decide(&request);
 }
 
 static const char *
 release_relation_name(const ReleaseGate *gate, const GateImage *image)
 {
-	int			number = gate->columns[image->column].relation;
+	int number = release_relation_number(gate, image);
 
 	return number > 0 ? ((GateRelation *) list_nth(gate->statement->relations, number - 1))->name
-		: NULL;
+					  : NULL;
 }
 
 /* Tells a session once why it gets sealed values. */
@@ -216,9 +239,9 @@ release_notice_purpose(void)
 	if (purpose_notice_given)
 		return;
 	purpose_notice_given = true;
-	ereport(NOTICE,
-			(errmsg("images are sent sealed: this session has declared no purpose"),
-			 errhint("SET biometric_audit.purpose = '...' to the purpose that the images are needed for.")));
+	ereport(NOTICE, (errmsg("images are sent sealed: this session has declared no purpose"),
+					 errhint("SET biometric_audit.purpose = '...' to the purpose that the images "
+							 "are needed for.")));
 }
 
 /*
@@ -227,15 +250,15 @@ release_notice_purpose(void)
  */
 typedef struct DecisionCache
 {
-	bool		known[IMAGE_KIND_LAST + 1];
-	Decision	decisions[IMAGE_KIND_LAST + 1];
+	bool known[IMAGE_KIND_LAST + 1];
+	Decision decisions[IMAGE_KIND_LAST + 1];
 } DecisionCache;
 
 static const Decision *
 release_cached_decision(ReleaseGate *gate, DecisionCache *caches, const GateImage *image)
 {
 	DecisionCache *cache = &caches[image->column];
-	ImageKind	kind = image->header.kind;
+	ImageKind kind = image->header.kind;
 
 	if (!cache->known[kind])
 	{
@@ -279,7 +302,7 @@ release_decide_image(ReleaseGate *gate, DecisionCache *caches, GateImage *image,
 	image->open = true;
 	entry->image_id = image->header.image_id;
 	entry->kind = image->header.kind;
-	entry->relation_index = gate->columns[image->column].relation;
+	entry->relation_index = release_relation_number(gate, image);
 	entry->permit = decision->permit;
 	return true;
 }
@@ -290,15 +313,15 @@ release_promise(ReleaseGate *gate, GateBatch *batch)
 {
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
 	DecisionCache *caches = palloc0_array(DecisionCache, gate->descriptor->natts);
-	int			capacity = batch->count * gate->descriptor->natts;
+	int capacity = batch->count * gate->descriptor->natts;
 	EntryFields *entries = palloc0_array(EntryFields, Min(capacity, RELEASE_APPEND_MAX));
-	int			count = 0;
+	int count = 0;
 
 	memset(&batch->ticket, 0, sizeof(batch->ticket));
 	batch->generation = policy_generation();
 	for (int r = 0; r < batch->count; r++)
 	{
-		GateRow    *row = &batch->rows[r];
+		GateRow *row = &batch->rows[r];
 
 		for (int i = 0; i < row->count; i++)
 		{
@@ -338,7 +361,7 @@ release_send(ReleaseGate *gate, GateBatch *batch)
 	ledger_wait(&batch->ticket);
 	for (int r = 0; r < batch->count; r++)
 	{
-		GateRow    *row = &batch->rows[r];
+		GateRow *row = &batch->rows[r];
 
 		CHECK_FOR_INTERRUPTS();
 		ExecStoreMinimalTuple(row->others, gate->slot, false);
@@ -352,8 +375,8 @@ release_send(ReleaseGate *gate, GateBatch *batch)
 static void
 release_turn(ReleaseGate *gate)
 {
-	GateBatch  *full = gate->filling;
-	GateBatch  *before = gate->promised;
+	GateBatch *full = gate->filling;
+	GateBatch *before = gate->promised;
 
 	if (full->count == 0)
 		return;
@@ -385,7 +408,7 @@ release_copy_envelope(Datum value)
 static void
 release_refuse_key(const ReleaseGate *gate, const GateImage *image)
 {
-	Decision	decision = release_decide(gate, image);
+	Decision decision = release_decide(gate, image);
 
 	decision.delivery = DELIVERY_REFUSE;
 	decision.reason = REASON_KEY_UNAVAILABLE;
@@ -402,9 +425,9 @@ static void
 release_examine(const ReleaseGate *gate, GateImage *image, ImageKind expected)
 {
 	const uint8 *bytes = (const uint8 *) VARDATA(image->envelope);
-	Size		length = VARSIZE(image->envelope) - VARHDRSZ;
+	Size length = VARSIZE(image->envelope) - VARHDRSZ;
 	const SealKey *key;
-	CoreStatus	status = envelope_parse(bytes, length, length, &image->header);
+	CoreStatus status = envelope_parse(bytes, length, length, &image->header);
 
 	if (status == CORE_OK && expected != IMAGE_KIND_NONE && image->header.kind != expected)
 		status = CORE_MALFORMED;
@@ -420,11 +443,11 @@ release_examine(const ReleaseGate *gate, GateImage *image, ImageKind expected)
 		status = seal_check_header(key, bytes, &image->header);
 	}
 	if (status != CORE_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("a sealed image is damaged: %s", core_status_text(status)),
-				 errdetail("Its header does not authenticate, so neither its kind nor its identity is known."),
-				 errhint("Restore the row from a backup.")));
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("a sealed image is damaged: %s", core_status_text(status)),
+						errdetail("Its header does not authenticate, so neither its kind nor its "
+								  "identity is known."),
+						errhint("Restore the row from a backup.")));
 }
 
 /* Whether a value of type bytea is what the cast made of an image in this very statement. */
@@ -435,8 +458,8 @@ release_is_stamped(Datum value)
 
 	/* what is stored or compressed was not made by this statement's cast */
 	return VARATT_IS_4B_U(bytes) && VARSIZE(bytes) - VARHDRSZ >= ENVELOPE_OVERHEAD &&
-		envelope_has_magic((const uint8 *) VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ) &&
-		image_stamp_matches((const uint8 *) VARDATA(bytes));
+		   envelope_has_magic((const uint8 *) VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ) &&
+		   image_stamp_matches((const uint8 *) VARDATA(bytes));
 }
 
 /*
@@ -446,12 +469,12 @@ release_is_stamped(Datum value)
 static int
 release_collect(ReleaseGate *gate, TupleTableSlot *slot, Size *size)
 {
-	int			count = 0;
+	int count = 0;
 
 	for (int i = 0; i < gate->descriptor->natts; i++)
 	{
 		const GateColumn *column = &gate->columns[i];
-		GateImage  *image = &gate->row_images[count];
+		GateImage *image = &gate->row_images[count];
 
 		if (slot->tts_isnull[i] ||
 			(column->kind == IMAGE_KIND_NONE &&
@@ -473,9 +496,9 @@ release_collect(ReleaseGate *gate, TupleTableSlot *slot, Size *size)
 static void
 release_keep(ReleaseGate *gate, TupleTableSlot *slot, int count)
 {
-	GateBatch  *batch = gate->filling;
-	GateRow    *row;
-	bool	   *isnull = slot->tts_isnull;
+	GateBatch *batch = gate->filling;
+	GateRow *row;
+	bool *isnull = slot->tts_isnull;
 
 	if (batch->rows == NULL)
 		batch->rows = palloc0_array(GateRow, gate->rows_limit);
@@ -498,9 +521,9 @@ static bool
 release_receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	ReleaseGate *gate = (ReleaseGate *) self;
-	GateBatch  *batch = gate->filling;
+	GateBatch *batch = gate->filling;
 	MemoryContext old;
-	int			count;
+	int count;
 
 	slot_getallattrs(slot);
 	old = MemoryContextSwitchTo(batch->context);
@@ -568,8 +591,8 @@ gate_create(QueryDesc *query)
 	gate->writer = datarow_create(query->tupDesc, ActivePortal ? ActivePortal->formats : NULL);
 	gate->slot = MakeSingleTupleTableSlot(query->tupDesc, &TTSOpsMinimalTuple);
 	for (int i = 0; i < lengthof(gate->batches); i++)
-		gate->batches[i].context = AllocSetContextCreate(context, "biometric release batch",
-														 ALLOCSET_DEFAULT_SIZES);
+		gate->batches[i].context =
+			AllocSetContextCreate(context, "biometric release batch", ALLOCSET_DEFAULT_SIZES);
 	gate->filling = &gate->batches[0];
 	gate->rows_limit = release_batch_rows;
 	/* two batches are under way, and together keep to the setting */

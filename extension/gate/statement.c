@@ -55,13 +55,13 @@ static bool
 gate_statement_is_remote(const QueryDesc *query)
 {
 	return (query->dest->mydest == DestRemote || query->dest->mydest == DestRemoteExecute) &&
-		MyBackendType == B_BACKEND && MyProcPort != NULL && !am_walsender;
+		   MyBackendType == B_BACKEND && MyProcPort != NULL && !am_walsender;
 }
 
 void
 gate_statement_enter(QueryDesc *query)
 {
-	dlist_iter	iter;
+	dlist_iter iter;
 
 	if (!gate_statement_is_remote(query) || query->estate == NULL)
 	{
@@ -100,7 +100,7 @@ gate_statement_add(GateStatement *statement, const RelationImages *images, uint3
 {
 	MemoryContext old;
 	GateRelation *added;
-	ListCell   *cell;
+	ListCell *cell;
 
 	foreach(cell, statement->relations)
 	{
@@ -128,7 +128,7 @@ gate_statement_add(GateStatement *statement, const RelationImages *images, uint3
 void
 gate_statement_relations(GateStatement *statement)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (statement->listed)
 		return;
@@ -136,7 +136,7 @@ gate_statement_relations(GateStatement *statement)
 	{
 		PermissionInfo *info = (PermissionInfo *) lfirst(cell);
 		const RelationImages *images;
-		uint32		kinds;
+		uint32 kinds;
 
 		if ((info->requiredPerms & ACL_SELECT) == 0 || !OidIsValid(info->relid))
 			continue;
@@ -167,7 +167,7 @@ static char *
 gate_statement_names(const GateStatement *statement)
 {
 	StringInfoData names;
-	ListCell   *cell;
+	ListCell *cell;
 
 	initStringInfo(&names);
 	foreach(cell, statement->relations)
@@ -193,7 +193,7 @@ void
 gate_statement_describe(GateStatement *statement, const Decision *decision)
 {
 	MemoryContext old = MemoryContextSwitchTo(statement->context);
-	bool		changed = false;
+	bool changed = false;
 
 	changed |= gate_statement_text(&statement->party, decision->party);
 	changed |= gate_statement_text(&statement->network, decision->network);

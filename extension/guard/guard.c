@@ -21,11 +21,14 @@ PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_guard_trigger);
 static void
 guard_refuse(Oid relation)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("table \"%s\" is written by biometric_audit only", get_rel_name(relation)),
-			 errdetail("The ledger and the policy can be changed by nobody directly, not even by a superuser."),
-			 errhint("Change the policy with the functions of schema biometric; the ledger only grows.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("table \"%s\" is written by biometric_audit only", get_rel_name(relation)),
+		 errdetail("The ledger and the policy can be changed by nobody directly, not even by a "
+				   "superuser."),
+		 errhint(
+			 "Change the policy with the functions of schema biometric; the ledger only grows.")));
 }
 
 /* Whether a relation belongs to the extension. */
@@ -33,14 +36,14 @@ static bool
 guard_owns(Oid relation)
 {
 	return relation >= FirstNormalObjectId && OidIsValid(extension_oid()) &&
-		get_rel_relkind(relation) == RELKIND_RELATION &&
-		getExtensionOfObject(RelationRelationId, relation) == extension_oid();
+		   get_rel_relkind(relation) == RELKIND_RELATION &&
+		   getExtensionOfObject(RelationRelationId, relation) == extension_oid();
 }
 
 bool
 guard_check_perms(List *permission_infos, bool abort_on_violation)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
 	if (internal_write_active() || !IsTransactionState())
 		return true;
@@ -66,11 +69,11 @@ Datum
 biometric_guard_trigger(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("biometric_guard_trigger can be called as a trigger only"),
-				 errhint("The extension attaches it to its own tables by itself.")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("biometric_guard_trigger can be called as a trigger only"),
+						errhint("The extension attaches it to its own tables by itself.")));
 	if (!internal_write_active())
 		guard_refuse(RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
-	PG_RETURN_NULL();
+	/* a trigger returns a null pointer, not an SQL null */
+	PG_RETURN_POINTER(NULL);
 }

@@ -64,4 +64,16 @@ planned_permissions(PlannedStmt *plan)
 #define database_owner_check(database, role) pg_database_ownercheck(database, role)
 #endif
 
+/* extra values of settings are allocated by guc_malloc from 16 on, by malloc before */
+#if PG_VERSION_NUM < 160000
+#define guc_malloc(elevel, size) malloc(size)
+#endif
+
+/* PGPROC numbers became a variable of their own (024c5211172) */
+#if PG_VERSION_NUM >= 170000
+#define MY_PROC_NUMBER MyProcNumber
+#else
+#define MY_PROC_NUMBER MyProc->pgprocno
+#endif
+
 #endif

@@ -18,10 +18,10 @@ typedef struct RelationImages
 {
 	Oid relation; /* hash key */
 	char relkind;
-	uint32 kinds;			  /* union over the columns; bit 1 << ImageKind */
-	int attributes;			  /* length of attribute_kinds; 0 when kinds is 0 */
-	uint32 *attribute_kinds;  /* by attribute number - 1 */
-	List *lineage;			  /* OIDs: the relation, then its ancestors, nearest first */
+	uint32 kinds;			 /* union over the columns; bit 1 << ImageKind */
+	int attributes;			 /* length of attribute_kinds; 0 when kinds is 0 */
+	uint32 *attribute_kinds; /* by attribute number - 1 */
+	List *lineage;			 /* OIDs: the relation, then its ancestors, nearest first */
 } RelationImages;
 
 /* relations_init registers the invalidation callbacks; from gate_init. */

@@ -21,9 +21,9 @@
 typedef struct GateRelation
 {
 	Oid relation;
-	uint32 kinds;	/* of the selected columns; bit 1 << ImageKind */
-	List *lineage;	/* OIDs: self, then ancestors */
-	char *name;		/* qualified and quoted */
+	uint32 kinds;  /* of the selected columns; bit 1 << ImageKind */
+	List *lineage; /* OIDs: self, then ancestors */
+	char *name;	   /* qualified and quoted */
 } GateRelation;
 
 struct GateStatement
@@ -32,10 +32,10 @@ struct GateStatement
 	MemoryContextCallback vanish;
 	QueryDesc *query;
 	MemoryContext context;
-	uint64 number;	   /* for the cast's stamp; never 0, never reused in this backend */
-	bool listed;	   /* relations holds those of the statement itself */
-	List *relations;   /* GateRelation *, the statement's own, then those its functions read */
-	char *names;	   /* what ledger.relations points to */
+	uint64 number;	 /* for the cast's stamp; never 0, never reused in this backend */
+	bool listed;	 /* relations holds those of the statement itself */
+	List *relations; /* GateRelation *, the statement's own, then those its functions read */
+	char *names;	 /* what ledger.relations points to */
 	char *party;
 	char *network;
 	char *purpose;
