@@ -29,7 +29,8 @@ KINDS = face plate document fingerprint iris
 # Inlining by the JIT has nothing to gain here, and bitcode would need clang.
 override with_llvm = no
 
-PG_CPPFLAGS = -Iinclude
+# Before 16 the server's headers leave it empty, and then -fvisibility=hidden hides all.
+PG_CPPFLAGS = -Iinclude -DPGDLLEXPORT='__attribute__((visibility("default")))'
 PG_CFLAGS = -std=gnu11 -fvisibility=hidden -Wall -Wextra -Wno-unused-parameter \
 	-Wno-sign-compare -Wno-missing-field-initializers $(if $(WERROR),-Werror) -MMD -MP
 SHLIB_LINK = -lcrypto
@@ -71,7 +72,7 @@ $(SQL_LIST):
 $(INSTALL_SQL): $(SQL_PARTS) $(SQL_LIST) Makefile
 	@echo "building $@"
 	@{ \
-		echo '\echo Use "CREATE EXTENSION biometric_audit" to load this file. \quit' && \
+		printf '%s\n' '\echo Use "CREATE EXTENSION biometric_audit" to load this file. \quit' && \
 		for file in $(SQL_PARTS); do \
 			case $$file in \
 			*.kind.sql) for kind in $(KINDS); do sed "s/@KIND@/$$kind/g" $$file || exit; done ;; \
@@ -109,7 +110,7 @@ unit:
 
 bench:
 	@$(SETUP) build bench
-	$(MAKE) -C test/bench bench
+	@test/bench/run
 
 lint:
 	@$(SETUP) build lint

@@ -1,0 +1,165 @@
+/*
+ * enrol.c - single-row INSERTs of a large image as a binary parameter.
+ *
+ * The tables are emptied and the WAL is recycled between slices, unmeasured,
+ * so that nobody pays for the others' files.
+ */
+#include "bench.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH 100
+#define IMAGES 64
+
+/*
+ * The careful team enrols as pgcrypto does. A bytea column as CREATE TABLE
+ * makes it tries to compress each image, in vain; it is shown for information,
+ * the target is set against the column that does not.
+ */
+typedef enum LaneNumber
+{
+	LANE_PLAIN,
+	LANE_SEALED,
+	LANE_PGCRYPTO,
+	LANE_DEFAULT,
+	LANES
+} LaneNumber;
+
+typedef struct LaneWork
+{
+	const char *name;
+	const char *insert;
+	const char *truncate;
+} LaneWork;
+
+static const LaneWork work[LANES] = {
+	[LANE_PLAIN] = {"plain bytea", "INSERT INTO bench.new_plain (id, image) VALUES ($1, $2)",
+					"TRUNCATE bench.new_plain"},
+	[LANE_SEALED] = {"biometric_audit", "INSERT INTO bench.new_sealed (id, image) VALUES ($1, $2)",
+					 "TRUNCATE bench.new_sealed"},
+	[LANE_PGCRYPTO] = {"pgcrypto AES",
+					   "INSERT INTO bench.new_crypt (id, image, iv)"
+					   " SELECT $1::pg_catalog.int4,"
+					   " public.encrypt_iv($2, bench.key(), iv, 'aes'), iv"
+					   " FROM public.gen_random_bytes(16) iv",
+					   "TRUNCATE bench.new_crypt"},
+	[LANE_DEFAULT] = {"bytea that tries to compress",
+					  "INSERT INTO bench.new_default (id, image) VALUES ($1, $2)",
+					  "TRUNCATE bench.new_default"},
+};
+
+typedef struct Lane
+{
+	PGconn *connection;
+	Series seconds; /* an image, one a slice */
+	Series cpu;		/* of its server process, an image */
+} Lane;
+
+static uint8_t images[IMAGES][BENCH_IMAGE_SIZE];
+
+static void
+insert_one(PGconn *connection, uint32_t id)
+{
+	uint32_t id_network = htonl(id);
+	const char *values[] = {(const char *) &id_network, (const char *) images[id % IMAGES]};
+	const int lengths[] = {sizeof(id_network), BENCH_IMAGE_SIZE};
+	const int formats[] = {1, 1};
+	PGresult *result = PQexecPrepared(connection, "bench", 2, values, lengths, formats, 1);
+
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		die("enrolment: %s", PQerrorMessage(connection));
+	PQclear(result);
+}
+
+static uint32_t
+insert_batch(PGconn *connection, uint32_t id)
+{
+	connection_execute(connection, "BEGIN");
+	for (int i = 0; i < BATCH; i++)
+		insert_one(connection, ++id);
+	connection_execute(connection, "COMMIT");
+	return id;
+}
+
+static void
+measure(Lane *lane, const char *truncate, bool batched, double seconds)
+{
+	uint32_t id = 0;
+	double start;
+	double cpu;
+
+	connection_execute(lane->connection, truncate);
+	connection_execute(lane->connection, "CHECKPOINT");
+	insert_one(lane->connection, UINT32_C(1000000000));
+	cpu = connection_cpu(lane->connection);
+	start = now_seconds();
+	while (now_seconds() - start < seconds)
+	{
+		if (batched)
+			id = insert_batch(lane->connection, id);
+		else
+			insert_one(lane->connection, ++id);
+	}
+	series_add(&lane->seconds, (now_seconds() - start) / id);
+	series_add(&lane->cpu, (connection_cpu(lane->connection) - cpu) / id);
+}
+
+static void
+run_mode(const Bench *bench, bool batched)
+{
+	Lane lanes[LANES];
+	Figure figure = {batched ? "enrolment of 50 KB, 100 a transaction, to bytea INSERT"
+							 : "enrolment of 50 KB, autocommit, to bytea INSERT",
+					 0, "x", 1.45, AT_MOST};
+	int rounds = 8;
+	double slice = bench->seconds / 2 / rounds / LANES;
+
+	memset(lanes, 0, sizeof(lanes));
+	for (int c = 0; c < LANES; c++)
+	{
+		lanes[c].connection = connection_open(bench);
+		connection_prepare(lanes[c].connection, work[c].insert);
+	}
+	for (int round = 0; round < rounds; round++)
+		for (int turn = 0; turn < LANES; turn++)
+		{
+			int c = round % 2 ? LANES - 1 - turn : turn;
+
+			measure(&lanes[c], work[c].truncate, batched, slice);
+		}
+
+	printf("  %-34s %12s %12s %12s %14s\n",
+		   batched ? "INSERT of 50 KB, 100 a commit" : "INSERT of 50 KB, autocommit", "images/s",
+		   "us/image", "x plain", "server CPU us");
+	for (int c = 0; c < LANES; c++)
+		printf("  %-34s %12.0f %12.1f %12.2f %14.1f\n", work[c].name,
+			   1 / series_median(&lanes[c].seconds), series_median(&lanes[c].seconds) * 1e6,
+			   series_ratio(&lanes[c].seconds, &lanes[LANE_PLAIN].seconds),
+			   series_median(&lanes[c].cpu) * 1e6);
+	figure.value = series_ratio(&lanes[LANE_SEALED].seconds, &lanes[LANE_PLAIN].seconds);
+	if (!figure_report(bench, &figure))
+		printf("     of %.1f us more an image, %.1f us are CPU of the server process\n",
+			   (series_median(&lanes[LANE_SEALED].seconds) -
+				series_median(&lanes[LANE_PLAIN].seconds)) *
+				   1e6,
+			   (series_median(&lanes[LANE_SEALED].cpu) - series_median(&lanes[LANE_PLAIN].cpu)) *
+				   1e6);
+	for (int c = 0; c < LANES; c++)
+	{
+		connection_execute(lanes[c].connection, work[c].truncate);
+		PQfinish(lanes[c].connection);
+		series_free(&lanes[c].seconds);
+		series_free(&lanes[c].cpu);
+	}
+}
+
+void
+phase_enrol(const Bench *bench)
+{
+	for (int i = 0; i < IMAGES; i++)
+		jpeg_make(images[i], BENCH_IMAGE_SIZE, (uint64_t) i + 1);
+	run_mode(bench, false);
+	run_mode(bench, true);
+}

@@ -1,0 +1,406 @@
+package BiometricAudit::Node;
+
+# A throw-away server with the extension loaded: a PostgreSQL::Test::Cluster
+# that listens on several loopback addresses, keeps its keyring outside the
+# data directory, and knows how to ask the ledger.
+
+use strict;
+use warnings;
+
+use parent 'PostgreSQL::Test::Cluster';
+
+use Carp qw(croak);
+use Digest::SHA qw(sha256_hex);
+use Exporter qw(import);
+use File::Path qw(mkpath);
+use IO::Socket::IP;
+use JSON::PP ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+
+use BiometricAudit::Picture qw(numbered_jpeg_sql);
+use BiometricAudit::Wire;
+
+our @EXPORT_OK = qw(is_sealed opened poll_until has_ipv6);
+
+my $sealed_magic = "\x89SEAL\r\n\x1a";
+
+# ---------------------------------------------------------------- values
+
+# is_sealed(value) tells whether a field, text or binary, is a sealed image.
+sub is_sealed
+{
+	my ($value) = @_;
+	return defined $value
+	  && (index($value, 'sealed:') == 0
+		|| index($value, $sealed_magic) == 0
+		|| index($value, '\x' . unpack('H*', $sealed_magic)) == 0);
+}
+
+# opened(value) returns the bytes of a field sent as bytea text.
+sub opened
+{
+	my ($value) = @_;
+	croak 'not the text of a bytea' unless defined $value && $value =~ s/^\\x//;
+	return pack('H*', $value);
+}
+
+# poll_until(sub) calls until it returns true; false after the deadline.
+sub poll_until
+{
+	my ($condition) = @_;
+	my $deadline = Time::HiRes::time() + $PostgreSQL::Test::Utils::timeout_default;
+	while (Time::HiRes::time() < $deadline)
+	{
+		my $answer = $condition->();
+		return $answer if $answer;
+		usleep(20_000);
+	}
+	return 0;
+}
+
+# has_ipv6() tells whether this machine has ::1.
+sub has_ipv6
+{
+	my $socket = IO::Socket::IP->new(LocalHost => '::1', Listen => 1);
+	return defined $socket;
+}
+
+# ---------------------------------------------------------------- the server
+
+# create(name, %options): a running server. conf: further lines for
+# postgresql.conf; keyring: text, 0 for none; preload => 0; start => 0;
+# allows_streaming => 1; initdb: further arguments of initdb.
+sub create
+{
+	my ($class, $name, %options) = @_;
+	my $node = $class->new($name);
+	$node->init(
+		allows_streaming => $options{allows_streaming} // 0,
+		extra            => [ '--encoding=UTF8', '--locale=C', @{ $options{initdb} // [] } ]);
+	mkpath($node->basedir . '/keys');
+	my $preload = $options{preload} // 1;
+	$node->write_keyring($options{keyring} // $node->fresh_key(1)) if $options{keyring} // 1;
+	$node->append_conf('postgresql.conf', join "\n", _settings($node, $preload),
+		$options{conf} // '');
+	$node->append_conf('pg_hba.conf', "host all all 127.0.0.0/8 trust\nhost all all ::1/128 trust");
+	$node->start if $options{start} // 1;
+	return $node;
+}
+
+sub _settings
+{
+	my ($node, $preload) = @_;
+	my $addresses = '127.0.0.1,127.0.0.2,127.0.0.3' . (has_ipv6() ? ',::1' : '');
+	return (
+		"listen_addresses = '$addresses'",
+		'fsync = on',
+		'log_statement = none',
+		'max_connections = 40',
+		'shared_buffers = 32MB',
+		'jit = off',
+		'autovacuum_naptime = 1h',
+		$preload
+		? ("shared_preload_libraries = 'biometric_audit'",
+			"biometric_audit.keyring = '" . $node->keyring_path . "'")
+		: ());
+}
+
+# start() again after a crash, too: forgets connections of the former server.
+sub start
+{
+	my ($self, @arguments) = @_;
+	delete $self->{_admin};
+	return $self->SUPER::start(@arguments);
+}
+
+# Cluster's stop waits for sessions only in mode smart; ours are told to go.
+sub stop
+{
+	my ($self, @arguments) = @_;
+	delete $self->{_admin};
+	return $self->SUPER::stop(@arguments);
+}
+
+# crash() kills every process of the server with SIGKILL, and returns when all
+# are gone. A dead postmaster that nobody has reaped yet still has a process
+# id, so its lock files are removed here.
+sub crash
+{
+	my ($self) = @_;
+	my $postmaster = $self->{_pid};
+	my @pids = ($postmaster, children_of($postmaster));
+	delete $self->{_admin};
+	kill 'KILL', @pids;
+	$self->{_pid} = undef;
+	poll_until(sub { !grep { process_alive($_) } @pids }) || croak 'processes outlive SIGKILL';
+	unlink $self->data_dir . '/postmaster.pid', $self->host . '/.s.PGSQL.' . $self->port . '.lock';
+	return;
+}
+
+# children_of(pid) lists a process's children.
+sub children_of
+{
+	my ($parent) = @_;
+	my @children;
+	foreach my $path (glob '/proc/[0-9]*/stat')
+	{
+		open my $file, '<', $path or next;
+		my $line = <$file>;
+		next unless defined $line && $line =~ /^(\d+) \(.*\) \S (\d+) /s;
+		push @children, $1 if $2 == $parent;
+	}
+	return @children;
+}
+
+# process_alive(pid) is false for a zombie, too.
+sub process_alive
+{
+	my ($pid) = @_;
+	open my $file, '<', "/proc/$pid/stat" or return 0;
+	my $line = <$file>;
+	return defined $line && $line =~ /^\d+ \(.*\) ([^ZX]) /s;
+}
+
+# ---------------------------------------------------------------- keys and settings
+
+sub keyring_path { return $_[0]->basedir . '/keys/keyring'; }
+
+# fresh_key(id) is a line of a keyring; the same for the same node name and id.
+sub fresh_key
+{
+	my ($self, $id) = @_;
+	return "$id " . sha256_hex("key $id of " . $self->name) . "\n";
+}
+
+# write_keyring(text, mode) replaces the keyring.
+sub write_keyring
+{
+	my ($self, $text, $mode) = @_;
+	my $path = $self->keyring_path;
+	unlink $path;
+	open my $file, '>', $path or croak "$path: $!";
+	print $file $text;
+	CORE::close $file;
+	chmod $mode // 0600, $path;
+	return;
+}
+
+# set(name, value) changes a setting by file and reload, and returns when new
+# sessions see it. value undef: back to the default.
+sub set
+{
+	my ($self, $name, $value) = @_;
+	my $path = $self->data_dir . '/postgresql.conf';
+	my $text = slurp_file($path);
+	$text =~ s/^\Q$name\E\s*=.*\n//mg;
+	$text .= "$name = '$value'\n" if defined $value;
+	open my $file, '>', $path or croak "$path: $!";
+	print $file $text;
+	CORE::close $file;
+	return $self->settle;
+}
+
+# settle() reloads the configuration, and returns when the postmaster and so
+# every new session has seen it.
+sub settle
+{
+	my ($self) = @_;
+	my $before = $self->sql('postgres', 'SELECT pg_conf_load_time()');
+	$self->sql('postgres', 'SELECT pg_reload_conf()');
+	poll_until(
+		sub { $self->sql('postgres', "SELECT pg_conf_load_time() > '$before'") eq 't' })
+	  || croak 'the configuration was not reloaded';
+	return;
+}
+
+# ---------------------------------------------------------------- connections
+
+# connect_from(address, database, user, purpose, %options): a session from a
+# loopback address, or from 'local' by the unix socket. purpose undef: none is
+# declared. options: as BiometricAudit::Wire->connect's.
+sub connect_from
+{
+	my ($self, $address, $database, $user, $purpose, %options) = @_;
+	my %params = %{ delete $options{params} // {} };
+	$params{'biometric_audit.purpose'} = $purpose if defined $purpose;
+	my %where =
+		$address eq 'local' ? (socket => $self->host)
+	  : $address =~ /:/     ? (host => '::1', local => $address)
+	  :                       (host => '127.0.0.1', local => $address);
+	return BiometricAudit::Wire->connect(
+		%where,
+		port     => $self->port,
+		database => $database,
+		user     => $user,
+		params   => \%params,
+		%options);
+}
+
+# superuser() is the name of the bootstrap superuser.
+sub superuser { return scalar getpwuid($<); }
+
+# admin(database): a session of the superuser by the unix socket, kept.
+sub admin
+{
+	my ($self, $database) = @_;
+	my $wire = $self->{_admin}{$database};
+	if (!$wire || !$wire->{stream})
+	{
+		$wire = $self->{_admin}{$database} =
+		  $self->connect_from('local', $database, superuser(), undef,
+			params => { application_name => 'test' });
+	}
+	return $wire;
+}
+
+# leave(database) ends the session that admin keeps there, and waits until it has gone.
+sub leave
+{
+	my ($self, $database) = @_;
+	my $wire = delete $self->{_admin}{$database};
+	return unless $wire;
+	my $pid = $wire->pid;
+	$wire->close;
+	poll_until(sub { !process_alive($pid) });
+	return;
+}
+
+# sql(database, text) runs statements as superuser and returns the first value
+# of the last row; dies on an error.
+sub sql
+{
+	my ($self, $database, $text) = @_;
+	my $result = $self->admin($database)->query($text);
+	croak "$text: " . $result->message . ' ' . ($result->detail // '') if $result->error;
+	croak "$text: connection lost" if $result->eof;
+	my @rows = $result->rows;
+	return @rows ? $rows[-1][0] : undef;
+}
+
+# run(user, database, text) does so as somebody else, on a session of its own.
+sub run
+{
+	my ($self, $user, $database, $text) = @_;
+	my $wire = $self->connect_from('local', $database, $user);
+	my $result = $wire->query($text);
+	$wire->close;
+	croak "$text: " . $result->message . ' ' . ($result->detail // '') if $result->error;
+	my @rows = $result->rows;
+	return @rows ? $rows[-1][0] : undef;
+}
+
+# policy(database, text) runs statements as a custodian.
+sub policy { my ($self, @rest) = @_; return $self->run('custodian', @rest); }
+
+# records(database, query) returns the rows of a query as hashes.
+sub records
+{
+	my ($self, $database, $query) = @_;
+	my $text = $self->sql($database,
+		"SELECT coalesce(pg_catalog.json_agg(q), '[]') FROM ($query) AS q");
+	return @{ JSON::PP->new->utf8->decode($text) };
+}
+
+# ---------------------------------------------------------------- a database to work in
+
+# prepare(database): the extension, a custodian, an auditor, an officer and
+# the function public.numbered_jpeg; the server's own unix socket belongs to
+# the party "house", which gets everything sealed.
+sub prepare
+{
+	my ($self, $database) = @_;
+	$self->sql($database, 'CREATE EXTENSION biometric_audit');
+	foreach my $role (qw(custodian auditor officer))
+	{
+		next if $self->sql($database, "SELECT count(*) FROM pg_roles WHERE rolname = '$role'");
+		$self->sql($database, "CREATE ROLE $role LOGIN");
+		$self->sql($database, "GRANT biometric_$role TO $role") if $role ne 'officer';
+	}
+	$self->sql($database, numbered_jpeg_sql());
+	$self->sql($database, 'GRANT ALL ON SCHEMA public TO officer');
+	$self->policy($database, <<'END');
+SELECT biometric.register_party('house', 'the server itself', tstzrange('2020-01-01', NULL));
+SELECT biometric.register_local('house');
+SELECT biometric.authorize('house', ARRAY['face','plate','document','fingerprint','iris'], 'sealed');
+END
+	return;
+}
+
+# register(database, party, network, kinds, delivery, purposes): a party in
+# contract, one network and one permit; kinds and purposes as array literals.
+# Returns the permit's id.
+sub register
+{
+	my ($self, $database, $party, $network, $kinds, $delivery, $purposes) = @_;
+	$purposes = defined $purposes ? "'$purposes'" : 'NULL';
+	return $self->policy($database, <<"END");
+SELECT biometric.register_party('$party', 'party $party', tstzrange('2020-01-01', NULL));
+SELECT biometric.register_network('$network', '$party');
+SELECT biometric.authorize('$party', '$kinds', '$delivery', $purposes);
+END
+}
+
+# ---------------------------------------------------------------- the ledger
+
+# mark(database): the number of entries now, to ask for what comes after.
+sub mark
+{
+	my ($self, $database) = @_;
+	return $self->sql($database, 'SELECT count(*) FROM biometric.ledger');
+}
+
+# events(database, mark): "event, event, ..." since then, in order.
+sub events
+{
+	my ($self, $database, $mark) = @_;
+	return $self->sql($database, <<"END");
+SELECT coalesce(string_agg(event, ', ' ORDER BY seq), '') FROM biometric.ledger WHERE seq >= $mark
+END
+}
+
+# released(database, mark): how often each image id was released since then.
+sub released
+{
+	my ($self, $database, $mark) = @_;
+	return map { $_->{image_id} => $_->{times} } $self->records($database, <<"END");
+SELECT image_id, count(*) AS times FROM biometric.ledger
+WHERE seq >= $mark AND event IN ('disclosed', 'observed') GROUP BY image_id
+END
+}
+
+# refusals(database, mark): the refused entries since then, as hashes.
+sub refusals
+{
+	my ($self, $database, $mark) = @_;
+	return $self->records($database,
+		"SELECT * FROM biometric.refusal WHERE seq >= $mark ORDER BY seq");
+}
+
+# verifies(database): true if verify_ledger() finds nothing wrong; its problem otherwise is noted.
+sub verifies
+{
+	my ($self, $database) = @_;
+	my ($answer) =
+	  $self->records($database, 'SELECT ok, size, problem FROM biometric.verify_ledger()');
+	diag 'verify_ledger: ' . ($answer->{problem} // '?') unless $answer->{ok};
+	return $answer->{ok};
+}
+
+# worker(database): the process id of the database's ledger worker, when there is one.
+sub worker
+{
+	my ($self, $database) = @_;
+	my $pid;
+	poll_until(
+		sub {
+			$pid = $self->sql('postgres', <<"END");
+SELECT pid FROM pg_stat_activity
+WHERE backend_type LIKE 'biometric_audit%' AND datname = '$database'
+END
+		});
+	return $pid;
+}
+
+1;
