@@ -11,6 +11,7 @@
 #define JPEG_DAC 0xcc
 #define JPEG_TEM 0x01
 #define JPEG_RST0 0xd0
+#define JPEG_RST7 0xd7
 
 /* Tells whether a marker starts a frame: SOF0 to SOF15 less the three others among them. */
 static bool
@@ -48,21 +49,63 @@ read_frame(Reader segment, ImageInfo *info)
 	return CORE_OK;
 }
 
-/* Judges a scan header and that what follows it ends where an image does (T.81 B.2.3). */
+/* Judges a scan header (T.81 B.2.3). */
 static CoreStatus
-check_scan(Reader segment, const Reader *rest)
+check_scan(Reader segment)
 {
 	uint8_t components = reader_u8(&segment);
 
 	if (segment.short_read || components == 0 || reader_left(&segment) != 2U * components + 3)
 		return CORE_MALFORMED;
-	return format_ends_with(rest, 0xff00 | JPEG_EOI) ? CORE_OK : CORE_TRUNCATED;
+	return CORE_OK;
 }
 
+/*
+ * Passes over entropy-coded data, up to the next marker that is no restart
+ * (T.81 B.1.1.5: a data byte of 0xff is always followed by a zero).
+ */
+static void
+skip_entropy_coded(Reader *reader)
+{
+	while (!reader->short_read)
+	{
+		Reader ahead = *reader;
+		uint8_t byte = reader_u8(&ahead);
+		uint8_t next = reader_u8(&ahead);
+
+		if (byte == 0xff && next != 0x00 && (next < JPEG_RST0 || next > JPEG_RST7) &&
+			!ahead.short_read)
+			return;
+		reader_skip(reader, 1);
+		reader_skip_until(reader, 0xff);
+	}
+}
+
+/* Judges one marker segment; frames and scans tell how far the image has come. */
+static CoreStatus
+read_segment(uint8_t marker, Reader segment, bool *frame_seen, ImageInfo *info)
+{
+	CoreStatus status = CORE_OK;
+
+	if (marker == JPEG_SOS)
+		return *frame_seen ? check_scan(segment) : CORE_MALFORMED;
+	if (is_frame(marker))
+	{
+		status = *frame_seen ? CORE_MALFORMED : read_frame(segment, info);
+		*frame_seen = true;
+	}
+	return status;
+}
+
+/*
+ * What cameras append after the image's end is part of the evidence and kept,
+ * but not looked at.
+ */
 CoreStatus
 format_jpeg(Reader reader, ImageInfo *info)
 {
 	bool frame_seen = false;
+	bool scan_seen = false;
 
 	reader_skip(&reader, 2);
 	for (;;)
@@ -70,12 +113,14 @@ format_jpeg(Reader reader, ImageInfo *info)
 		uint8_t marker = read_marker(&reader);
 		uint16_t length;
 		Reader segment;
-		CoreStatus status = CORE_OK;
+		CoreStatus status;
 
 		if (reader.short_read)
 			return CORE_TRUNCATED;
 		if (marker == JPEG_TEM)
 			continue;
+		if (marker == JPEG_EOI && scan_seen)
+			return CORE_OK;
 		if (marker < 0xc0 || (marker >= JPEG_RST0 && marker <= JPEG_EOI))
 			return CORE_MALFORMED;
 		length = reader_u16(&reader);
@@ -84,14 +129,13 @@ format_jpeg(Reader reader, ImageInfo *info)
 		segment = reader_nested(&reader, length < 2 ? 0 : length - 2U);
 		if (reader.short_read)
 			return CORE_TRUNCATED;
-		if (marker == JPEG_SOS)
-			return frame_seen ? check_scan(segment, &reader) : CORE_MALFORMED;
-		if (is_frame(marker))
-		{
-			status = frame_seen ? CORE_MALFORMED : read_frame(segment, info);
-			frame_seen = true;
-		}
+		status = read_segment(marker, segment, &frame_seen, info);
 		if (status != CORE_OK)
 			return status;
+		if (marker == JPEG_SOS)
+		{
+			scan_seen = true;
+			skip_entropy_coded(&reader);
+		}
 	}
 }

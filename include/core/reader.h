@@ -58,6 +58,20 @@ reader_skip(Reader *reader, size_t count)
 	(void) reader_take(reader, count);
 }
 
+/*
+ * reader_skip_until passes over bytes up to the next that has a value, which
+ * is not taken; to the end, as a short read, when none has.
+ */
+static inline void
+reader_skip_until(Reader *reader, uint8_t value)
+{
+	const uint8_t *from = reader->bytes + reader->position;
+	const uint8_t *found =
+		reader_left(reader) > 0 ? memchr(from, value, reader_left(reader)) : NULL;
+
+	reader_skip(reader, found != NULL ? (size_t) (found - from) : reader_left(reader) + 1);
+}
+
 /* reader_copy copies the next count bytes to out, zeroes when there are fewer. */
 static inline void
 reader_copy(Reader *reader, uint8_t *out, size_t count)

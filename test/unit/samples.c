@@ -75,6 +75,18 @@ make_jpeg(Sample *sample, uint32_t width, uint32_t height)
 	sample_number(sample, 0x0100, 2);
 	sample_number(sample, 0x003f00, 3);
 	sample_text(sample, DATA);
+	/* A data byte of 0xff, a restart, and between two scans a segment that looks like an end. */
+	sample_number(sample, 0xff00ffd0, 4);
+	sample_text(sample, DATA);
+	sample_number(sample, 0xffc4, 2);
+	sample_number(sample, 4, 2);
+	sample_number(sample, 0xffd9, 2);
+	sample_number(sample, 0xffda, 2);
+	sample_number(sample, 8, 2);
+	sample_number(sample, 1, 1);
+	sample_number(sample, 0x0100, 2);
+	sample_number(sample, 0x003f00, 3);
+	sample_text(sample, DATA);
 	sample_number(sample, 0xffd9, 2);
 }
 
