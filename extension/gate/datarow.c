@@ -4,8 +4,12 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "libpq/libpq.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "tcop/tcopprot.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -13,6 +17,12 @@
 #include "core/seal.h"
 #include "gate/datarow.h"
 #include "keyring/keyring.h"
+
+/* Type byte and length word, which a message begins with. */
+#define DATAROW_HEAD 5
+
+/* A message that would fill the server's send buffer (8 kB) anyway goes past it. */
+#define DATAROW_DIRECT 8192
 
 typedef struct DataRowColumn
 {
@@ -194,6 +204,61 @@ datarow_open(StringInfo buffer, const DataRowColumn *column, const GateImage *im
 	buffer->len += datarow_image_length(column, image);
 }
 
+/*
+ * Writes bytes to the client's connection. Until all are written no message
+ * may get between them, not even that of a FATAL error: the client would take
+ * it for the rest of the image.
+ */
+static void
+datarow_send_direct(char *bytes, Size length)
+{
+	CommandDest dest = whereToSendOutput;
+
+	whereToSendOutput = DestNone;
+	while (length > 0)
+	{
+		ssize_t written = secure_write(MyProcPort, bytes, length);
+
+		if (written > 0)
+		{
+			bytes += written;
+			length -= written;
+		}
+		else if (errno != EINTR)
+		{
+			ereport(COMMERROR, (errcode_for_socket_access(),
+								errmsg("could not send an image to the client: %m")));
+			/* as the server itself does: the session ends at the next opportunity */
+			ClientConnectionLost = 1;
+			InterruptPending = 1;
+			break;
+		}
+	}
+	whereToSendOutput = dest;
+}
+
+/*
+ * Sends the message in the buffer. A long one goes out in one piece: a copy
+ * through the server's buffer would cost a system call every 8 kB, which is
+ * the dearest part of sending, and leave the image's end in that buffer.
+ */
+static void
+datarow_send(StringInfo buffer)
+{
+	uint32 length = pg_hton32((uint32) buffer->len - 1);
+
+	if (buffer->len < DATAROW_DIRECT)
+	{
+		pq_putmessage('D', buffer->data + DATAROW_HEAD, buffer->len - DATAROW_HEAD);
+		return;
+	}
+	buffer->data[0] = 'D';
+	memcpy(buffer->data + 1, &length, sizeof(length));
+	/* after a failure to flush the session is about to end */
+	if (pq_flush() == 0)
+		datarow_send_direct(buffer->data, buffer->len);
+}
+
 void
 datarow_write(DataRowWriter *writer, TupleTableSlot *slot, const GateImage *images, int count)
 {
@@ -203,15 +268,16 @@ datarow_write(DataRowWriter *writer, TupleTableSlot *slot, const GateImage *imag
 
 	slot_getallattrs(slot);
 	total = datarow_prepare_row(writer, slot, images, count);
-	if (total >= MaxAllocSize)
+	if (total + DATAROW_HEAD >= MaxAllocSize)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("row of %zu bytes is too long for a message", total),
 				 errhint("Ask for the images in binary format, or for fewer of them in a row.")));
 
-	pq_beginmessage_reuse(buffer, 'D');
+	resetStringInfo(buffer);
 	/* once for the whole message: growing later would leave plaintext in freed memory */
-	enlargeStringInfo(buffer, total + 1);
+	enlargeStringInfo(buffer, total + DATAROW_HEAD);
+	buffer->len = DATAROW_HEAD;
 	pq_sendint16(buffer, writer->descriptor->natts);
 	for (int i = 0; i < writer->descriptor->natts; i++)
 	{
@@ -223,7 +289,7 @@ datarow_write(DataRowWriter *writer, TupleTableSlot *slot, const GateImage *imag
 		else if (field->length > 0)
 			appendBinaryStringInfo(buffer, field->bytes, field->length);
 	}
-	pq_endmessage_reuse(buffer);
+	datarow_send(buffer);
 	if (count > 0)
 		core_wipe(buffer->data, buffer->len);
 	MemoryContextSwitchTo(old);

@@ -3,21 +3,16 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/sysattr.h"
-#include "access/table.h"
 #include "access/transam.h"
-#include "catalog/indexing.h"
-#include "catalog/pg_inherits.h"
-#include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "base/lineage.h"
 #include "gate/relations.h"
 #include "image/image.h"
 
@@ -62,37 +57,6 @@ relations_reset(void)
 	cache_stale = false;
 }
 
-/* Appends the parents of a relation to a lineage, unless they are in it. */
-static List *
-lineage_add_parents(List *lineage, Oid relation)
-{
-	Relation catalog = table_open(InheritsRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
-
-	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relation));
-	scan = systable_beginscan(catalog, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		lineage = list_append_unique_oid(lineage, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return lineage;
-}
-
-/* The relation and all its ancestors, level by level. */
-static List *
-lineage_build(Oid relation)
-{
-	List *lineage = list_make1_oid(relation);
-
-	/* the list grows while it is walked: each ancestor's parents come after it */
-	for (int i = 0; i < list_length(lineage); i++)
-		lineage = lineage_add_parents(lineage, list_nth_oid(lineage, i));
-	return lineage;
-}
-
 static void
 relation_describe(Oid oid, RelationImages *images)
 {
@@ -119,7 +83,7 @@ relation_describe(Oid oid, RelationImages *images)
 	}
 	relation_close(relation, NoLock);
 	if (images->kinds != 0)
-		images->lineage = lineage_build(oid);
+		images->lineage = relation_lineage(oid);
 }
 
 const RelationImages *

@@ -3,7 +3,7 @@
  * through in batches, each batch decided, then durable in the ledger, then
  * sent.
  *
- * Two batches are under way: while the worker makes the disclosures of one
+ * Several batches are under way: while the worker makes the disclosures of some
  * durable, the executor fills the next. A batch is decided when it is full;
  * should the policy have changed by the time it is to be sent, it is decided
  * again.
@@ -35,6 +35,12 @@
 
 /* The most images that one call of ledger_append is given. */
 #define RELEASE_APPEND_MAX 4096
+
+/*
+ * The most batches that are under way. A result set then waits for the ledger
+ * once a release_batch_size or RELEASE_BATCHES batches, not once a batch.
+ */
+#define RELEASE_BATCHES 32
 
 static int release_batch_rows = 16;
 static int release_batch_size = 4096;
@@ -75,12 +81,20 @@ typedef struct ReleaseGate
 	GateImage *row_images; /* scratch: images of the row at hand */
 	DataRowWriter *writer;
 	TupleTableSlot *slot;
-	GateBatch batches[2];
-	GateBatch *filling;
-	GateBatch *promised; /* appended to the ledger, not yet sent */
-	int rows_limit;		 /* a batch's; fixed at creation, settings may change */
-	Size size_limit;	 /* bytes, a batch's */
+	GateBatch batches[RELEASE_BATCHES]; /* a ring: promised ones, then the one being filled */
+	int oldest;							/* index of the first that is promised */
+	int promised;						/* how many are appended to the ledger, but not yet sent */
+	Size promised_size;					/* bytes in them */
+	int rows_limit;						/* a batch's; fixed at creation, settings may change */
+	Size size_limit;					/* bytes, of all batches together */
 } ReleaseGate;
+
+/* The batch that rows are put into. */
+static GateBatch *
+release_filling(ReleaseGate *gate)
+{
+	return &gate->batches[(gate->oldest + gate->promised) % RELEASE_BATCHES];
+}
 
 static bool purpose_notice_given = false;
 
@@ -371,20 +385,37 @@ release_send(ReleaseGate *gate, GateBatch *batch)
 	release_reset_batch(batch);
 }
 
-/* Promises the batch that is full, and sends the one before it. */
+/* Sends the oldest of the promised batches. */
+static void
+release_send_oldest(ReleaseGate *gate)
+{
+	GateBatch *batch = &gate->batches[gate->oldest];
+	Size size = batch->size;
+
+	release_send(gate, batch);
+	gate->oldest = (gate->oldest + 1) % RELEASE_BATCHES;
+	gate->promised--;
+	gate->promised_size -= size;
+}
+
+/*
+ * Promises the batch that is full, and sends those that have become durable.
+ * Waits for the ledger only when there is no room for more.
+ */
 static void
 release_turn(ReleaseGate *gate)
 {
-	GateBatch *full = gate->filling;
-	GateBatch *before = gate->promised;
+	GateBatch *full = release_filling(gate);
 
 	if (full->count == 0)
 		return;
 	release_promise(gate, full);
-	if (before)
-		release_send(gate, before);
-	gate->promised = full;
-	gate->filling = full == &gate->batches[0] ? &gate->batches[1] : &gate->batches[0];
+	gate->promised++;
+	gate->promised_size += full->size;
+	while (gate->promised > 0 &&
+		   (gate->promised == RELEASE_BATCHES || gate->promised_size >= gate->size_limit ||
+			ledger_durable(&gate->batches[gate->oldest].ticket)))
+		release_send_oldest(gate);
 }
 
 /* ---- receiving ---- */
@@ -496,7 +527,7 @@ release_collect(ReleaseGate *gate, TupleTableSlot *slot, Size *size)
 static void
 release_keep(ReleaseGate *gate, TupleTableSlot *slot, int count)
 {
-	GateBatch *batch = gate->filling;
+	GateBatch *batch = release_filling(gate);
 	GateRow *row;
 	bool *isnull = slot->tts_isnull;
 
@@ -521,14 +552,17 @@ static bool
 release_receive(TupleTableSlot *slot, DestReceiver *self)
 {
 	ReleaseGate *gate = (ReleaseGate *) self;
-	GateBatch *batch = gate->filling;
+	GateBatch *batch = release_filling(gate);
 	MemoryContext old;
 	int count;
 
 	slot_getallattrs(slot);
+	if (batch->context == NULL)
+		batch->context =
+			AllocSetContextCreate(gate->context, "biometric release batch", ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(batch->context);
 	count = release_collect(gate, slot, &batch->size);
-	if (count == 0 && batch->count == 0 && gate->promised == NULL)
+	if (count == 0 && batch->count == 0 && gate->promised == 0)
 	{
 		/* nothing to release, nothing that would have to go before it */
 		MemoryContextSwitchTo(old);
@@ -536,7 +570,7 @@ release_receive(TupleTableSlot *slot, DestReceiver *self)
 	}
 	release_keep(gate, slot, count);
 	MemoryContextSwitchTo(old);
-	if (batch->count >= gate->rows_limit || batch->size >= gate->size_limit)
+	if (batch->count >= gate->rows_limit || gate->promised_size + batch->size >= gate->size_limit)
 		release_turn(gate);
 	return true;
 }
@@ -555,9 +589,8 @@ release_shutdown(DestReceiver *self)
 	ReleaseGate *gate = (ReleaseGate *) self;
 
 	release_turn(gate);
-	if (gate->promised)
-		release_send(gate, gate->promised);
-	gate->promised = NULL;
+	while (gate->promised > 0)
+		release_send_oldest(gate);
 	gate->client->rShutdown(gate->client);
 }
 
@@ -590,13 +623,8 @@ gate_create(QueryDesc *query)
 	release_describe_columns(gate, query->plannedstmt->planTree->targetlist);
 	gate->writer = datarow_create(query->tupDesc, ActivePortal ? ActivePortal->formats : NULL);
 	gate->slot = MakeSingleTupleTableSlot(query->tupDesc, &TTSOpsMinimalTuple);
-	for (int i = 0; i < lengthof(gate->batches); i++)
-		gate->batches[i].context =
-			AllocSetContextCreate(context, "biometric release batch", ALLOCSET_DEFAULT_SIZES);
-	gate->filling = &gate->batches[0];
 	gate->rows_limit = release_batch_rows;
-	/* two batches are under way, and together keep to the setting */
-	gate->size_limit = (Size) release_batch_size * 1024 / lengthof(gate->batches);
+	gate->size_limit = (Size) release_batch_size * 1024;
 	MemoryContextSwitchTo(old);
 	return &gate->receiver;
 }

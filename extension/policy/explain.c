@@ -3,14 +3,10 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/table.h"
-#include "catalog/indexing.h"
-#include "catalog/pg_inherits.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 
+#include "base/lineage.h"
 #include "policy/advice.h"
 #include "policy/arguments.h"
 #include "policy/policy.h"
@@ -18,35 +14,6 @@
 #define EXPLAIN_COLUMNS 8
 
 PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_explain_access);
-
-/* Appends the direct ancestors of a relation. */
-static List *
-explain_add_parents(List *lineage, Oid relation)
-{
-	Relation catalog = table_open(InheritsRelationId, AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple tuple;
-
-	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(relation));
-	scan = systable_beginscan(catalog, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		lineage = list_append_unique_oid(lineage, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return lineage;
-}
-
-static List *
-explain_lineage(Oid relation)
-{
-	List *lineage = OidIsValid(relation) ? list_make1_oid(relation) : NIL;
-
-	for (int i = 0; i < list_length(lineage); i++)
-		lineage = explain_add_parents(lineage, list_nth_oid(lineage, i));
-	return lineage;
-}
 
 static Datum
 explain_text(const char *text, bool *null)
@@ -81,7 +48,7 @@ Datum
 biometric_explain_access(PG_FUNCTION_ARGS)
 {
 	Oid relation = argument_relation(fcinfo, 0);
-	List *lineage = explain_lineage(relation);
+	List *lineage = relation_lineage(relation);
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int kind = IMAGE_KIND_NONE + 1; kind <= IMAGE_KIND_LAST; kind++)
