@@ -46,20 +46,26 @@ static MemoryContext append_context = NULL;
 static AppendBuffer buffer;
 static SessionWritten session;
 
-/* Raises why nothing can be appended, with what the worker had to say. */
-static pg_attribute_noreturn() void
-fail(int slot, const char *message)
+/* What the worker has to say about why nothing is appended, a sentence. */
+static char *
+worker_says(int slot)
 {
 	LedgerStatus *status = palloc(sizeof(LedgerStatus));
+	uint32 pid = slot < 0 ? 0 : pg_atomic_read_u32(&ledger_slot(slot)->worker_pid);
 
-	if (slot < 0 || !ledger_status_read(slot, status))
-		status->error[0] = '\0';
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", message),
-			 status->error[0] != '\0'
-				 ? errdetail("The ledger's worker says: %s.", status->error)
-				 : errdetail("Nothing is released before its ledger entry is durable."),
-			 errhint("See biometric.ledger_status() and the server's log.")));
+	if (slot >= 0 && ledger_status_read(slot, status) && status->error[0] != '\0')
+		return psprintf("The ledger's worker says: %s.", status->error);
+	if (pid != 0)
+		return psprintf("The ledger's worker, process %u, has not answered.", pid);
+	return pstrdup("The ledger's worker is not running.");
+}
+
+static pg_attribute_noreturn() void fail(int slot, const char *message)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", message),
+					errdetail("%s", worker_says(slot)),
+					errhint("Nothing is released before its entry is durable. See "
+							"biometric.ledger_status() and the server's log.")));
 }
 
 static void
@@ -107,11 +113,11 @@ require_slot(void)
 	int slot = ledger_my_slot();
 
 	if (slot < 0)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("no room for the ledger of this database"),
-						errdetail("All %d places for databases with a ledger are taken.",
-								  ledger_slots()),
-						errhint("Raise biometric_audit.max_databases and restart the server.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("no room for the ledger of this database"),
+				 errdetail("All %d places for databases with a ledger are taken.", ledger_slots()),
+				 errhint("Raise biometric_audit.max_databases and restart the server.")));
 	return slot;
 }
 
@@ -187,9 +193,9 @@ buffer_add(EntryFields *fields)
 	status = entry_encode(fields, (uint8_t *) buffer.bytes + buffer.used + sizeof(record),
 						  ENTRY_MAX_SIZE, &length);
 	if (status == CORE_TOO_SMALL)
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("a ledger entry is too long"),
-						errdetail("An entry has at most %d bytes.", ENTRY_MAX_SIZE)));
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("a ledger entry is too long"),
+				 errdetail("An entry has at most %d bytes.", ENTRY_MAX_SIZE)));
 	if (status != CORE_OK)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("a ledger entry is malformed"),
 						errdetail_internal("%s", core_status_text(status))));
@@ -240,9 +246,8 @@ buffer_prepare(const LedgerStatement *statement, EntryFields *entries, int count
 	int64 now = session_unix_time();
 
 	buffer_begin(statement, generation, now);
-	buffer.with_statement =
-		statement != NULL &&
-		(buffer.with_session || !statement->written || statement->generation != generation);
+	buffer.with_statement = statement != NULL && (buffer.with_session || !statement->written ||
+												  statement->generation != generation);
 	if (buffer.with_statement)
 		buffer_add_statement(statement, now);
 	for (int i = 0; i < count; i++)
@@ -252,11 +257,10 @@ buffer_prepare(const LedgerStatement *statement, EntryFields *entries, int count
 		buffer_add(&entries[i]);
 	}
 	if (buffer.used > ledger_ring_size_bytes())
-		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-						errmsg("too many ledger entries at once"),
-						errdetail("%zu bytes do not fit into biometric_audit.ring_size.",
-								  buffer.used),
-						errhint("Raise biometric_audit.ring_size, or read fewer rows at a time.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many ledger entries at once"),
+				 errdetail("%zu bytes do not fit into biometric_audit.ring_size.", buffer.used),
+				 errhint("Raise biometric_audit.ring_size, or read fewer rows at a time.")));
 }
 
 /*
@@ -481,6 +485,12 @@ ledger_wait(LedgerTicket *ticket)
 }
 
 bool
+ledger_durable(const LedgerTicket *ticket)
+{
+	return !ticket->pending || is_durable(require_slot(), ticket);
+}
+
+bool
 ledger_usable(Reason *reason, const char **problem)
 {
 	const char *phrase = NULL;
@@ -504,7 +514,8 @@ ledger_usable(Reason *reason, const char **problem)
 			case LEDGER_READY:
 				break;
 			case LEDGER_FOREIGN:
-				phrase = "the ledger is a copy of another ledger";
+				phrase = "the ledger is a copy of another ledger, until a custodian calls "
+						 "biometric.fork_ledger()";
 				break;
 			default:
 				phrase = "the ledger is broken";

@@ -3,6 +3,8 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_database_d.h"
 #include "commands/dbcommands.h"
@@ -82,7 +84,7 @@ template_of(CreatedbStmt *statement)
 	const char *name = "template1";
 	ListCell *cell;
 
-	foreach (cell, statement->options)
+	foreach(cell, statement->options)
 	{
 		DefElem *option = lfirst(cell);
 
@@ -97,7 +99,7 @@ sets_tablespace(AlterDatabaseStmt *statement)
 {
 	ListCell *cell;
 
-	foreach (cell, statement->options)
+	foreach(cell, statement->options)
 		if (strcmp(((DefElem *) lfirst(cell))->defname, "tablespace") == 0)
 			return true;
 	return false;
@@ -142,6 +144,24 @@ is_template(Oid database)
 	return result;
 }
 
+/* PostgreSQL's own function for this is exported by some minor releases only. */
+static bool
+may_create_databases(void)
+{
+	HeapTuple tuple;
+	bool result = false;
+
+	if (superuser())
+		return true;
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (HeapTupleIsValid(tuple))
+	{
+		result = ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+		ReleaseSysCache(tuple);
+	}
+	return result;
+}
+
 /* Whether PostgreSQL would let the current user do this; it decides again itself. */
 static bool
 may_run(Node *statement, Oid database)
@@ -151,9 +171,9 @@ may_run(Node *statement, Oid database)
 	switch (nodeTag(statement))
 	{
 		case T_CreatedbStmt:
-			return have_createdb_privilege() && (owner || is_template(database));
+			return may_create_databases() && (owner || is_template(database));
 		case T_RenameStmt:
-			return owner && have_createdb_privilege();
+			return owner && may_create_databases();
 		case T_DropdbStmt:
 		case T_AlterDatabaseStmt:
 			return owner;

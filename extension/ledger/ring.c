@@ -22,13 +22,14 @@
 #define STATUS_ATTEMPTS 1000
 #define STATUS_PAUSE_US 100L
 
-typedef struct LedgerDirectory
+/* The locks, found again by each process. */
+typedef struct LedgerLocks
 {
 	LWLock *directory_lock; /* who has which slot */
 	LWLock *append_locks[FLEXIBLE_ARRAY_MEMBER];
-} LedgerDirectory;
+} LedgerLocks;
 
-/* Shared memory: this header, the slots, the waiters, the rings. */
+/* The beginning of the shared memory; the slots, the waiters and the rings follow. */
 typedef struct LedgerShared
 {
 	pg_atomic_uint32 generations;	/* the last generation given out */
@@ -43,7 +44,7 @@ static LedgerShared *shared = NULL;
 static LedgerSlot *slots = NULL;
 static pg_atomic_uint64 *waiters = NULL; /* max_databases rows of MaxBackends */
 static char *rings = NULL;
-static LedgerDirectory *locks = NULL;
+static LedgerLocks *locks = NULL;
 
 static int my_slot = -1;
 
@@ -158,7 +159,7 @@ ledger_shmem_init(void)
 	LWLockRelease(AddinShmemInitLock);
 
 	tranche = GetNamedLWLockTranche(TRANCHE_NAME);
-	locks = MemoryContextAlloc(TopMemoryContext, offsetof(LedgerDirectory, append_locks) +
+	locks = MemoryContextAlloc(TopMemoryContext, offsetof(LedgerLocks, append_locks) +
 													 max_databases * sizeof(LWLock *));
 	locks->directory_lock = &tranche[max_databases].lock;
 	for (int i = 0; i < max_databases; i++)

@@ -44,8 +44,8 @@ typedef struct RowBuilder
 /* An entry that others refer to, kept between rows. */
 typedef struct KeptEntry
 {
-	int64 sequence; /* -1: none */
-	bytea *bytes;	/* in the function's memory context */
+	int64 sequence;		/* -1: none */
+	bytea *bytes;		/* in the function's memory context */
 	EntryFields fields; /* points into bytes */
 } KeptEntry;
 

@@ -8,6 +8,7 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -16,20 +17,66 @@
 #include "base/internal.h"
 #include "ledger/store.h"
 
+/* The columns of the tables, in order: rows are put together and taken apart by them. */
+static const struct
+{
+	const char *name;
+	int columns;
+	Oid types[LOG_COLUMNS];
+} tables[] = {
+	{"entry", ENTRY_COLUMNS, {UUIDOID, INT8OID, BYTEAOID}},
+	{"tile", TILE_COLUMNS, {UUIDOID, INT2OID, INT8OID, BYTEAOID}},
+	{"head", HEAD_COLUMNS, {UUIDOID, INT8OID, BYTEAOID, BYTEAOID}},
+	{"log",
+	 LOG_COLUMNS,
+	 {UUIDOID, INT4OID, OIDOID, INT8OID, INT4OID, TIMESTAMPTZOID, UUIDOID, INT8OID, BYTEAOID,
+	  TEXTOID}},
+};
+
+/* Whether a table still has the columns that the extension gave it. */
+static bool
+has_columns(Relation relation, const char *name)
+{
+	TupleDesc desc = RelationGetDescr(relation);
+	int table = 0;
+
+	while (strcmp(tables[table].name, name) != 0)
+		if (++table == lengthof(tables))
+			return false;
+	if (desc->natts < tables[table].columns)
+		return false;
+	/* Columns that somebody added behind them stay NULL. */
+	for (int i = 0; i < tables[table].columns; i++)
+		if (TupleDescAttr(desc, i)->attisdropped ||
+			TupleDescAttr(desc, i)->atttypid != tables[table].types[i])
+			return false;
+	return true;
+}
+
 Relation
 store_open(const char *name, LOCKMODE mode)
 {
 	Oid oid = extension_relation(name);
+	Relation relation = OidIsValid(oid) ? try_table_open(oid, mode) : NULL;
 
-	return OidIsValid(oid) ? try_table_open(oid, mode) : NULL;
+	if (relation != NULL && !has_columns(relation, name))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table \"biometric.%s\" has not the columns that the extension "
+							   "gave it",
+							   name),
+						errhint("Undo what ALTER TABLE did.")));
+	return relation;
 }
 
 /* Opens the primary key's index; raises when somebody has taken it away. */
 static Relation
 open_key(Relation relation)
 {
-	Oid key = RelationGetPrimaryKeyIndex(relation);
+	Oid key;
 
+	/* Brings rd_pkindex up to date. */
+	list_free(RelationGetIndexList(relation));
+	key = relation->rd_pkindex;
 	if (!OidIsValid(key))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("ledger table \"%s\" has lost its primary key",
@@ -82,15 +129,14 @@ store_size(LedgerReader *reader)
 	int64 size = 0;
 
 	key_log_id(&key, reader->log_id);
-	scan =
-		systable_beginscan_ordered(reader->entry, reader->entry_key, reader->snapshot, 1, &key);
+	scan = systable_beginscan_ordered(reader->entry, reader->entry_key, reader->snapshot, 1, &key);
 	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
 	if (HeapTupleIsValid(tuple))
 	{
 		bool isnull;
 
-		size = DatumGetInt64(heap_getattr(tuple, ENTRY_COL_SEQ, RelationGetDescr(reader->entry),
-										  &isnull)) +
+		size = DatumGetInt64(
+				   heap_getattr(tuple, ENTRY_COL_SEQ, RelationGetDescr(reader->entry), &isnull)) +
 			   1;
 	}
 	systable_endscan_ordered(scan);
@@ -102,7 +148,8 @@ static SysScanDesc
 scan_entries(LedgerReader *reader, ScanKeyData keys[3], int64 first, int64 last)
 {
 	key_log_id(&keys[0], reader->log_id);
-	ScanKeyInit(&keys[1], ENTRY_COL_SEQ, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
+	ScanKeyInit(&keys[1], ENTRY_COL_SEQ, BTGreaterEqualStrategyNumber, F_INT8GE,
+				Int64GetDatum(first));
 	ScanKeyInit(&keys[2], ENTRY_COL_SEQ, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
 	return systable_beginscan_ordered(reader->entry, reader->entry_key, reader->snapshot, 3, keys);
 }
@@ -218,8 +265,7 @@ store_source(int level, uint64_t index, int count, MerkleHash *hashes, void *con
 
 	if (count == MERKLE_TILE_WIDTH)
 		return store_tile(reader, level, index, hashes);
-	return level == 0 &&
-		   store_leaves(reader, (int64) (index * MERKLE_TILE_WIDTH), count, hashes);
+	return level == 0 && store_leaves(reader, (int64) (index * MERKLE_TILE_WIDTH), count, hashes);
 }
 
 bool
@@ -275,8 +321,8 @@ static LedgerLog *
 log_of_tuple(HeapTuple tuple, TupleDesc desc)
 {
 	LedgerLog *log = palloc0(sizeof(LedgerLog));
-	Datum values[LOG_COLUMNS];
-	bool nulls[LOG_COLUMNS];
+	Datum *values = palloc(desc->natts * sizeof(Datum));
+	bool *nulls = palloc(desc->natts * sizeof(bool));
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	memcpy(log->log_id, DatumGetUUIDP(values[LOG_COL_LOG_ID - 1])->data, LEDGER_LOG_ID_SIZE);

@@ -46,12 +46,11 @@ insert_index_entries(Relation relation, TupleTableSlot **slots, int count)
 	List *indexes = RelationGetIndexList(relation);
 	ListCell *cell;
 
-	foreach (cell, indexes)
+	foreach(cell, indexes)
 	{
 		Relation index = index_open(lfirst_oid(cell), RowExclusiveLock);
 		IndexInfo *info = BuildIndexInfo(index);
-		IndexUniqueCheck unique =
-			index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
+		IndexUniqueCheck unique = index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO;
 
 		if (info->ii_Expressions != NIL || info->ii_Predicate != NIL)
 			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -71,12 +70,30 @@ insert_index_entries(Relation relation, TupleTableSlot **slots, int count)
 	list_free(indexes);
 }
 
+/* Makes a row of the extension's own columns; columns that somebody added are NULL. */
+static HeapTuple
+form_row(Relation relation, const Datum *values, const bool *nulls, int columns)
+{
+	TupleDesc desc = RelationGetDescr(relation);
+	Datum *all_values = palloc0(desc->natts * sizeof(Datum));
+	bool *all_nulls = palloc(desc->natts * sizeof(bool));
+	HeapTuple tuple;
+
+	memset(all_nulls, true, desc->natts * sizeof(bool));
+	memcpy(all_values, values, columns * sizeof(Datum));
+	memcpy(all_nulls, nulls, columns * sizeof(bool));
+	tuple = heap_form_tuple(desc, all_values, all_nulls);
+	pfree(all_values);
+	pfree(all_nulls);
+	return tuple;
+}
+
 void
-store_insert(Relation relation, Datum *values, bool *nulls)
+store_insert(Relation relation, const Datum *values, const bool *nulls, int columns)
 {
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsHeapTuple);
 
-	ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(relation), values, nulls), slot, true);
+	ExecStoreHeapTuple(form_row(relation, values, nulls, columns), slot, true);
 	heap_multi_insert(relation, &slot, 1, GetCurrentCommandId(true), 0, NULL);
 	insert_index_entries(relation, &slot, 1);
 	ExecDropSingleTupleTableSlot(slot);
@@ -104,7 +121,7 @@ store_insert_entries(Relation relation, const uint8 *log_id, int64 sequence,
 			values[ENTRY_COL_LOG_ID - 1] = UUIDPGetDatum((pg_uuid_t *) log_id);
 			values[ENTRY_COL_SEQ - 1] = Int64GetDatum(sequence + done + i);
 			values[ENTRY_COL_BYTES - 1] = PointerGetDatum(entries[done + i].bytes);
-			ExecStoreHeapTuple(heap_form_tuple(desc, values, nulls), slots[i], true);
+			ExecStoreHeapTuple(form_row(relation, values, nulls, ENTRY_COLUMNS), slots[i], true);
 		}
 		heap_multi_insert(relation, slots, rows, GetCurrentCommandId(true), 0, NULL);
 		insert_index_entries(relation, slots, rows);
@@ -127,7 +144,7 @@ store_insert_tile(Relation relation, const uint8 *log_id, int level, uint64 inde
 	values[TILE_COL_LEVEL - 1] = Int16GetDatum(level);
 	values[TILE_COL_INDEX - 1] = Int64GetDatum((int64) index);
 	values[TILE_COL_HASHES - 1] = PointerGetDatum(store_hashes(hashes, MERKLE_TILE_WIDTH));
-	store_insert(relation, values, nulls);
+	store_insert(relation, values, nulls, TILE_COLUMNS);
 }
 
 void
@@ -151,7 +168,7 @@ store_insert_log(Relation relation, const LedgerLog *log)
 	if (log->reason != NULL)
 		values[LOG_COL_REASON - 1] = CStringGetTextDatum(log->reason);
 	nulls[LOG_COL_REASON - 1] = log->reason == NULL;
-	store_insert(relation, values, nulls);
+	store_insert(relation, values, nulls, LOG_COLUMNS);
 }
 
 /* Runs one of our own statements as its own user; raises unless it did what was expected. */

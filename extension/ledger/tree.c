@@ -20,8 +20,7 @@
 #include "ledger/store.h"
 #include "ledger/tree.h"
 
-static void
-tree_broken(LedgerTree *tree, const char *format, ...) pg_attribute_printf(2, 3);
+static void tree_broken(LedgerTree *tree, const char *format, ...) pg_attribute_printf(2, 3);
 
 static void
 tree_broken(LedgerTree *tree, const char *format, ...)
@@ -159,6 +158,26 @@ take_up_fork(LedgerTree *tree, LedgerLog *log)
 	merkle_frontier_add(&tree->frontier, &entry.leaf, NULL, NULL);
 }
 
+/* The first entry whose hash is not the one that the head row holds; -1: none. */
+static int64
+first_unlike_tail(LedgerReader *reader, const LedgerHead *head)
+{
+	MerkleHash leaves[MERKLE_TILE_WIDTH];
+	int count = (int) (head->size % MERKLE_TILE_WIDTH);
+	int64 first = head->size - count;
+
+	if (head->tail_count != count)
+		return first;
+	if (count == 0)
+		return -1;
+	if (!store_leaves(reader, first, count, leaves))
+		return first;
+	for (int i = 0; i < count; i++)
+		if (memcmp(&leaves[i], &head->tail[i], sizeof(leaves[i])) != 0)
+			return first + i;
+	return -1;
+}
+
 /* Compares the tree with the head row, the last edge that was written down. */
 static void
 check_head(LedgerTree *tree, LedgerReader *reader)
@@ -166,6 +185,7 @@ check_head(LedgerTree *tree, LedgerReader *reader)
 	LedgerHead head;
 	MerkleHash root;
 	int64 size = (int64) tree->frontier.size;
+	int64 unlike;
 
 	if (!store_head(tree->log_id, reader->snapshot, &head))
 	{
@@ -173,8 +193,11 @@ check_head(LedgerTree *tree, LedgerReader *reader)
 			tree_broken(tree, "table biometric.head has lost its row");
 	}
 	else if (head.size > size)
-		tree_broken(tree, "there are " INT64_FORMAT " entries where there were " INT64_FORMAT,
-					size, head.size);
+		tree_broken(tree, "there are " INT64_FORMAT " entries where there were " INT64_FORMAT, size,
+					head.size);
+	else if (head.size >= 0 && (unlike = first_unlike_tail(reader, &head)) >= 0)
+		tree_broken(tree, "entry " INT64_FORMAT " is not the one whose hash is in the head row",
+					unlike);
 	else if (head.size < 0 || !store_root(reader, head.size, &root) ||
 			 memcmp(&root, &head.root, sizeof(root)) != 0)
 		tree_broken(tree, "the root over the first " INT64_FORMAT " entries is not what it was",
@@ -194,8 +217,7 @@ load_frontier(LedgerTree *tree)
 		return;
 	}
 	size = store_size(&reader);
-	if (size < 0 ||
-		!merkle_frontier_load(&tree->frontier, (uint64_t) size, store_source, &reader))
+	if (size < 0 || !merkle_frontier_load(&tree->frontier, (uint64_t) size, store_source, &reader))
 		tree_broken(tree, "entries or tiles are missing among the first " INT64_FORMAT " entries",
 					size);
 	else
@@ -304,8 +326,9 @@ check_shared_memory(int number, LedgerTree *tree)
 		return;
 	if (size < status->frontier.size)
 	{
-		tree_broken(tree, "there are " UINT64_FORMAT " entries where " UINT64_FORMAT
-						  " were durable", size, (uint64) status->frontier.size);
+		tree_broken(tree,
+					"there are " UINT64_FORMAT " entries where " UINT64_FORMAT " were durable",
+					size, (uint64) status->frontier.size);
 		return;
 	}
 	if (!add_from_ring(number, &status->frontier, size))

@@ -44,10 +44,9 @@ first_entry(int level, uint64 index)
 static void
 tile_problem(LogCheck *check, int level, uint64 index, int64 at, const char *what)
 {
-	verify_problem(check, at, "tile %d/" UINT64_FORMAT " (entries " INT64_FORMAT " to " INT64_FORMAT
-							  "): %s",
-				   level, index, first_entry(level + 1, index),
-				   first_entry(level + 1, index + 1) - 1, what);
+	verify_problem(
+		check, at, "tile %d/" UINT64_FORMAT " (entries " INT64_FORMAT " to " INT64_FORMAT "): %s",
+		level, index, first_entry(level + 1, index), first_entry(level + 1, index + 1) - 1, what);
 }
 
 /*
@@ -110,7 +109,8 @@ is_explained(LogCheck *check, int level, uint64 index)
 
 /* Finds out what is wrong where a stored tile has not the hashes computed from below. */
 static void
-blame(LogCheck *check, int level, uint64 index, const MerkleHash *stored, const MerkleHash *computed)
+blame(LogCheck *check, int level, uint64 index, const MerkleHash *stored,
+	  const MerkleHash *computed)
 {
 	int i = 0;
 	uint64 child;
@@ -242,21 +242,49 @@ verify_leaf(LogCheck *check, int64 sequence)
 		else if (index == last && check->edge != NULL)
 		{
 			check->leaf_count = (int) (check->size % MERKLE_TILE_WIDTH);
-			memcpy(check->leaves, check->edge->partial[0],
-				   check->leaf_count * sizeof(MerkleHash));
+			memcpy(check->leaves, check->edge->partial[0], check->leaf_count * sizeof(MerkleHash));
 		}
 	}
 	return place < check->leaf_count ? &check->leaves[place] : NULL;
+}
+
+/* Whether the tree, as far as it is known without the head row, has this hash for an entry. */
+static bool
+tree_has_leaf(LogCheck *check, int64 sequence, const MerkleHash *leaf)
+{
+	const MerkleHash *known = verify_leaf(check, sequence);
+
+	return known != NULL && same_hash(known, leaf);
+}
+
+/* Compares the last entries, those in no full tile, with their hashes in the head row. */
+static void
+verify_head_tail(LogCheck *check)
+{
+	const LedgerHead *head = &check->head;
+	MerkleHash leaves[MERKLE_TILE_WIDTH];
+	int count = (int) (head->size % MERKLE_TILE_WIDTH);
+	int64 first = head->size - count;
+
+	if (head->tail_count != count)
+		verify_problem(check, first, "the head row has hashes of %d entries, not of %d",
+					   head->tail_count, count);
+	else if (count > 0 && store_leaves(&check->reader, first, count, leaves))
+		for (int i = 0; i < count; i++)
+			if (!same_hash(&leaves[i], &head->tail[i]))
+				verify_problem(check, first + i,
+							   tree_has_leaf(check, first + i, &leaves[i])
+								   ? "entry " INT64_FORMAT ": the head row has another hash of it"
+								   : "entry " INT64_FORMAT ": its bytes are not those whose hash "
+									 "is in the head row",
+							   first + i);
 }
 
 void
 verify_head(LogCheck *check)
 {
 	LedgerHead *head = &check->head;
-	MerkleHash leaves[MERKLE_TILE_WIDTH];
 	MerkleHash root;
-	int count;
-	int64 first;
 
 	if (!check->has_head)
 	{
@@ -271,16 +299,9 @@ verify_head(LogCheck *check)
 					   head->size, check->size);
 		return;
 	}
+	verify_head_tail(check);
 	if (!store_root(&check->reader, head->size, &root) || !same_hash(&root, &head->root))
 		verify_problem(check, head->size,
-					   "the head row's root over " INT64_FORMAT " entries is not theirs", head->size);
-	count = (int) (head->size % MERKLE_TILE_WIDTH);
-	first = head->size - count;
-	if (head->tail_count != count ||
-		(count > 0 && store_leaves(&check->reader, first, count, leaves) &&
-		 memcmp(leaves, head->tail, count * sizeof(MerkleHash)) != 0))
-		verify_problem(check, head->size,
-					   "the head row's hashes of entries " INT64_FORMAT " to " INT64_FORMAT
-					   " are not theirs",
-					   first, head->size - 1);
+					   "the head row's root over " INT64_FORMAT " entries is not theirs",
+					   head->size);
 }

@@ -53,8 +53,8 @@ typedef struct Batch
 {
 	StoreEntry *entries;
 	int count;
-	uint64 end;		/* ring position behind the last record that was looked at */
-	List *tiles;	/* of FullTile, lower levels first */
+	uint64 end;				 /* ring position behind the last record that was looked at */
+	List *tiles;			 /* of FullTile, lower levels first */
 	MerkleFrontier frontier; /* as it will be */
 } Batch;
 
@@ -268,8 +268,7 @@ worker_run_tasks(Worker *w)
 }
 
 /* Gives the slot back, because the extension is not in this database (any more). */
-static pg_attribute_noreturn() void
-worker_leave_database(Worker *w)
+static pg_attribute_noreturn() void worker_leave_database(Worker *w)
 {
 	ereport(DEBUG1, (errmsg_internal("no ledger in database %u", MyDatabaseId)));
 	ledger_slot_free(w->number);
@@ -311,7 +310,10 @@ worker_take_up(Worker *w)
 		   pg_atomic_read_u32(&slot->entry_relation) == w->tree.entry_relation &&
 		   memcmp(status->log_id, w->tree.log_id, LEDGER_LOG_ID_SIZE) == 0;
 	if (!same)
+	{
 		ledger_slot_begin_generation(w->number, (int64) w->tree.frontier.size);
+		ledger_status_error(w->number, "");
+	}
 	w->generation = pg_atomic_read_u32(&slot->generation);
 	w->head_size = w->tree.frontier.size;
 	w->head_written = GetCurrentTimestamp();
@@ -358,16 +360,15 @@ batch_collect(Worker *w, Batch *batch)
 		if (record.generation == w->generation && record.sequence >= (int64) next)
 		{
 			if (record.sequence != (int64) next || record.length > ENTRY_MAX_SIZE)
-				ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
-								errmsg("the ledger's ring is out of step at entry " UINT64_FORMAT,
-									   next)));
+				ereport(ERROR,
+						(errcode(ERRCODE_INTERNAL_ERROR),
+						 errmsg("the ledger's ring is out of step at entry " UINT64_FORMAT, next)));
 			if (batch->count == capacity)
 			{
 				capacity = Max(64, capacity * 2);
-				batch->entries =
-					batch->entries == NULL
-						? palloc(capacity * sizeof(StoreEntry))
-						: repalloc(batch->entries, capacity * sizeof(StoreEntry));
+				batch->entries = batch->entries == NULL
+									 ? palloc(capacity * sizeof(StoreEntry))
+									 : repalloc(batch->entries, capacity * sizeof(StoreEntry));
 			}
 			batch->entries[batch->count++].bytes = copy_entry(w, at, record.length);
 			next++;
@@ -406,9 +407,8 @@ batch_hash(Worker *w, Batch *batch)
 static bool
 head_is_due(Worker *w, uint64 size)
 {
-	return w->head_size != size && TimestampDifferenceExceeds(w->head_written,
-															  GetCurrentTimestamp(),
-															  HEAD_INTERVAL_MS);
+	return w->head_size != size &&
+		   TimestampDifferenceExceeds(w->head_written, GetCurrentTimestamp(), HEAD_INTERVAL_MS);
 }
 
 static void
@@ -428,8 +428,10 @@ batch_write(Worker *w, Batch *batch)
 	ListCell *cell;
 
 	worker_begin();
-	entry = try_table_open(w->tree.entry_relation, RowExclusiveLock);
-	tile = entry == NULL ? NULL : store_open("tile", RowExclusiveLock);
+	entry = store_open("entry", RowExclusiveLock);
+	tile = entry == NULL || RelationGetRelid(entry) != w->tree.entry_relation
+			   ? NULL
+			   : store_open("tile", RowExclusiveLock);
 	if (tile == NULL)
 	{
 		AbortCurrentTransaction();
@@ -438,7 +440,7 @@ batch_write(Worker *w, Batch *batch)
 	}
 	store_insert_entries(entry, w->tree.log_id, (int64) w->tree.frontier.size, batch->entries,
 						 batch->count);
-	foreach (cell, batch->tiles)
+	foreach(cell, batch->tiles)
 	{
 		FullTile *full = lfirst(cell);
 
@@ -504,8 +506,7 @@ worker_write_head(Worker *w)
 }
 
 /* Ends the process in good order; the launcher starts another if one is wanted. */
-static pg_attribute_noreturn() void
-worker_stop(Worker *w)
+static pg_attribute_noreturn() void worker_stop(Worker *w)
 {
 	if (w->tree.state == LEDGER_READY && w->head_size != w->tree.frontier.size)
 	{
@@ -529,8 +530,8 @@ worker_look_again(Worker *w)
 	entry = store_open("entry", AccessShareLock);
 	if (entry != NULL)
 	{
-		current = RelationGetRelid(entry) == w->tree.entry_relation &&
-				  tree_is_current(w->tree.log_id);
+		current =
+			RelationGetRelid(entry) == w->tree.entry_relation && tree_is_current(w->tree.log_id);
 		table_close(entry, AccessShareLock);
 	}
 	PopActiveSnapshot();
@@ -544,8 +545,7 @@ worker_look_again(Worker *w)
 static void
 worker_sleep(Worker *w)
 {
-	bool head_behind =
-		w->tree.state == LEDGER_READY && w->head_size != w->tree.frontier.size;
+	bool head_behind = w->tree.state == LEDGER_READY && w->head_size != w->tree.frontier.size;
 	long timeout = pgstat_report_stat(false);
 
 	pgstat_report_activity(STATE_IDLE, NULL);
@@ -613,8 +613,8 @@ ledger_worker_main(Datum arg)
 	busy = true;
 	worker_attach(number);
 	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(
-		pg_atomic_read_u32(&ledger_slot(number)->database), InvalidOid, 0);
+	BackgroundWorkerInitializeConnectionByOid(pg_atomic_read_u32(&ledger_slot(number)->database),
+											  InvalidOid, 0);
 	worker_force_settings();
 	pgstat_report_appname("biometric_audit ledger");
 

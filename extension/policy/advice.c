@@ -3,6 +3,9 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
+
+#include "base/internal.h"
 #include "ledger/append.h"
 #include "policy/advice.h"
 #include "policy/snapshot.h"
@@ -75,6 +78,8 @@ advice_ledger(void)
 	Reason reason;
 	const char *problem = NULL;
 
+	if (IsTransactionState() && extension_created_here())
+		return pstrdup("Commit the transaction that created the extension first.");
 	if (!ledger_usable(&reason, &problem) && problem)
 		return psprintf("The ledger cannot be written: %s. See biometric.ledger_status() and the "
 						"server's log.",

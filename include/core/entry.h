@@ -103,12 +103,11 @@ typedef struct EntryFields
 	/* tag 10 */ EntryText current_user_name;
 	/* tag 11 */ EntryText application;
 	/* tag 12 */ EntryText purpose;
-	/* tag 13 */ EntryText command; /* command tag: "SELECT" */
-	/* tag 14 */ uint64_t query_id; /* 0: absent */
-	/* tag 15 */ EntryText
-		relations; /* qualified names, one a line ("public.traveller\npublic.lane") */
-	/* tag 16 */ EntryText detail; /* a JSON object, whatever else the event has to say */
-	/* tag 17 */ uint64_t process; /* server process id; 0: absent */
+	/* tag 13 */ EntryText command;	  /* command tag: "SELECT" */
+	/* tag 14 */ uint64_t query_id;	  /* 0: absent */
+	/* tag 15 */ EntryText relations; /* qualified names, one a line: "public.lane" */
+	/* tag 16 */ EntryText detail;	  /* a JSON object, whatever else the event has to say */
+	/* tag 17 */ uint64_t process;	  /* server process id; 0: absent */
 	/* tag 18 */ EntryText database;
 	/* tag 19 */ uint64_t tls;		 /* 1: the connection is encrypted by TLS; 0: absent */
 	/* tag 20 */ EntryText relation; /* qualified name, for entries without a statement's list */

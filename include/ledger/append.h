@@ -76,6 +76,12 @@ extern void ledger_append(LedgerStatement *statement, EntryFields *entries, int 
 extern void ledger_wait(LedgerTicket *ticket);
 
 /*
+ * ledger_durable tells whether ledger_wait would return at once. Never waits.
+ * Errors: 55000 when the entries can never become durable, as ledger_wait's.
+ */
+extern bool ledger_durable(const LedgerTicket *ticket);
+
+/*
  * ledger_usable tells, without waiting or raising, whether appends can be
  * expected to work now: not in recovery (*reason REASON_STANDBY) and the
  * ledger not known to be broken, foreign or without a slot

@@ -1,21 +1,24 @@
 /*
  * ring.h - the shared memory between those who append and the worker.
  *
- * One LedgerSlot a database, each with a ring of biometric_audit.ring_size
- * bytes. Positions head and tail only grow; a record is its length (4 bytes,
- * host order) and its bytes, wrapping at the ring's end.
+ * One slot a database (ledger/slot.h), each with a ring of
+ * biometric_audit.ring_size bytes. Positions head and tail only grow; a
+ * record is a header and the entry's bytes, wrapping at the ring's end.
  *
  * Locking:
- *  - slots' database and state: the directory lock (LWLock), exclusive.
- *  - head, next_sequence, and the bytes between tail and head while they are
- *    written: the slot's append lock (LWLock). Readers of head without the
- *    lock see only whole records (written before head, with a barrier).
- *  - tail, durable: written by the worker alone, without a lock, so that a
- *    stopped worker holds nothing that an appender waits for uninterruptibly.
- *  - tree (size, root, tail hashes), last_error: spin-free copy under the
- *    slot's status lock (LWLock), written by the worker after each commit.
- *  - generation: changes when sequence numbers start anew (extension created
- *    or dropped, fork); whoever waits gives up when it does.
+ *  - which database has which slot: the directory lock (LWLock), exclusive to
+ *    give a slot away. Taken by backends and by the launcher.
+ *  - head, next sequence number, and the bytes between tail and head while
+ *    they are written: the slot's append lock (LWLock). The worker reads head
+ *    without it and sees only whole records (written before head, with a
+ *    barrier).
+ *  - tail, durable, state, generation: atomics, written by the worker without
+ *    a lock, so that a stopped worker holds nothing that an appender waits for
+ *    uninterruptibly.
+ *  - status (log id, frontier, last error): copied under a version number,
+ *    written by the worker after each commit.
+ *  - generation: changes when sequence numbers start anew (slot given to a
+ *    database, extension dropped, fork); whoever waits gives up when it does.
  */
 #ifndef BIOMETRIC_LEDGER_RING_H
 #define BIOMETRIC_LEDGER_RING_H
@@ -28,7 +31,7 @@ extern void ledger_define_settings(void);
 /* ledger_shmem_size returns the bytes of shared memory that the ledger needs. */
 extern Size ledger_shmem_size(void);
 
-/* ledger_shmem_request requests memory and LWLock tranches; ledger_shmem_init sets up or attaches. */
+/* ledger_shmem_request requests memory and locks; ledger_shmem_init sets up or attaches. */
 extern void ledger_shmem_request(void);
 extern void ledger_shmem_init(void);
 

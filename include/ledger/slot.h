@@ -8,6 +8,10 @@
  * it writes is an atomic or is copied under a version number (the status), so
  * that a worker stopped at any instruction holds up nobody for good.
  *
+ * Nor is there a condition variable, whose spinlock a stopped worker might
+ * hold: a waiter announces in a table of its own what it waits for, and is
+ * woken through its latch (ledger_wait_announce, ledger_wake).
+ *
  * A record in the ring is a LedgerRecord and then the entry's bytes. Records
  * of a generation that is over are skipped by the worker, so that a new
  * generation needs no clean-up that an appender could run into.
@@ -124,7 +128,7 @@ extern void ledger_status_error(int number, const char *error);
  */
 extern bool ledger_status_read(int number, LedgerStatus *status);
 
-/* ledger_poke_launcher wakes the launcher; ledger_poke_worker a slot's worker, or else the launcher. */
+/* ledger_poke_launcher wakes the launcher, ledger_poke_worker a slot's worker or the launcher. */
 extern void ledger_poke_launcher(void);
 extern void ledger_poke_worker(int number);
 

@@ -92,7 +92,8 @@ typedef struct LedgerReader
 
 /*
  * store_open opens one of the tables by name; NULL when the extension or the
- * table is not there. The caller closes it with table_close.
+ * table is not there. The caller closes it with table_close. Error 55000 when
+ * the table has lost the columns that the extension gave it.
  */
 extern Relation store_open(const char *name, LOCKMODE mode);
 
@@ -118,13 +119,13 @@ extern int64 store_size(LedgerReader *reader);
 /* store_entry returns an entry's bytes, palloc'd, detoasted; NULL when there is none. */
 extern bytea *store_entry(LedgerReader *reader, int64 sequence);
 
-/* store_leaves computes the leaf hashes of count entries from first on; false when one is missing. */
+/* store_leaves computes the leaf hashes of count entries from first on; false if one is missing. */
 extern bool store_leaves(LedgerReader *reader, int64 first, int count, MerkleHash *hashes);
 
 /* store_tile reads a full tile; false when it is missing or not MERKLE_TILE_SIZE long. */
 extern bool store_tile(LedgerReader *reader, int level, uint64 index, MerkleHash *hashes);
 
-/* store_source is a MerkleTileSource over a LedgerReader: tiles, and entries where no tile is full. */
+/* store_source is a MerkleTileSource over a LedgerReader: tiles, entries where none is full. */
 extern bool store_source(int level, uint64_t index, int count, MerkleHash *hashes, void *reader);
 
 /* store_root computes the root of the log's first size entries; false when rows are missing. */
@@ -132,8 +133,11 @@ extern bool store_root(LedgerReader *reader, int64 size, MerkleHash *root);
 
 /* Rows for the tables. */
 
-/* store_insert inserts one row with its index entries. relation: open with RowExclusiveLock. */
-extern void store_insert(Relation relation, Datum *values, bool *nulls);
+/*
+ * store_insert inserts one row with its index entries. relation: open with
+ * RowExclusiveLock. values, nulls: of the table's first columns, as declared above.
+ */
+extern void store_insert(Relation relation, const Datum *values, const bool *nulls, int columns);
 
 /* One entry that is to be written. */
 typedef struct StoreEntry
@@ -142,10 +146,7 @@ typedef struct StoreEntry
 	MerkleHash leaf;
 } StoreEntry;
 
-/*
- * store_insert_entries inserts entries from sequence on. slots: count_slots
- * slots of type heap tuple with the relation's columns, reused.
- */
+/* store_insert_entries inserts count entries, numbered from sequence on. */
 extern void store_insert_entries(Relation relation, const uint8 *log_id, int64 sequence,
 								 const StoreEntry *entries, int count);
 
@@ -162,7 +163,7 @@ extern void store_write_head(const uint8 *log_id, const MerkleFrontier *frontier
 /* store_settle_fork writes a log's parent_size and parent_root. The worker's (by SPI). */
 extern void store_settle_fork(const LedgerLog *log);
 
-/* store_renew_identity gives a log without entries a new id and this database's identity (by SPI). */
+/* store_renew_identity makes a log without entries this database's own, under a new id (SPI). */
 extern void store_renew_identity(const uint8 *old_id, const LedgerLog *log);
 
 /* store_hashes makes a palloc'd bytea of count hashes. */
