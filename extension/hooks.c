@@ -5,6 +5,7 @@
 
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "optimizer/planner.h"
 #include "tcop/utility.h"
 
 #include "base/compat.h"
@@ -13,16 +14,37 @@
 #include "hooks.h"
 #include "ledger/database.h"
 
+static planner_hook_type prev_planner = NULL;
 static ExecutorRun_hook_type prev_ExecutorRun = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish = NULL;
 static ExecutorCheckPerms_hook_type prev_ExecutorCheckPerms = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility = NULL;
 
 /*
- * How deep we are in statements run by statements. Only what runs at depth 0
- * answers the client itself.
+ * How deep we are in statements run by statements, or by the planner. Only
+ * what runs at depth 0 answers the client itself.
  */
 static int depth = 0;
+
+/* Folding a constant may run a function, and with it statements. */
+static PlannedStmt *
+hooks_planner(Query *parse, const char *query_string, int options, ParamListInfo params)
+{
+	PlannedStmt *plan;
+
+	depth++;
+	PG_TRY();
+	{
+		plan = prev_planner ? prev_planner(parse, query_string, options, params)
+							: standard_planner(parse, query_string, options, params);
+	}
+	PG_FINALLY();
+	{
+		depth--;
+	}
+	PG_END_TRY();
+	return plan;
+}
 
 static void
 hooks_chain_run(EXECUTOR_RUN_ARGS)
@@ -92,7 +114,7 @@ hooks_check_perms(CHECK_PERMS_ARGS)
 	if (prev_ExecutorCheckPerms && !prev_ExecutorCheckPerms(CHECK_PERMS_PASS))
 		return false;
 	return guard_check_perms(infos, abort_on_violation) &&
-		   gate_check_columns(infos, abort_on_violation);
+		   gate_check_columns(infos, depth > 0, abort_on_violation);
 }
 
 static void
@@ -126,6 +148,8 @@ hooks_utility(PlannedStmt *plan, const char *query_string, bool read_only_tree,
 void
 hooks_install(void)
 {
+	prev_planner = planner_hook;
+	planner_hook = hooks_planner;
 	prev_ExecutorRun = ExecutorRun_hook;
 	ExecutorRun_hook = hooks_run;
 	prev_ExecutorFinish = ExecutorFinish_hook;

@@ -4,7 +4,7 @@ CREATE FUNCTION biometric.guard_trigger() RETURNS trigger
 	AS 'MODULE_PATHNAME', 'biometric_guard_trigger' LANGUAGE C;
 REVOKE ALL ON FUNCTION biometric.guard_trigger() FROM PUBLIC;
 COMMENT ON FUNCTION biometric.guard_trigger() IS
-	'Trigger: raises 42501 for INSERT, UPDATE, DELETE and TRUNCATE on the tables of biometric_audit unless its own functions run them.';
+	'Trigger: raises 42501 for INSERT, UPDATE, DELETE and TRUNCATE on the tables of biometric_audit unless its own functions run them; in an apply worker of logical replication it passes rows over.';
 
 DO $guard$
 DECLARE
@@ -20,7 +20,11 @@ BEGIN
 		EXECUTE pg_catalog.format(
 			'CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s '
 			'FOR EACH STATEMENT EXECUTE FUNCTION biometric.guard_trigger()', guarded);
-		EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE ALWAYS TRIGGER guard', guarded);
+		EXECUTE pg_catalog.format(
+			'CREATE TRIGGER guard_row BEFORE INSERT OR UPDATE OR DELETE ON %s '
+			'FOR EACH ROW EXECUTE FUNCTION biometric.guard_trigger()', guarded);
+		EXECUTE pg_catalog.format(
+			'ALTER TABLE %s ENABLE ALWAYS TRIGGER guard, ENABLE ALWAYS TRIGGER guard_row', guarded);
 	END LOOP;
 END
 $guard$;

@@ -8,9 +8,13 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -24,7 +28,7 @@
 #define EXTENSION_NAME "biometric_audit"
 #define EXTENSION_SCHEMA "biometric"
 
-static int write_depth = 0;
+static InternalTables writing = INTERNAL_NONE;
 
 /*
  * pg_extension has no syscache and sends no invalidation. Creating and
@@ -32,13 +36,26 @@ static int write_depth = 0;
  * of any type empties this.
  */
 static bool cache_valid = false;
+static uint64 cache_invalidations = 0;
 static Oid cached_oid = InvalidOid;
 static TransactionId cached_creator = InvalidTransactionId;
+
+/* More than the extension has, or a superuser adds to it by ALTER EXTENSION. */
+#define OWN_TABLES_MAX 64
+
+typedef struct OwnTable
+{
+	Oid relation;
+	InternalTables tables;
+} OwnTable;
+
+static OwnTable own_tables[OWN_TABLES_MAX];
+static int own_table_count = 0;
 
 static void
 internal_end_of_transaction(XactEvent event, void *arg)
 {
-	write_depth = 0;
+	writing = INTERNAL_NONE;
 }
 
 /* A stretch that an error ended inside of a subtransaction must not outlive it. */
@@ -47,13 +64,14 @@ internal_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTra
 							   void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
-		write_depth = 0;
+		writing = INTERNAL_NONE;
 }
 
 static void
 internal_types_changed(Datum arg, int cache, uint32 hash)
 {
 	cache_valid = false;
+	cache_invalidations++;
 }
 
 void
@@ -65,28 +83,82 @@ internal_init(void)
 }
 
 void
-internal_write_begin(void)
+internal_write_begin(InternalTables tables)
 {
-	write_depth++;
+	writing = tables;
 }
 
 void
 internal_write_end(void)
 {
-	if (write_depth > 0)
-		write_depth--;
+	writing = INTERNAL_NONE;
 }
 
-bool
-internal_write_active(void)
+InternalTables
+internal_write_tables(void)
 {
-	return write_depth > 0;
+	return writing;
+}
+
+InternalTables
+internal_tables_of(Oid relation)
+{
+	if (relation < FirstNormalObjectId || !OidIsValid(extension_oid()))
+		return INTERNAL_NONE;
+	for (int i = 0; i < own_table_count; i++)
+		if (own_tables[i].relation == relation)
+			return own_tables[i].tables;
+	return INTERNAL_NONE;
+}
+
+static InternalTables
+sort_of_table(Oid relation)
+{
+	static const char *const ledger_tables[] = {"entry", "tile", "head", "log"};
+	const char *name = get_rel_name(relation);
+
+	for (int i = 0; i < (int) lengthof(ledger_tables); i++)
+		if (name != NULL && strcmp(name, ledger_tables[i]) == 0)
+			return INTERNAL_LEDGER;
+	return INTERNAL_POLICY;
+}
+
+/* Lists the extension's tables, by membership: a name or schema can be changed. */
+static void
+own_tables_look_up(Oid extension)
+{
+	Relation catalog = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	own_table_count = 0;
+	ScanKeyInit(&key[0], Anum_pg_depend_refclassid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(ExtensionRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_refobjid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan = systable_beginscan(catalog, DependReferenceIndexId, true, NULL, 2, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend member = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (member->deptype != DEPENDENCY_EXTENSION || member->classid != RelationRelationId ||
+			get_rel_relkind(member->objid) != RELKIND_RELATION)
+			continue;
+		if (own_table_count == OWN_TABLES_MAX)
+			elog(ERROR, "biometric_audit has more tables than it knows of");
+		own_tables[own_table_count].relation = member->objid;
+		own_tables[own_table_count++].tables = sort_of_table(member->objid);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
 }
 
 /* Fills the cache from pg_extension. */
 static void
 extension_look_up(void)
 {
+	uint64 before = cache_invalidations;
 	Relation catalog = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -105,9 +177,12 @@ extension_look_up(void)
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
+	if (OidIsValid(oid))
+		own_tables_look_up(oid);
 	cached_oid = oid;
 	cached_creator = creator;
-	cache_valid = true;
+	/* what changed while we looked is looked up again */
+	cache_valid = before == cache_invalidations;
 }
 
 Oid

@@ -12,9 +12,9 @@
 
 #include "base/lineage.h"
 
-/* Appends the parents of a relation, unless they are there already. */
+/* Adds the parents of a relation to a generation, unless an earlier one has them. */
 static List *
-lineage_add_parents(Relation catalog, List *lineage, Oid relation)
+generation_add_parents(Relation catalog, List *generation, const List *lineage, Oid relation)
 {
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -24,20 +24,34 @@ lineage_add_parents(Relation catalog, List *lineage, Oid relation)
 				ObjectIdGetDatum(relation));
 	scan = systable_beginscan(catalog, InheritsRelidSeqnoIndexId, true, NULL, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		lineage = list_append_unique_oid(lineage, ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent);
+	{
+		Oid parent = ((Form_pg_inherits) GETSTRUCT(tuple))->inhparent;
+
+		if (!list_member_oid(lineage, parent))
+			generation = list_append_unique_oid(generation, parent);
+	}
 	systable_endscan(scan);
-	return lineage;
+	return generation;
 }
 
 List *
 relation_lineage(Oid relation)
 {
-	List *lineage = OidIsValid(relation) ? list_make1_oid(relation) : NIL;
 	Relation catalog = table_open(InheritsRelationId, AccessShareLock);
+	List *generation = OidIsValid(relation) ? list_make1_oid(relation) : NIL;
+	List *lineage = list_copy(generation);
 
-	/* the list grows while it is walked: each ancestor's parents come after it */
-	for (int i = 0; i < list_length(lineage); i++)
-		lineage = lineage_add_parents(catalog, lineage, list_nth_oid(lineage, i));
+	while (generation != NIL)
+	{
+		List *parents = NIL;
+		ListCell *cell;
+
+		foreach(cell, generation)
+			parents = generation_add_parents(catalog, parents, lineage, lfirst_oid(cell));
+		if (parents != NIL)
+			lineage = list_concat(lappend_oid(lineage, InvalidOid), parents);
+		generation = parents;
+	}
 	table_close(catalog, AccessShareLock);
 	return lineage;
 }

@@ -4,34 +4,24 @@
  */
 #include "postgres.h"
 
-#include "access/transam.h"
 #include "access/parallel.h"
 #include "access/xact.h"
-#include "catalog/pg_class.h"
-#include "miscadmin.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 #include "base/internal.h"
+#include "base/lineage.h"
 #include "gate/gate.h"
 #include "gate/relations.h"
 #include "gate/statement.h"
 #include "policy/policy.h"
 
-/* Whether this process answers to a client; a parallel worker's leader has been asked. */
-static bool
-gate_has_client(void)
-{
-	return !IsParallelWorker() && policy_client()->present;
-}
-
 /* Asks for each kind among kinds; false when one is refused and nothing may be raised. */
 static bool
-gate_check_relation(Oid relation, List *lineage, uint32 kinds, bool abort_on_violation)
+gate_check_kinds(Oid relation, List *lineage, uint32 kinds, bool abort_on_violation)
 {
 	for (int kind = IMAGE_KIND_NONE + 1; kind <= IMAGE_KIND_LAST; kind++)
 	{
-		DecideRequest request = {.kind = kind, .relations = lineage};
+		DecideRequest request = {
+			.kind = kind, .relations = lineage, .purpose = gate_statement_purpose()};
 		Decision decision;
 
 		if ((kinds & (1u << kind)) == 0)
@@ -40,18 +30,54 @@ gate_check_relation(Oid relation, List *lineage, uint32 kinds, bool abort_on_vio
 		if (decision.delivery != DELIVERY_REFUSE)
 			continue;
 		if (abort_on_violation)
-			policy_refuse(
-				&decision, kind,
-				quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
-										   get_rel_name(relation)),
-				gate_command());
+			policy_refuse(&decision, kind, gate_relation_name(relation), gate_command());
 		return false;
 	}
 	return true;
 }
 
+/* The relation, and those of its heirs that have permits of their own. */
+static bool
+gate_check_relation(const PermissionInfo *info, uint32 kinds, bool abort_on_violation)
+{
+	const RelationImages *images = relation_images(info->relid);
+	List *lineage = list_copy(images->lineage);
+	List *heirs = info->inh ? list_copy(images->heirs) : NIL;
+	bool allowed = gate_check_kinds(info->relid, lineage, kinds, abort_on_violation);
+	ListCell *cell;
+
+	foreach(cell, heirs)
+	{
+		if (!allowed || !policy_names_relation(lfirst_oid(cell)))
+			continue;
+		list_free(lineage);
+		lineage = relation_lineage(lfirst_oid(cell));
+		allowed = gate_check_kinds(lfirst_oid(cell), lineage, kinds, abort_on_violation);
+	}
+	list_free(heirs);
+	list_free(lineage);
+	return allowed;
+}
+
+/*
+ * A parallel worker runs its leader's plan, which the leader has checked. What
+ * a function reads there nobody has checked, and nobody would know of it.
+ */
+static bool
+gate_check_parallel(bool inside, bool abort_on_violation)
+{
+	if (!inside)
+		return true;
+	if (abort_on_violation)
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("a function cannot read images inside a parallel worker"),
+						errdetail("Only the session's own process knows who may receive them."),
+						errhint("Declare the function PARALLEL RESTRICTED or PARALLEL UNSAFE.")));
+	return false;
+}
+
 bool
-gate_check_columns(List *permission_infos, bool abort_on_violation)
+gate_check_columns(List *permission_infos, bool inside, bool abort_on_violation)
 {
 	ListCell *cell;
 
@@ -60,24 +86,19 @@ gate_check_columns(List *permission_infos, bool abort_on_violation)
 	foreach(cell, permission_infos)
 	{
 		PermissionInfo *info = (PermissionInfo *) lfirst(cell);
-		const RelationImages *images;
-		uint32 kinds;
-		List *lineage;
-		bool allowed;
+		uint32 kinds = gate_selected_kinds(info);
 
-		if ((info->requiredPerms & ACL_SELECT) == 0 || info->relid < FirstNormalObjectId)
+		if (kinds == 0)
 			continue;
-		images = relation_images(info->relid);
-		kinds = relation_selected_kinds(images, info->selectedCols);
-		/* a view's images come from tables, which stand in the list themselves */
-		if (kinds == 0 || images->relkind == RELKIND_VIEW)
+		if (IsParallelWorker())
+		{
+			if (!gate_check_parallel(inside, abort_on_violation))
+				return false;
 			continue;
-		lineage = list_copy(images->lineage);
-		gate_statement_note_read(info->relid, kinds);
-		allowed = !gate_has_client() ||
-				  gate_check_relation(info->relid, lineage, kinds, abort_on_violation);
-		list_free(lineage);
-		if (!allowed)
+		}
+		if (inside)
+			gate_statement_note_read(info, kinds);
+		if (policy_client()->present && !gate_check_relation(info, kinds, abort_on_violation))
 			return false;
 	}
 	return true;

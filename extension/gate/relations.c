@@ -6,6 +6,7 @@
 #include "access/relation.h"
 #include "access/sysattr.h"
 #include "access/transam.h"
+#include "catalog/pg_inherits.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -82,8 +83,10 @@ relation_describe(Oid oid, RelationImages *images)
 		images->kinds |= kinds;
 	}
 	relation_close(relation, NoLock);
-	if (images->kinds != 0)
-		images->lineage = relation_lineage(oid);
+	if (images->kinds == 0)
+		return;
+	images->lineage = relation_lineage(oid);
+	images->heirs = list_delete_oid(find_all_inheritors(oid, NoLock, NULL), oid);
 }
 
 const RelationImages *
@@ -109,15 +112,20 @@ relation_images(Oid relation)
 }
 
 uint32
-relation_selected_kinds(const RelationImages *images, const Bitmapset *selected)
+gate_selected_kinds(const PermissionInfo *info)
 {
+	const RelationImages *images;
 	uint32 kinds = 0;
 	int member = -1;
 
-	if (images->kinds == 0)
+	if ((info->requiredPerms & ACL_SELECT) == 0 || info->relid < FirstNormalObjectId)
 		return 0;
-	while ((member = bms_next_member(selected, member)) >= 0)
+	images = relation_images(info->relid);
+	if (images->kinds == 0 || images->relkind == RELKIND_VIEW)
+		return 0;
+	while ((member = bms_next_member(info->selectedCols, member)) >= 0)
 	{
+		/* offset so that system columns fit in; attribute 0 is the whole row */
 		int attribute = member + FirstLowInvalidHeapAttributeNumber;
 
 		if (attribute == InvalidAttrNumber)

@@ -177,73 +177,37 @@ release_describe_columns(ReleaseGate *gate, List *targets)
 
 /*
  * The number of the relation that an image is of: what its column says, or
- * the only relation of the statement with images of the kind; 0 when more
- * than one may be it, or none is known.
+ * the only one that can be meant; 0 when it is not known.
  */
 static int
 release_relation_number(const ReleaseGate *gate, const GateImage *image)
 {
 	int number = gate->columns[image->column].relation;
-	ListCell *cell;
 
-	if (number > 0)
-		return number;
-	foreach(cell, gate->statement->relations)
-	{
-		if ((((GateRelation *) lfirst(cell))->kinds & (1u << image->header.kind)) == 0)
-			continue;
-		if (number > 0)
-			return 0;
-		number = foreach_current_index(cell) + 1;
-	}
-	return number;
+	return number > 0 ? number : gate_statement_only_relation(gate->statement, image->header.kind);
 }
 
-/* Decides by every relation the image may be of; the most restrictive answer counts. */
-static Decision
-release_decide_unknown(const GateStatement *statement, ImageKind kind)
+static GateRelation *
+release_relation(const ReleaseGate *gate, int number)
 {
-	DecideRequest request = {.kind = kind, .relations = NIL};
-	Decision strictest;
-	bool any = false;
-	ListCell *cell;
-
-	foreach(cell, statement->relations)
-	{
-		GateRelation *relation = lfirst(cell);
-		Decision decision;
-
-		if ((relation->kinds & (1u << kind)) == 0)
-			continue;
-		request.relations = relation->lineage;
-		decision = policy_decide(&request);
-		if (!any || decision.delivery < strictest.delivery)
-			strictest = decision;
-		any = true;
-	}
-	return any ? strictest : policy_decide(&request);
+	return number > 0 ? list_nth(gate->statement->relations, number - 1) : NULL;
 }
 
 static Decision
 release_decide(const ReleaseGate *gate, const GateImage *image)
 {
-	int number = release_relation_number(gate, image);
-	DecideRequest request = {.kind = image->header.kind};
+	GateRelation *relation = release_relation(gate, gate->columns[image->column].relation);
 
-	if (number == 0)
-		return release_decide_unknown(gate->statement, image->header.kind);
-	request.relations =
-		((GateRelation *) list_nth(gate->statement->relations, number - 1))->lineage;
-	return policy_decide(&request);
+	return relation ? gate_statement_decide_by(gate->statement, relation, image->header.kind)
+					: gate_statement_decide(gate->statement, image->header.kind);
 }
 
 static const char *
 release_relation_name(const ReleaseGate *gate, const GateImage *image)
 {
-	int number = release_relation_number(gate, image);
+	GateRelation *relation = release_relation(gate, release_relation_number(gate, image));
 
-	return number > 0 ? ((GateRelation *) list_nth(gate->statement->relations, number - 1))->name
-					  : NULL;
+	return relation ? relation->name : NULL;
 }
 
 /* Tells a session once why it gets sealed values. */
@@ -343,8 +307,9 @@ release_promise(ReleaseGate *gate, GateBatch *batch)
 				continue;
 			if (++count == RELEASE_APPEND_MAX)
 			{
-				/* tickets are in order: waiting for the last waits for all */
+				/* there is one ticket a batch, so these are waited for at once */
 				ledger_append(&gate->statement->ledger, entries, count, &batch->ticket);
+				ledger_wait(&batch->ticket);
 				memset(entries, 0, sizeof(EntryFields) * count);
 				count = 0;
 			}
@@ -467,7 +432,9 @@ release_examine(const ReleaseGate *gate, GateImage *image, ImageKind expected)
 		key = keyring_find(image->header.key_id);
 		if (key == NULL)
 		{
-			if (release_decide(gate, image).delivery != DELIVERY_SEALED)
+			/* what was imported never opens: it must not be able to make others' reads fail */
+			if ((image->header.flags & ENVELOPE_FLAG_IMPORTED) == 0 &&
+				release_decide(gate, image).delivery != DELIVERY_SEALED)
 				release_refuse_key(gate, image);
 			return;
 		}
@@ -485,12 +452,17 @@ release_examine(const ReleaseGate *gate, GateImage *image, ImageKind expected)
 static bool
 release_is_stamped(Datum value)
 {
-	struct varlena *bytes = (struct varlena *) DatumGetPointer(value);
+	struct varlena *stored = (struct varlena *) DatumGetPointer(value);
+	const uint8 *bytes = (const uint8 *) VARDATA(stored);
+	EnvelopeHeader header;
+	Size length;
 
-	/* what is stored or compressed was not made by this statement's cast */
-	return VARATT_IS_4B_U(bytes) && VARSIZE(bytes) - VARHDRSZ >= ENVELOPE_OVERHEAD &&
-		   envelope_has_magic((const uint8 *) VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ) &&
-		   image_stamp_matches((const uint8 *) VARDATA(bytes));
+	/* what is in TOAST or compressed was not made by this statement's cast */
+	if (!VARATT_IS_4B_U(stored))
+		return false;
+	length = VARSIZE(stored) - VARHDRSZ;
+	return envelope_has_magic(bytes, length) &&
+		   envelope_parse(bytes, length, length, &header) == CORE_OK && image_stamp_matches(bytes);
 }
 
 /*

@@ -3,7 +3,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_class.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "tcop/pquery.h"
@@ -14,6 +13,7 @@
 #include "utils/memutils.h"
 #include "utils/portal.h"
 
+#include "base/lineage.h"
 #include "gate/relations.h"
 #include "gate/statement.h"
 #include "image/image.h"
@@ -21,6 +21,10 @@
 static dlist_head statements = DLIST_STATIC_INIT(statements);
 static GateStatement *current = NULL;
 static uint64 last_number = 0;
+
+/* What was read while no statement was current; kept for the session. */
+static List *elsewhere = NIL;
+static MemoryContext elsewhere_context = NULL;
 
 static void
 gate_statement_vanish(void *arg)
@@ -43,6 +47,9 @@ gate_statement_create(QueryDesc *query)
 	statement->number = ++last_number;
 	statement->ledger.query_id = query->plannedstmt->queryId;
 	statement->ledger.command = gate_command();
+	/* a view or function that declares another while it runs comes too late */
+	if (policy_purpose() != NULL)
+		statement->declared = MemoryContextStrdup(context, policy_purpose());
 	statement->vanish.func = gate_statement_vanish;
 	statement->vanish.arg = statement;
 	dlist_push_head(&statements, &statement->node);
@@ -94,35 +101,37 @@ gate_statement_restore(GateStatement *statement)
 	image_statement_set(statement ? statement->number : 0);
 }
 
-/* Adds a relation to the statement's list, or kinds to one that is there. */
-static void
-gate_statement_add(GateStatement *statement, const RelationImages *images, uint32 kinds)
+/* Adds a relation to a list in a memory context, or kinds to one that is there. */
+static List *
+gate_relations_add(List *relations, MemoryContext context, const PermissionInfo *info, uint32 kinds)
 {
+	const RelationImages *images;
 	MemoryContext old;
 	GateRelation *added;
 	ListCell *cell;
 
-	foreach(cell, statement->relations)
+	foreach(cell, relations)
 	{
 		GateRelation *known = lfirst(cell);
 
-		if (known->relation == images->relation)
+		if (known->relation == info->relid)
 		{
 			known->kinds |= kinds;
-			return;
+			return relations;
 		}
 	}
-	old = MemoryContextSwitchTo(statement->context);
+	old = MemoryContextSwitchTo(context);
 	added = palloc0(sizeof(GateRelation));
-	added->relation = images->relation;
+	added->relation = info->relid;
 	added->kinds = kinds;
+	added->name = gate_relation_name(info->relid);
+	/* asked last: a look-up may empty the cache that this points into */
+	images = relation_images(info->relid);
 	added->lineage = list_copy(images->lineage);
-	statement->relations = lappend(statement->relations, added);
-	/* looked up last: it may empty the cache that images points into */
-	added->name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(added->relation)),
-											 get_rel_name(added->relation));
+	added->heirs = info->inh ? list_copy(images->heirs) : NIL;
+	relations = lappend(relations, added);
 	MemoryContextSwitchTo(old);
-	statement->names = NULL;
+	return relations;
 }
 
 void
@@ -135,31 +144,149 @@ gate_statement_relations(GateStatement *statement)
 	foreach(cell, planned_permissions(statement->query->plannedstmt))
 	{
 		PermissionInfo *info = (PermissionInfo *) lfirst(cell);
-		const RelationImages *images;
-		uint32 kinds;
+		uint32 kinds = gate_selected_kinds(info);
 
-		if ((info->requiredPerms & ACL_SELECT) == 0 || !OidIsValid(info->relid))
+		if (kinds == 0)
 			continue;
-		images = relation_images(info->relid);
-		kinds = relation_selected_kinds(images, info->selectedCols);
-		/* a view's images come from tables, which stand in the list themselves */
-		if (kinds != 0 && images->relkind != RELKIND_VIEW)
-			gate_statement_add(statement, images, kinds);
+		statement->relations =
+			gate_relations_add(statement->relations, statement->context, info, kinds);
+		statement->names = NULL;
 	}
 	statement->listed = true;
 }
 
 void
-gate_statement_note_read(Oid relation, uint32 kinds)
+gate_statement_note_read(const PermissionInfo *info, uint32 kinds)
 {
-	const RelationImages *images;
-
 	if (current == NULL)
+	{
+		if (elsewhere_context == NULL)
+			elsewhere_context = AllocSetContextCreate(TopMemoryContext, "biometric relations read",
+													  ALLOCSET_SMALL_SIZES);
+		elsewhere = gate_relations_add(elsewhere, elsewhere_context, info, kinds);
 		return;
+	}
 	/* the statement's own come first, so that their numbers do not change */
 	gate_statement_relations(current);
-	images = relation_images(relation);
-	gate_statement_add(current, images, kinds);
+	current->relations = gate_relations_add(current->relations, current->context, info, kinds);
+	current->names = NULL;
+}
+
+/* ---- deciding ---- */
+
+/* The more restrictive of two decisions. */
+static Decision
+gate_stricter(Decision one, Decision other)
+{
+	return other.delivery < one.delivery ? other : one;
+}
+
+Decision
+gate_statement_decide_by(const GateStatement *statement, const GateRelation *relation,
+						 ImageKind kind)
+{
+	DecideRequest request = {
+		.kind = kind, .relations = relation->lineage, .purpose = statement->declared};
+	Decision decision = policy_decide(&request);
+	ListCell *cell;
+
+	foreach(cell, relation->heirs)
+	{
+		if (!policy_names_relation(lfirst_oid(cell)))
+			continue;
+		request.relations = relation_lineage(lfirst_oid(cell));
+		decision = gate_stricter(decision, policy_decide(&request));
+		list_free(request.relations);
+	}
+	return decision;
+}
+
+/* Adds the judgements by those relations of a list that have images of a kind. */
+static int
+gate_decide_by_all(const GateStatement *statement, const List *relations, ImageKind kind,
+				   Decision *decision)
+{
+	int judged = 0;
+	ListCell *cell;
+
+	foreach(cell, relations)
+	{
+		GateRelation *relation = lfirst(cell);
+
+		if ((relation->kinds & (1u << kind)) == 0)
+			continue;
+		*decision = gate_stricter(gate_statement_decide_by(statement, relation, kind), *decision);
+		judged++;
+	}
+	return judged;
+}
+
+Decision
+gate_statement_decide(const GateStatement *statement, ImageKind kind)
+{
+	DecideRequest request = {.kind = kind, .purpose = statement->declared};
+	Decision decision = {.delivery = DELIVERY_OPEN};
+	int judged = gate_decide_by_all(statement, statement->relations, kind, &decision) +
+				 gate_decide_by_all(statement, elsewhere, kind, &decision);
+
+	return judged > 0 ? decision : policy_decide(&request);
+}
+
+int
+gate_statement_only_relation(const GateStatement *statement, ImageKind kind)
+{
+	GateRelation *only = NULL;
+	int number = 0;
+	ListCell *cell;
+
+	foreach(cell, statement->relations)
+	{
+		GateRelation *relation = lfirst(cell);
+
+		if ((relation->kinds & (1u << kind)) == 0)
+			continue;
+		if (only != NULL)
+			return 0;
+		only = relation;
+		number = foreach_current_index(cell) + 1;
+	}
+	foreach(cell, elsewhere)
+	{
+		GateRelation *relation = lfirst(cell);
+
+		if ((relation->kinds & (1u << kind)) != 0 &&
+			(only == NULL || relation->relation != only->relation))
+			return 0;
+	}
+	return number;
+}
+
+const char *
+gate_statement_purpose(void)
+{
+	return current ? current->declared : policy_purpose();
+}
+
+/* ---- describing ---- */
+
+char *
+gate_relation_name(Oid relation)
+{
+	const char *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
+												  get_rel_name(relation));
+	StringInfoData escaped;
+
+	initStringInfo(&escaped);
+	for (; *name != '\0'; name++)
+	{
+		if (*name == '\n')
+			appendStringInfoString(&escaped, "\\n");
+		else if (*name == '\\')
+			appendStringInfoString(&escaped, "\\\\");
+		else
+			appendStringInfoChar(&escaped, *name);
+	}
+	return escaped.data;
 }
 
 /* Joins the relations' names, one a line. */
@@ -197,7 +324,7 @@ gate_statement_describe(GateStatement *statement, const Decision *decision)
 
 	changed |= gate_statement_text(&statement->party, decision->party);
 	changed |= gate_statement_text(&statement->network, decision->network);
-	changed |= gate_statement_text(&statement->purpose, policy_purpose());
+	changed |= gate_statement_text(&statement->purpose, statement->declared);
 	if (statement->names == NULL && statement->relations != NIL)
 	{
 		statement->names = gate_statement_names(statement);

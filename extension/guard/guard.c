@@ -3,12 +3,10 @@
  */
 #include "postgres.h"
 
-#include "access/transam.h"
 #include "access/xact.h"
-#include "catalog/dependency.h"
-#include "catalog/pg_class.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "replication/logicalworker.h"
 #include "utils/lsyscache.h"
 
 #include "base/internal.h"
@@ -16,7 +14,7 @@
 
 #define GUARDED_WRITES (ACL_INSERT | ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE)
 
-PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_guard_trigger);
+PG_FUNCTION_INFO_V1(biometric_guard_trigger);
 
 static void
 guard_refuse(Oid relation)
@@ -31,13 +29,13 @@ guard_refuse(Oid relation)
 			 "Change the policy with the functions of schema biometric; the ledger only grows.")));
 }
 
-/* Whether a relation belongs to the extension. */
+/* Whether a write to a relation is somebody else's than our own code's. */
 static bool
-guard_owns(Oid relation)
+guard_forbids(Oid relation)
 {
-	return relation >= FirstNormalObjectId && OidIsValid(extension_oid()) &&
-		   get_rel_relkind(relation) == RELKIND_RELATION &&
-		   getExtensionOfObject(RelationRelationId, relation) == extension_oid();
+	InternalTables tables = internal_tables_of(relation);
+
+	return tables != INTERNAL_NONE && tables != internal_write_tables();
 }
 
 bool
@@ -45,13 +43,13 @@ guard_check_perms(List *permission_infos, bool abort_on_violation)
 {
 	ListCell *cell;
 
-	if (internal_write_active() || !IsTransactionState())
+	if (!IsTransactionState())
 		return true;
 	foreach(cell, permission_infos)
 	{
 		PermissionInfo *info = (PermissionInfo *) lfirst(cell);
 
-		if ((info->requiredPerms & GUARDED_WRITES) == 0 || !guard_owns(info->relid))
+		if ((info->requiredPerms & GUARDED_WRITES) == 0 || !guard_forbids(info->relid))
 			continue;
 		if (abort_on_violation)
 			guard_refuse(info->relid);
@@ -60,20 +58,38 @@ guard_check_perms(List *permission_infos, bool abort_on_violation)
 	return true;
 }
 
+/* What a BEFORE ROW trigger returns for the row to be written as it is. */
+static HeapTuple
+guard_same_row(const TriggerData *trigger)
+{
+	if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		return NULL;
+	return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
+													  : trigger->tg_trigtuple;
+}
+
 /*
- * biometric_guard_trigger raises for every statement that reaches a guarded
- * table past the permission check: TRUNCATE, and whatever else does not go
- * by the executor's permission list.
+ * biometric_guard_trigger stops every write that reaches a guarded table past
+ * the permission check: TRUNCATE, through a parent that the table was made to
+ * inherit from, and logical replication. An apply worker passes the row over,
+ * since it would only fail again and again: FOR ALL TABLES publishes our
+ * tables, too.
  */
-Datum
+PGDLLEXPORT Datum
 biometric_guard_trigger(PG_FUNCTION_ARGS)
 {
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	Oid relation;
+
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("biometric_guard_trigger can be called as a trigger only"),
 						errhint("The extension attaches it to its own tables by itself.")));
-	if (!internal_write_active())
-		guard_refuse(RelationGetRelid(((TriggerData *) fcinfo->context)->tg_relation));
-	/* a trigger returns a null pointer, not an SQL null */
+	relation = RelationGetRelid(trigger->tg_relation);
+	if (!guard_forbids(relation))
+		/* a pointer, and for a statement a null one, which is not an SQL null */
+		PG_RETURN_POINTER(guard_same_row(trigger));
+	if (!IsLogicalWorker() || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+		guard_refuse(relation);
 	PG_RETURN_POINTER(NULL);
 }

@@ -223,7 +223,9 @@ image_function_kind(FunctionCallInfo fcinfo)
 
 	if (function != NULL && function->fn_extra != NULL)
 		return (ImageKind) (uintptr_t) function->fn_extra;
-	if (function != NULL)
+	/* a function that somebody else declared on our symbols could swap the types about */
+	if (function != NULL && OidIsValid(extension_oid()) &&
+		getExtensionOfObject(ProcedureRelationId, function->fn_oid) == extension_oid())
 		tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function->fn_oid));
 	if (HeapTupleIsValid(tuple))
 	{

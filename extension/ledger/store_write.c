@@ -178,7 +178,7 @@ run(const char *statement, int count, Oid *types, Datum *values, int expected)
 	int result;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	internal_write_begin();
+	internal_write_begin(INTERNAL_LEDGER);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	result = SPI_execute_with_args(statement, count, types, values, NULL, false, 0);

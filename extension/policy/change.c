@@ -246,7 +246,7 @@ change_execute(const char *sql, ChangeArguments *arguments)
 {
 	volatile int result = 0;
 
-	internal_write_begin();
+	internal_write_begin(INTERNAL_POLICY);
 	PG_TRY();
 	{
 		result = SPI_execute_with_args(sql, arguments->count, arguments->types, arguments->values,

@@ -94,9 +94,17 @@ judgement_weight(const Decision *judged)
 	}
 }
 
+/* Whether a permit is for one of the relations of a level; NIL stands for "any relation". */
+static bool
+permit_is_of_level(const PolicyPermit *permit, const List *level)
+{
+	return level == NIL ? !OidIsValid(permit->relation)
+						: OidIsValid(permit->relation) && list_member_oid(level, permit->relation);
+}
+
 /* The judgement of the permits of one level; false when there is none. */
 static bool
-choose_at_level(const PolicyView *view, const ChooseRequest *request, Oid relation,
+choose_at_level(const PolicyView *view, const ChooseRequest *request, const List *level,
 				Decision *chosen)
 {
 	int best = -1;
@@ -106,7 +114,8 @@ choose_at_level(const PolicyView *view, const ChooseRequest *request, Oid relati
 		const PolicyPermit *permit = &view->permit[i];
 		Decision judged;
 
-		if (permit->relation != relation || (permit->kinds & ((uint32) 1 << request->kind)) == 0 ||
+		if (!permit_is_of_level(permit, level) ||
+			(permit->kinds & ((uint32) 1 << request->kind)) == 0 ||
 			!period_holds(&permit->valid, request->now))
 			continue;
 		judged = permit_judge(permit, request);
@@ -123,13 +132,24 @@ static Decision
 choose_by_permits(const PolicyView *view, const ChooseRequest *request)
 {
 	Decision chosen = {.delivery = DELIVERY_REFUSE, .reason = REASON_NO_PERMIT};
+	List *level = NIL;
 	ListCell *cell;
 
+	/* parents of one generation are one level: none of them is more specific than another */
 	foreach(cell, request->relations)
-		if (OidIsValid(lfirst_oid(cell)) &&
-			choose_at_level(view, request, lfirst_oid(cell), &chosen))
+	{
+		bool last = lnext(request->relations, cell) == NULL;
+
+		if (OidIsValid(lfirst_oid(cell)))
+			level = lappend_oid(level, lfirst_oid(cell));
+		if (level == NIL || (OidIsValid(lfirst_oid(cell)) && !last))
+			continue;
+		if (choose_at_level(view, request, level, &chosen))
 			return chosen;
-	(void) choose_at_level(view, request, InvalidOid, &chosen);
+		list_free(level);
+		level = NIL;
+	}
+	(void) choose_at_level(view, request, NIL, &chosen);
 	return chosen;
 }
 

@@ -67,9 +67,20 @@ policy_decide(const DecideRequest *request)
 
 	choose.kind = request->kind;
 	choose.relations = request->relations;
-	choose.purpose = policy_purpose();
+	choose.purpose = request->purpose;
 	choose.tls = policy_client()->tls;
 	choose.observe = policy_observes();
 	choose.now = GetCurrentTimestamp();
 	return policy_choose(view, &choose);
+}
+
+bool
+policy_names_relation(Oid relation)
+{
+	const PolicyView *view = policy_view();
+
+	for (int i = 0; i < view->permits; i++)
+		if (view->permit[i].relation == relation)
+			return true;
+	return false;
 }

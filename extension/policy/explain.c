@@ -25,7 +25,7 @@ explain_text(const char *text, bool *null)
 static void
 explain_kind(ReturnSetInfo *result, ImageKind kind, List *lineage)
 {
-	DecideRequest request = {.kind = kind, .relations = lineage};
+	DecideRequest request = {.kind = kind, .relations = lineage, .purpose = policy_purpose()};
 	Decision decision = policy_decide(&request);
 	Datum values[EXPLAIN_COLUMNS];
 	bool nulls[EXPLAIN_COLUMNS];

@@ -2,8 +2,8 @@
  * internal.h - marks the short stretches in which our own code writes to the
  * extension's tables, which everybody else is refused.
  *
- * A counter of the backend, reset when a transaction ends: an error between
- * begin and end cannot leave the door ajar. Never nested over user code.
+ * A mark of the backend, taken back when a transaction ends: an error between
+ * begin and end cannot leave the door ajar.
  */
 #ifndef BIOMETRIC_BASE_INTERNAL_H
 #define BIOMETRIC_BASE_INTERNAL_H
@@ -13,12 +13,26 @@
 /* internal_init registers the transaction callback; from _PG_init. */
 extern void internal_init(void);
 
-/* internal_write_begin opens a stretch; internal_write_end closes it. */
-extern void internal_write_begin(void);
+/* Which tables a stretch is for: a trigger on one sort must not write the other. */
+typedef enum InternalTables
+{
+	INTERNAL_NONE = 0,
+	INTERNAL_LEDGER = 1, /* entry, tile, head, log */
+	INTERNAL_POLICY = 2	 /* all others */
+} InternalTables;
+
+/* internal_write_begin opens a stretch; internal_write_end closes it. Stretches do not nest. */
+extern void internal_write_begin(InternalTables tables);
 extern void internal_write_end(void);
 
-/* internal_write_active tells whether the statement being run is our own. */
-extern bool internal_write_active(void);
+/* internal_write_tables returns which tables our own code is writing to, or INTERNAL_NONE. */
+extern InternalTables internal_write_tables(void);
+
+/*
+ * internal_tables_of returns which sort a relation is: INTERNAL_NONE unless it
+ * is a table of the extension. Needs a transaction.
+ */
+extern InternalTables internal_tables_of(Oid relation);
 
 /*
  * extension_oid returns this database's biometric_audit extension, or

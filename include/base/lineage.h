@@ -10,9 +10,10 @@
 
 /*
  * relation_lineage returns the OIDs of a relation and then of all relations
- * that it inherits from or is a partition of, nearest first, each once; NIL
- * for InvalidOid. Reads pg_inherits: needs a transaction. Result: in the
- * current memory context.
+ * that it inherits from or is a partition of, nearest first, each once, with
+ * an InvalidOid between a generation and the one before it; NIL for
+ * InvalidOid. Reads pg_inherits: needs a transaction. Result: in the current
+ * memory context.
  */
 extern List *relation_lineage(Oid relation);
 

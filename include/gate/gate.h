@@ -20,10 +20,15 @@ extern void gate_init(void);
 /*
  * gate_check_columns is the column gate: refuses a statement that reads an
  * image column (selected columns, whole row) which the client's network may
- * not even have sealed. Only chains in parallel workers and in backends
- * without a client. Returns false or raises according to abort_on_violation.
+ * not even have sealed.
+ *
+ * inside: the statement runs inside another, or inside the planner; what it
+ *   reads is noted, since its images may reach the client by the other one.
+ * In a parallel worker the leader has checked the plan, and what functions
+ * read there is an error (0A000). Backends without a client are not refused.
+ * Returns false or raises according to abort_on_violation.
  */
-extern bool gate_check_columns(List *permission_infos, bool abort_on_violation);
+extern bool gate_check_columns(List *permission_infos, bool inside, bool abort_on_violation);
 
 typedef struct GateStatement GateStatement;
 

@@ -11,7 +11,7 @@
 
 #include "postgres.h"
 
-#include "nodes/bitmapset.h"
+#include "base/compat.h"
 #include "nodes/pg_list.h"
 
 typedef struct RelationImages
@@ -21,7 +21,8 @@ typedef struct RelationImages
 	uint32 kinds;			 /* union over the columns; bit 1 << ImageKind */
 	int attributes;			 /* length of attribute_kinds; 0 when kinds is 0 */
 	uint32 *attribute_kinds; /* by attribute number - 1 */
-	List *lineage;			 /* OIDs: the relation, then its ancestors, nearest first */
+	List *lineage;			 /* as relation_lineage() */
+	List *heirs;			 /* OIDs of all relations that inherit from it; NIL when kinds is 0 */
 } RelationImages;
 
 /* relations_init registers the invalidation callbacks; from gate_init. */
@@ -31,10 +32,11 @@ extern void relations_init(void);
 extern const RelationImages *relation_images(Oid relation);
 
 /*
- * relation_selected_kinds returns the kinds among selected columns, a bitmap
- * of attribute numbers offset by FirstLowInvalidHeapAttributeNumber in which
- * attribute 0 stands for the whole row.
+ * gate_selected_kinds returns the kinds of image (bit 1 << ImageKind) that a
+ * statement may read of a table, materialized view or foreign table: by the
+ * columns it selects, all of them for a whole row. 0 for a view, whose images
+ * come from tables that are checked themselves. The caller holds a lock.
  */
-extern uint32 relation_selected_kinds(const RelationImages *images, const Bitmapset *selected);
+extern uint32 gate_selected_kinds(const PermissionInfo *info);
 
 #endif

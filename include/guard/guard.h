@@ -9,7 +9,7 @@
 
 /*
  * guard_check_perms refuses a statement that inserts into, updates or deletes
- * from a table of the extension, unless internal_write_active(). Called from
+ * from a table of the extension, unless our own code does (base/internal.h). Called from
  * the CheckPerms hook with its list. Returns false or raises 42501 according
  * to abort_on_violation.
  */

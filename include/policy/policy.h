@@ -29,10 +29,11 @@ typedef struct DecideRequest
 {
 	ImageKind kind;
 	/*
-	 * OIDs of the relation that the image is read from and then of its
-	 * inheritance ancestors, nearest first; NIL when it is not known. Borrowed.
+	 * The relation that the image is read from and its ancestors, as
+	 * relation_lineage() has them; NIL when it is not known. Borrowed.
 	 */
 	List *relations;
+	const char *purpose; /* declared for the statement, NULL: none; usually policy_purpose() */
 } DecideRequest;
 
 /*
@@ -76,6 +77,12 @@ extern void policy_init(void);
  * any internal doubt is DELIVERY_REFUSE.
  */
 extern Decision policy_decide(const DecideRequest *request);
+
+/*
+ * policy_names_relation tells whether the client's party has a permit for
+ * just this relation, of any kind or delivery.
+ */
+extern bool policy_names_relation(Oid relation);
 
 /*
  * policy_generation returns a number that changes whenever a decision taken
