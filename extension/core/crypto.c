@@ -34,13 +34,13 @@ core_equal(const void *a, const void *b, size_t length)
 }
 
 /*
- * An HMAC-SHA256 context without a key. Fetching the algorithm and setting
- * its digest costs more than hashing a header, so it is done once and copied.
+ * The HMAC-SHA256 context of this process. Fetching the algorithm and setting
+ * its digest, or copying a context, costs more than hashing a header.
  */
 static EVP_MAC_CTX *
-hmac_template(void)
+hmac_context(void)
 {
-	static EVP_MAC_CTX *template = NULL;
+	static EVP_MAC_CTX *context = NULL;
 	char digest_name[] = "SHA256";
 	OSSL_PARAM parameters[] = {
 		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest_name, 0),
@@ -49,36 +49,36 @@ hmac_template(void)
 	EVP_MAC *algorithm;
 	EVP_MAC_CTX *made;
 
-	if (template != NULL)
-		return template;
+	if (context != NULL)
+		return context;
 	algorithm = EVP_MAC_fetch(NULL, "HMAC", NULL);
 	made = algorithm != NULL ? EVP_MAC_CTX_new(algorithm) : NULL;
 	EVP_MAC_free(algorithm);
 	if (made != NULL && EVP_MAC_CTX_set_params(made, parameters) == 1)
-		template = made;
+		context = made;
 	else
 		EVP_MAC_CTX_free(made);
-	return template;
+	return context;
 }
 
 CoreStatus
 core_hmac_sha256(const uint8_t *key, size_t key_length, const void *data, size_t length,
 				 uint8_t out[32])
 {
-	static const uint8_t empty[1] = {0};
-	EVP_MAC_CTX *template = hmac_template();
-	EVP_MAC_CTX *context = template != NULL ? EVP_MAC_CTX_dup(template) : NULL;
+	static const uint8_t no_key[32] = {0};
+	EVP_MAC_CTX *context = hmac_context();
 	size_t written = 0;
 	bool done;
 
-	/* A NULL key would mean "the key set before", of which there is none. */
+	/* A NULL key would mean "the key set before". */
 	done = context != NULL &&
-		   EVP_MAC_init(context, key_length > 0 ? key : empty, key_length, NULL) == 1 &&
+		   EVP_MAC_init(context, key_length > 0 ? key : no_key, key_length, NULL) == 1 &&
 		   (length == 0 || EVP_MAC_update(context, data, length) == 1) &&
 		   EVP_MAC_final(context, out, &written, 32) == 1 && written == 32;
 
-	/* A copy, so that freeing it wipes the key: none stays in the template. */
-	EVP_MAC_CTX_free(context);
+	/* The context must not keep the key: the next it is given takes its place. */
+	if (context != NULL && EVP_MAC_init(context, no_key, sizeof(no_key), NULL) != 1)
+		done = false;
 	if (done)
 		return CORE_OK;
 	core_wipe(out, 32);

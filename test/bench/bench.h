@@ -123,8 +123,8 @@ extern double connection_number(PGconn *connection, const char *sql);
 /* connection_prepare prepares a statement under the name "bench". */
 extern void connection_prepare(PGconn *connection, const char *sql);
 
-/* connection_cpu returns the seconds of CPU that its server process has used; 0 if unknown. */
-extern double connection_cpu(PGconn *connection);
+/* process_cpu returns the seconds of CPU that a process has used; 0 if unknown. */
+extern double process_cpu(int pid);
 
 /* One client of a slice of time, on a connection that has "bench" prepared. */
 typedef struct Client
@@ -152,6 +152,9 @@ extern void clients_close(Client *clients, int count);
 
 /* operation_read_one reads one image by a random primary key, in binary. */
 extern void operation_read_one(Client *client);
+
+/* operation_commit executes a prepared statement that commits and returns no row. */
+extern void operation_commit(Client *client);
 
 /*
  * waits_print runs the clients for some seconds more, unmeasured, while

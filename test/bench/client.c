@@ -79,13 +79,13 @@ connection_prepare(PGconn *connection, const char *sql)
 }
 
 double
-connection_cpu(PGconn *connection)
+process_cpu(int pid)
 {
 	char path[64];
 	unsigned long long nanoseconds = 0;
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%d/schedstat", PQbackendPID(connection));
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", pid);
 	file = fopen(path, "r");
 	if (file == NULL)
 		return 0;
@@ -174,6 +174,16 @@ operation_read_one(Client *client)
 	/* What is still sealed, or encrypted, does not begin as a JPEG does. */
 	if (memcmp(PQgetvalue(result, 0, 0), "\xFF\xD8", 2) != 0)
 		die("read of one image: what came is not the image");
+	PQclear(result);
+}
+
+void
+operation_commit(Client *client)
+{
+	PGresult *result = PQexecPrepared(client->connection, "bench", 0, NULL, NULL, NULL, 1);
+
+	if (PQresultStatus(result) != PGRES_COMMAND_OK)
+		die("commit: %s", PQerrorMessage(client->connection));
 	PQclear(result);
 }
 

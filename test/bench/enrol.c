@@ -93,7 +93,7 @@ measure(Lane *lane, const char *truncate, bool batched, double seconds)
 	connection_execute(lane->connection, truncate);
 	connection_execute(lane->connection, "CHECKPOINT");
 	insert_one(lane->connection, UINT32_C(1000000000));
-	cpu = connection_cpu(lane->connection);
+	cpu = process_cpu(PQbackendPID(lane->connection));
 	start = now_seconds();
 	while (now_seconds() - start < seconds)
 	{
@@ -103,7 +103,7 @@ measure(Lane *lane, const char *truncate, bool batched, double seconds)
 			insert_one(lane->connection, ++id);
 	}
 	series_add(&lane->seconds, (now_seconds() - start) / id);
-	series_add(&lane->cpu, (connection_cpu(lane->connection) - cpu) / id);
+	series_add(&lane->cpu, (process_cpu(PQbackendPID(lane->connection)) - cpu) / id);
 }
 
 static void

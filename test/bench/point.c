@@ -85,6 +85,42 @@ phase_point(const Bench *bench)
 	run_point(bench, 16);
 }
 
+static double
+clients_cpu(const Client *clients, int count)
+{
+	double seconds = 0;
+
+	for (int i = 0; i < count; i++)
+		seconds += process_cpu(PQbackendPID(clients[i].connection));
+	return seconds;
+}
+
+/*
+ * Says what disclosures cost, to tell a slow disk from too few processors: the
+ * CPU of a read, and how long a bare commit takes, which each waits for.
+ */
+static void
+disclose_print_costs(const Bench *bench, Client *clients, int count)
+{
+	PGconn *connection = connection_open(bench);
+	int worker =
+		(int) connection_number(connection, "SELECT worker_pid FROM biometric.ledger_status()");
+	double cpu = -clients_cpu(clients, count);
+	double worker_cpu = -process_cpu(worker);
+	double reads = clients_run(clients, count, 0.5) * 0.5;
+	Client client;
+
+	cpu += clients_cpu(clients, count);
+	worker_cpu += process_cpu(worker);
+	clients_open(bench, &client, 1, "INSERT INTO bench.commits VALUES (1)", 1, operation_commit);
+	clients_run(&client, 1, 0.3);
+	printf("     a read takes %.0f us of CPU in its server process and %.0f us in the ledger's"
+		   " worker; a bare commit takes %.0f us\n",
+		   cpu / reads * 1e6, worker_cpu / reads * 1e6, series_median(&client.latencies) * 1e6);
+	clients_close(&client, 1);
+	PQfinish(connection);
+}
+
 void
 phase_disclose(const Bench *bench)
 {
@@ -113,6 +149,7 @@ phase_disclose(const Bench *bench)
 		   series_percentile(&plain.latencies, 50) * 1e6);
 	figure_report(bench, &figure);
 	waits_print(bench, sealed.clients, 16, 0.5);
+	disclose_print_costs(bench, sealed.clients, 16);
 	clients_close(plain.clients, 16);
 	clients_close(sealed.clients, 16);
 	series_free(&plain.p50);

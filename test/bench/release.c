@@ -53,12 +53,12 @@ read_all(PGconn *connection, bool binary)
 static void
 measure(Lane *lane, bool binary)
 {
-	double cpu = connection_cpu(lane->connection);
+	double cpu = process_cpu(PQbackendPID(lane->connection));
 	double start = now_seconds();
 
 	read_all(lane->connection, binary);
 	series_add(&lane->seconds, now_seconds() - start);
-	series_add(&lane->cpu, connection_cpu(lane->connection) - cpu);
+	series_add(&lane->cpu, process_cpu(PQbackendPID(lane->connection)) - cpu);
 }
 
 static void
