@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
+#include "utils/syscache.h"
 
 #include "base/lineage.h"
 #include "gate/relations.h"
@@ -155,6 +156,33 @@ gate_statement_relations(GateStatement *statement)
 	statement->listed = true;
 }
 
+/*
+ * Forgets relations that are gone, and with them their permits, each time the
+ * session's notes have doubled: a session may make tables without end.
+ */
+static void
+gate_elsewhere_prune(void)
+{
+	static int prune_at = 256;
+	ListCell *cell;
+
+	if (list_length(elsewhere) < prune_at)
+		return;
+	foreach(cell, elsewhere)
+	{
+		GateRelation *relation = lfirst(cell);
+
+		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation->relation)))
+			continue;
+		list_free(relation->lineage);
+		list_free(relation->heirs);
+		pfree(relation->name);
+		pfree(relation);
+		elsewhere = foreach_delete_current(elsewhere, cell);
+	}
+	prune_at = Max(256, 2 * list_length(elsewhere));
+}
+
 void
 gate_statement_note_read(const PermissionInfo *info, uint32 kinds)
 {
@@ -163,6 +191,7 @@ gate_statement_note_read(const PermissionInfo *info, uint32 kinds)
 		if (elsewhere_context == NULL)
 			elsewhere_context = AllocSetContextCreate(TopMemoryContext, "biometric relations read",
 													  ALLOCSET_SMALL_SIZES);
+		gate_elsewhere_prune();
 		elsewhere = gate_relations_add(elsewhere, elsewhere_context, info, kinds);
 		return;
 	}
