@@ -8,15 +8,15 @@ use warnings;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-use BiometricAudit::Node qw(is_sealed opened has_ipv6);
+use BiometricAudit::Node    qw(is_sealed opened has_ipv6);
 use BiometricAudit::Picture qw(numbered_jpeg png fingerprint);
 
 use constant OFFICE => '127.0.0.2';
-use constant TEXT   => 0;
+use constant TEXT => 0;
 use constant BINARY => 1;
 
 my $node = BiometricAudit::Node->create('agency');
-my $db   = 'postgres';
+my $db = 'postgres';
 $node->prepare($db);
 $node->register($db, 'agency', OFFICE . '/32', '{face,plate}', 'open', '{border_control}');
 
@@ -25,8 +25,8 @@ my $size = 3000;
 
 $node->sql($db, <<"END");
 CREATE DOMAIN selfie AS biometric.face_image CHECK (biometric.width(VALUE) > 0);
-CREATE TABLE traveller (id int PRIMARY KEY, name text, img biometric.face_image, other biometric.face_image,
-	own selfie, plate biometric.plate_image);
+CREATE TABLE traveller (id int PRIMARY KEY, name text, img biometric.face_image,
+	other biometric.face_image, own selfie, plate biometric.plate_image);
 CREATE TABLE visit (id int PRIMARY KEY, traveller int REFERENCES traveller, place text);
 GRANT SELECT, INSERT, UPDATE, DELETE ON traveller, visit TO officer;
 INSERT INTO traveller
@@ -61,7 +61,7 @@ sub enrolled { return fingerprint(numbered_jpeg($_[0], $size)); }
 sub received
 {
 	my ($value, $format) = @_;
-	return 'NULL'   if !defined $value;
+	return 'NULL' if !defined $value;
 	return 'sealed' if is_sealed($value);
 	return fingerprint($format == TEXT ? opened($value) : $value);
 }
@@ -73,13 +73,14 @@ sub reads
 {
 	my ($wire, %how) = @_;
 	my $format = $how{format} // BINARY;
-	my $mark   = $node->mark($db);
+	my $mark = $node->mark($db);
 	my $result =
-	  $how{simple}
+		$how{simple}
 	  ? $wire->query($how{sql})
-	  : $wire->extended($how{sql},
-		params   => $how{params},
-		results  => [ TEXT, $format ],
+	  : $wire->extended(
+		$how{sql},
+		params => $how{params},
+		results => [ TEXT, $format ],
 		max_rows => $how{max_rows});
 	is($result->message, undef, 'no error');
 	my @rows = $result->rows;
@@ -88,17 +89,17 @@ sub reads
 	is(scalar @wrong, 0, 'every picture is what was enrolled')
 	  || diag 'first wrong: ' . $wrong[0][0] . ' is ' . received($wrong[0][1], $format);
 	my %released = $node->released($db, $mark);
-	my $column   = $how{column} // 'img';
-	my $offset   = { img => 0, other => 1000, own => 2000, plate => 3000 }->{$column};
+	my $column = $how{column} // 'img';
+	my $offset = { img => 0, other => 1000, own => 2000, plate => 3000 }->{$column};
 	my @missing =
-	  grep { !$released{ $id_of{"$column " . ($_->[0] - $offset)} } } @rows;
+	  grep { !$released{ $id_of{ "$column " . ($_->[0] - $offset) } } } @rows;
 	is(scalar @missing, 0, 'every picture received is in the ledger');
 	return $result;
 }
 
-subtest 'a client on an authorised network reads pictures byte for byte in every protocol and format' => sub {
+subtest 'an authorised client reads pictures byte for byte in every protocol and format' => sub {
 	my $wire = officer();
-	my $sql  = 'SELECT id, img FROM traveller ORDER BY id';
+	my $sql = 'SELECT id, img FROM traveller ORDER BY id';
 	reads($wire, sql => $sql, simple => 1, format => TEXT);
 	reads($wire, sql => $sql, format => TEXT);
 	reads($wire, sql => $sql, format => BINARY);
@@ -106,7 +107,7 @@ subtest 'a client on an authorised network reads pictures byte for byte in every
 	reads(officer(params => { 'client_encoding' => 'LATIN1' }), sql => $sql);
 };
 
-subtest 'pictures released once are entered once, and reach the client by any address of the network' => sub {
+subtest 'each picture is entered once, over IPv4 and over IPv6' => sub {
 	my $mark = $node->mark($db);
 	my $wire = officer();
 	$wire->query('SELECT img FROM traveller');
@@ -148,22 +149,22 @@ subtest 'the result keeps the type of the image, and image::bytea is of type byt
 	is_deeply([ map { $_->{format} } $result->columns ], [ 1, 1, 1 ], 'formats');
 };
 
-subtest 'a row-limited Execute suspends and resumes without losing or repeating a picture' => sub {
+subtest 'a row-limited Execute resumes without losing or repeating a picture' => sub {
 	my $wire = officer();
 	foreach my $max_rows (1, 7, 16, 17, 59, 60, 61)
 	{
-		my $result = reads($wire,
-			sql      => 'SELECT id, img FROM traveller ORDER BY id',
+		my $result = reads(
+			$wire,
+			sql => 'SELECT id, img FROM traveller ORDER BY id',
 			max_rows => $max_rows);
-		is($result->count('s'), int($rows / $max_rows) - ($rows % $max_rows ? 0 : 0),
-			"suspended after each $max_rows rows");
+		is($result->count('s'), int($rows / $max_rows), "suspended after each $max_rows rows");
 		my %seen;
 		$seen{$_}++ foreach $result->column(0);
 		is(scalar(grep { $_ != 1 } values %seen), 0, 'no row twice');
 	}
 };
 
-subtest 'a suspended portal gives the right pictures while other portals run in between' => sub {
+subtest 'a suspended portal gives the right pictures while others run in between' => sub {
 	my $wire = officer();
 	$wire->query('BEGIN');
 	foreach my $portal (qw(a b))
@@ -189,7 +190,7 @@ subtest 'a suspended portal gives the right pictures while other portals run in 
 	is(scalar(grep { received($_->[1], BINARY) ne enrolled($_->[0]) } @rows), 0, 'all right');
 };
 
-subtest 'prepared statements that are reused, with custom and generic plans, release every time' => sub {
+subtest 'prepared statements that are reused release every time, whatever the plan' => sub {
 	my $wire = officer();
 	foreach my $mode (qw(auto force_generic_plan force_custom_plan))
 	{
@@ -223,13 +224,15 @@ subtest 'several statements in one simple query each release their pictures' => 
 	my @values = $wire->query(
 		'SELECT img FROM traveller WHERE id = 1; SELECT 1; SELECT img FROM traveller WHERE id = 2')
 	  ->column(0);
-	is_deeply([ received($values[0], TEXT), $values[1], received($values[2], TEXT) ],
-		[ enrolled(1), 1, enrolled(2) ], 'each result');
+	is_deeply(
+		[ received($values[0], TEXT), $values[1], received($values[2], TEXT) ],
+		[ enrolled(1), 1, enrolled(2) ],
+		'each result');
 	my %released = $node->released($db, $mark);
 	is_deeply([ sort keys %released ], [ sort @id_of{ 'img 1', 'img 2' } ], 'each entered');
 };
 
-subtest 'several image columns in a row, NULLs, domains and other kinds come out right' => sub {
+subtest 'several image columns, NULLs, domains and other kinds come out right' => sub {
 	my $wire = officer();
 	my $mark = $node->mark($db);
 	foreach my $format (TEXT, BINARY)
@@ -263,11 +266,14 @@ CREATE VIEW face_bytes AS SELECT id, img::bytea AS bytes FROM traveller;
 CREATE FUNCTION face_sql(n int) RETURNS biometric.face_image LANGUAGE sql STABLE
 	RETURN (SELECT img FROM traveller WHERE id = n);
 CREATE FUNCTION face_plpgsql(n int) RETURNS biometric.face_image LANGUAGE plpgsql STABLE AS
-	'DECLARE face biometric.face_image; BEGIN SELECT img INTO face FROM public.traveller WHERE id = n; RETURN face; END';
-CREATE FUNCTION face_set(n int) RETURNS TABLE (id int, img biometric.face_image) LANGUAGE plpgsql STABLE AS
+	'DECLARE face biometric.face_image;
+	BEGIN SELECT img INTO face FROM public.traveller WHERE id = n; RETURN face; END';
+CREATE FUNCTION face_set(n int) RETURNS TABLE (id int, img biometric.face_image)
+	LANGUAGE plpgsql STABLE AS
 	'BEGIN RETURN QUERY SELECT t.id, t.img FROM public.traveller t WHERE t.id <= n; END';
-CREATE FUNCTION face_definer(n int) RETURNS biometric.face_image LANGUAGE sql STABLE SECURITY DEFINER
-	SET search_path = pg_catalog AS 'SELECT img FROM public.traveller WHERE id = n';
+CREATE FUNCTION face_definer(n int) RETURNS biometric.face_image
+	LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+	AS 'SELECT img FROM public.traveller WHERE id = n';
 CREATE FUNCTION bytes_plpgsql(n int) RETURNS bytea LANGUAGE plpgsql STABLE AS
 	'BEGIN RETURN (SELECT img::bytea FROM public.traveller WHERE id = n); END';
 CREATE FUNCTION bytes_sql(n int) RETURNS bytea LANGUAGE sql STABLE AS
@@ -280,27 +286,31 @@ END
 
 my %ways = (
 	'a view' => 'SELECT id, img FROM face_view',
-	'a join' => 'SELECT t.id, t.img FROM traveller t WHERE EXISTS (SELECT FROM visit v WHERE v.traveller = t.id)',
+	'a join' => 'SELECT t.id, t.img FROM traveller t '
+	  . 'WHERE EXISTS (SELECT FROM visit v WHERE v.traveller = t.id)',
 	'a hash join with duplicates removed' =>
 	  'SELECT t.id, img FROM visit v JOIN traveller t ON t.id = v.traveller WHERE v.id <= 60',
-	'a sort'           => 'SELECT id, img FROM traveller ORDER BY name DESC',
-	'a subquery'       => 'SELECT id, (SELECT i.img FROM traveller i WHERE i.id = o.id) FROM traveller o',
-	'a CTE'            => 'WITH c AS MATERIALIZED (SELECT id, img FROM traveller) SELECT id, img FROM c',
-	'UNION ALL'        => 'SELECT id, img FROM traveller WHERE id > 30 UNION ALL SELECT id, img FROM traveller WHERE id <= 30',
-	'LATERAL'          => 'SELECT t.id, l.img FROM traveller t, LATERAL (SELECT img FROM traveller i WHERE i.id = t.id OFFSET 0) l',
-	'CASE'             => 'SELECT id, CASE WHEN id > 0 THEN img ELSE other END FROM traveller',
-	'coalesce'         => 'SELECT id, coalesce(img, other) FROM traveller',
-	'a window'         => 'SELECT id, first_value(img) OVER (PARTITION BY id) FROM traveller',
-	'a SQL function'   => 'SELECT id, face_sql(id) FROM traveller',
-	'a PL function'    => 'SELECT id, face_plpgsql(id) FROM traveller',
+	'a sort' => 'SELECT id, img FROM traveller ORDER BY name DESC',
+	'a subquery' => 'SELECT id, (SELECT i.img FROM traveller i WHERE i.id = o.id) FROM traveller o',
+	'a CTE' => 'WITH c AS MATERIALIZED (SELECT id, img FROM traveller) SELECT id, img FROM c',
+	'UNION ALL' => 'SELECT id, img FROM traveller WHERE id > 30 '
+	  . 'UNION ALL SELECT id, img FROM traveller WHERE id <= 30',
+	'LATERAL' => 'SELECT t.id, l.img FROM traveller t, '
+	  . 'LATERAL (SELECT img FROM traveller i WHERE i.id = t.id OFFSET 0) l',
+	'CASE' => 'SELECT id, CASE WHEN id > 0 THEN img ELSE other END FROM traveller',
+	'coalesce' => 'SELECT id, coalesce(img, other) FROM traveller',
+	'a window' => 'SELECT id, first_value(img) OVER (PARTITION BY id) FROM traveller',
+	'a SQL function' => 'SELECT id, face_sql(id) FROM traveller',
+	'a PL function' => 'SELECT id, face_plpgsql(id) FROM traveller',
 	'a set of rows from a PL function' => 'SELECT id, img FROM face_set(60)',
-	'a row lock'       => 'SELECT id, img FROM traveller FOR UPDATE',
-	'a partial sort'   => 'SELECT id, img FROM traveller ORDER BY id LIMIT 1000',
+	'a row lock' => 'SELECT id, img FROM traveller FOR UPDATE',
+	'a partial sort' => 'SELECT id, img FROM traveller ORDER BY id LIMIT 1000',
 	'an array element' => 'SELECT id, (ARRAY[img, other])[1] FROM traveller',
 	'a field of a row' => 'SELECT id, (t).img FROM traveller t',
-	'unnest'           => 'SELECT id, u FROM traveller, unnest(ARRAY[img]) AS u',
-	'a recursive CTE'  => 'WITH RECURSIVE r AS (SELECT id, img FROM traveller WHERE id = 1 '
-	  . 'UNION ALL SELECT t.id, t.img FROM traveller t JOIN r ON t.id = r.id + 1) SELECT id, img FROM r');
+	'unnest' => 'SELECT id, u FROM traveller, unnest(ARRAY[img]) AS u',
+	'a recursive CTE' => 'WITH RECURSIVE r AS (SELECT id, img FROM traveller WHERE id = 1 '
+	  . 'UNION ALL SELECT t.id, t.img FROM traveller t JOIN r ON t.id = r.id + 1) '
+	  . 'SELECT id, img FROM r');
 
 foreach my $way (sort keys %ways)
 {
@@ -310,13 +320,15 @@ foreach my $way (sort keys %ways)
 }
 
 my %byte_ways = (
-	'a plain cast'       => 'SELECT id, img::bytea FROM traveller',
-	'a view'             => 'SELECT id, bytes FROM face_bytes',
-	'a CTE'              => 'WITH c AS MATERIALIZED (SELECT id, img::bytea AS b FROM traveller) SELECT id, b FROM c',
-	'UNION ALL'          => 'SELECT id, img::bytea FROM traveller WHERE id > 30 UNION ALL SELECT id, bytes FROM face_bytes WHERE id <= 30',
-	'a sort'             => 'SELECT id, img::bytea FROM traveller ORDER BY name',
-	'a PL function'      => 'SELECT id, bytes_plpgsql(id) FROM traveller',
-	'a SQL function'     => 'SELECT id, bytes_sql(id) FROM traveller',
+	'a plain cast' => 'SELECT id, img::bytea FROM traveller',
+	'a view' => 'SELECT id, bytes FROM face_bytes',
+	'a CTE' =>
+	  'WITH c AS MATERIALIZED (SELECT id, img::bytea AS b FROM traveller) SELECT id, b FROM c',
+	'UNION ALL' => 'SELECT id, img::bytea FROM traveller WHERE id > 30 '
+	  . 'UNION ALL SELECT id, bytes FROM face_bytes WHERE id <= 30',
+	'a sort' => 'SELECT id, img::bytea FROM traveller ORDER BY name',
+	'a PL function' => 'SELECT id, bytes_plpgsql(id) FROM traveller',
+	'a SQL function' => 'SELECT id, bytes_sql(id) FROM traveller',
 	'a cast of a domain' => 'SELECT id + 2000, own::bytea FROM traveller');
 
 foreach my $way (sort keys %byte_ways)
@@ -333,10 +345,13 @@ subtest 'bytea that is no cast of an image passes unchanged beside one that is' 
 	my $wire = officer();
 	my $magic = unpack('H*', "\x89SEAL\r\n\x1a");
 	my ($row) = $wire->query(
-		"SELECT img::bytea, '\\x0102'::bytea, ''::bytea, NULL::bytea, '\\x$magic'::bytea FROM traveller WHERE id = 3")
-	  ->rows;
+			"SELECT img::bytea, '\\x0102'::bytea, ''::bytea, NULL::bytea, '\\x$magic'::bytea "
+		  . 'FROM traveller WHERE id = 3')->rows;
 	is(received($row->[0], TEXT), enrolled(3), 'the picture is opened');
-	is_deeply([ @$row[ 1 .. 4 ] ], [ '\x0102', '\x', undef, "\\x$magic" ], 'the others are untouched');
+	is_deeply(
+		[ @$row[ 1 .. 4 ] ],
+		[ '\x0102', '\x', undef, "\\x$magic" ],
+		'the others are untouched');
 };
 
 subtest 'sealed bytes that were kept from another statement are not opened' => sub {
@@ -348,14 +363,16 @@ subtest 'sealed bytes that were kept from another statement are not opened' => s
 	my $bytes = $wire->query('SELECT b FROM kept WHERE id = 1')->value;
 	ok(is_sealed($wire->query("SELECT '$bytes'::bytea, img FROM traveller WHERE id = 2")->value),
 		'as a literal');
-	ok( is_sealed($wire->extended('SELECT $1::bytea', params => [$bytes])->value),
-		'as a parameter');
-	my ($plain) = $wire->query("SELECT set_config('a.b', img::bytea::text, false) FROM traveller WHERE id = 1")->rows;
+	ok(is_sealed($wire->extended('SELECT $1::bytea', params => [$bytes])->value), 'as a parameter');
+	my ($plain) =
+	  $wire->query("SELECT set_config('a.b', img::bytea::text, false) FROM traveller WHERE id = 1")
+	  ->rows;
 	ok(is_sealed($plain->[0]), 'as text of the same statement');
-	ok(is_sealed($wire->query("SELECT current_setting('a.b')::bytea")->value), 'as text of another');
+	ok(is_sealed($wire->query("SELECT current_setting('a.b')::bytea")->value),
+		'as text of another');
 };
 
-subtest 'a user without rights on the table gets its pictures by a view or SECURITY DEFINER function only' => sub {
+subtest 'without rights on a table its pictures come by views and SECURITY DEFINER only' => sub {
 	my $wire = $node->connect_from(OFFICE, $db, 'clerk', 'border_control');
 	is($wire->query('SELECT img FROM traveller')->sqlstate, '42501', 'not from the table');
 	reads($wire, sql => 'SELECT id, img FROM face_view');
@@ -365,9 +382,12 @@ subtest 'a user without rights on the table gets its pictures by a view or SECUR
 
 subtest 'parallel plans release the same pictures' => sub {
 	my $wire = officer();
-	$wire->query("SET $_") foreach (
-		'parallel_setup_cost = 0', 'parallel_tuple_cost = 0',
-		'min_parallel_table_scan_size = 0', 'max_parallel_workers_per_gather = 2');
+	$wire->query("SET $_")
+	  foreach (
+		'parallel_setup_cost = 0',
+		'parallel_tuple_cost = 0',
+		'min_parallel_table_scan_size = 0',
+		'max_parallel_workers_per_gather = 2');
 	my @plan = $wire->query('EXPLAIN SELECT id, img FROM traveller')->column(0);
 	like("@plan", qr/Gather/, 'the plan is parallel');
 	reads($wire, sql => 'SELECT id, img FROM traveller');
@@ -376,6 +396,9 @@ subtest 'parallel plans release the same pictures' => sub {
 	$wire->query('SET parallel_leader_participation = off');
 	reads($wire, sql => 'SELECT id, img FROM traveller');
 	reads($wire, sql => 'SELECT id, img::bytea FROM traveller');
+	$wire->query('SET force_parallel_mode = on');
+	reads($wire, sql => 'SELECT id, img FROM traveller WHERE biometric.width(img) > 0');
+	reads($wire, sql => 'SELECT id, face_plpgsql(id) FROM traveller');
 };
 
 subtest 'batches of any size release the same pictures' => sub {
@@ -383,7 +406,8 @@ subtest 'batches of any size release the same pictures' => sub {
 	{
 		$node->set('biometric_audit.release_batch_rows', $batch);
 		my $wire = officer();
-		is($wire->query('SHOW biometric_audit.release_batch_rows')->value, $batch, "batches of $batch");
+		is($wire->query('SHOW biometric_audit.release_batch_rows')->value,
+			$batch, "batches of $batch");
 		reads($wire, sql => 'SELECT id, img FROM traveller ORDER BY id');
 		reads($wire, sql => 'SELECT id, img FROM traveller ORDER BY id', max_rows => 17);
 	}
@@ -396,8 +420,8 @@ subtest 'a result without rows, and without pictures, is an ordinary empty resul
 	my $result = $wire->query('SELECT id, img FROM traveller WHERE id < 0');
 	is($result->types, 'TCZ', 'messages');
 	is_deeply([ $result->tags ], ['SELECT 0'], 'tag');
-	is($wire->extended('SELECT img FROM traveller WHERE id < 0', max_rows => 5)->types, '12TCZ',
-		'in the extended protocol');
+	is($wire->extended('SELECT img FROM traveller WHERE id < 0', max_rows => 5)->types,
+		'12TCZ', 'in the extended protocol');
 	$result = $wire->query('SELECT id, other FROM traveller WHERE other IS NULL');
 	is($result->row_count, 20, 'rows of NULL pictures');
 	is(scalar(grep { defined } $result->column(1)), 0, 'are NULL');
@@ -408,36 +432,44 @@ $node->sql($db, <<'END');
 CREATE TYPE mood AS ENUM ('good', 'bad');
 CREATE TYPE pair AS (a int, b text);
 CREATE DOMAIN positive AS int CHECK (VALUE > 0);
-CREATE TABLE mixed (id int PRIMARY KEY, img biometric.face_image, c1 int2, c2 int4, c3 int8, c4 float4,
-	c5 float8, c6 numeric, c7 text, c8 varchar(20), c9 char(5), c10 bool, c11 date, c12 time, c13 timetz,
-	c14 timestamp, c15 timestamptz, c16 interval, c17 uuid, c18 json, c19 jsonb, c20 bytea, c21 inet,
-	c22 cidr, c23 macaddr, c24 int[], c25 text[], c26 point, c27 int4range, c28 tsvector, c29 bit(5),
-	c30 money, c31 pair, c32 mood, c33 positive, c34 oid, c35 name, c36 "char", c37 int4multirange);
+CREATE TABLE mixed (id int PRIMARY KEY, img biometric.face_image, c1 int2, c2 int4, c3 int8,
+	c4 float4, c5 float8, c6 numeric, c7 text, c8 varchar(20), c9 char(5), c10 bool, c11 date,
+	c12 time, c13 timetz, c14 timestamp, c15 timestamptz, c16 interval, c17 uuid, c18 json,
+	c19 jsonb, c20 bytea, c21 inet, c22 cidr, c23 macaddr, c24 int[], c25 text[], c26 point,
+	c27 int4range, c28 tsvector, c29 bit(5), c30 money, c31 pair, c32 mood, c33 positive, c34 oid,
+	c35 name, c36 "char", c37 int4multirange);
 INSERT INTO mixed
-	SELECT n, numbered_jpeg(n, 500)::biometric.face_image, n, -n, n * 10000000000, n / 3.0, n / 7.0, n / 9.0,
-	'grün ' || repeat('x', n * 500), 'Straße', 'ab', n % 2 = 0, '2026-01-01'::date + n, '12:00'::time + n * '1s'::interval,
-	'12:00+02', '2026-01-01 12:00', '2026-01-01 12:00+02', '1 day 2 hours', gen_random_uuid(), '{"a": 1}',
-	'{"b": [1, 2]}', decode('00ff', 'hex'), '10.0.0.1/8', '10.0.0.0/8', '08:00:2b:01:02:03', ARRAY[1, NULL, 3],
-	ARRAY['a', NULL, 'c"d'], '(1,2)', '[1,5)', 'a fat cat', B'10101', '12.34', ROW(n, 'x,y')::pair, 'bad', n, n, 'name', 'c',
+	SELECT n, numbered_jpeg(n, 500)::biometric.face_image, n, -n, n * 10000000000,
+	n / 3.0, n / 7.0, n / 9.0, 'grün ' || repeat('x', n * 500), 'Straße', 'ab', n % 2 = 0,
+	'2026-01-01'::date + n, '12:00'::time + n * '1s'::interval, '12:00+02', '2026-01-01 12:00',
+	'2026-01-01 12:00+02', '1 day 2 hours', gen_random_uuid(), '{"a": 1}', '{"b": [1, 2]}',
+	decode('00ff', 'hex'), '10.0.0.1/8', '10.0.0.0/8', '08:00:2b:01:02:03', ARRAY[1, NULL, 3],
+	ARRAY['a', NULL, 'c"d'], '(1,2)', '[1,5)', 'a fat cat', B'10101', '12.34',
+	ROW(n, 'x,y')::pair, 'bad', n, n, 'name', 'c',
 	'{[1,3),[5,7)}'
 	FROM generate_series(1, 40) AS n;
 INSERT INTO mixed (id) VALUES (41);
 GRANT SELECT ON mixed TO officer;
 END
 
-subtest 'columns beside a picture are exactly those of an ordinary SELECT, in text and binary' => sub {
+subtest 'columns beside a picture are those of an ordinary SELECT, in text and binary' => sub {
 	my $columns = join ', ', 'id', map { "c$_" } 1 .. 37;
-	foreach my $setting ([], [ client_encoding => 'LATIN1' ], [ DateStyle => 'German' ],
+	foreach my $setting (
+		[],
+		[ client_encoding => 'LATIN1' ],
+		[ DateStyle => 'German' ],
 		[ bytea_output => 'escape' ])
 	{
 		foreach my $format (TEXT, BINARY)
 		{
-			my $wire  = officer(params => {@$setting});
-			my $plain = $wire->extended("SELECT $columns FROM mixed ORDER BY id", results => [$format]);
-			my $gated = $wire->extended("SELECT $columns, img FROM mixed ORDER BY id", results => [$format]);
+			my $wire = officer(params => {@$setting});
+			my $plain =
+			  $wire->extended("SELECT $columns FROM mixed ORDER BY id", results => [$format]);
+			my $gated =
+			  $wire->extended("SELECT $columns, img FROM mixed ORDER BY id", results => [$format]);
 			is($plain->error, undef, 'the ordinary SELECT works');
 			my @expected = $plain->rows;
-			my @got      = $gated->rows;
+			my @got = $gated->rows;
 			pop @$_ foreach @got;
 			is_deeply(\@got, \@expected,
 				"rows in format $format" . (@$setting ? " with $setting->[0] $setting->[1]" : ''));
@@ -449,26 +481,53 @@ subtest 'columns beside a picture are exactly those of an ordinary SELECT, in te
 	my $wire = officer();
 	my @formats = map { $_ % 2 } 0 .. 38;
 	is_deeply(
-		[ map { [ @$_[ 0 .. 37 ] ] } $wire->extended("SELECT $columns, img FROM mixed ORDER BY id", results => \@formats)->rows ],
-		[ $wire->extended("SELECT $columns FROM mixed ORDER BY id", results => [ @formats[ 0 .. 37 ] ])->rows ],
+		[
+			map { [ @$_[ 0 .. 37 ] ] }
+			  $wire->extended("SELECT $columns, img FROM mixed ORDER BY id", results => \@formats)
+			  ->rows
+		],
+		[
+			$wire->extended("SELECT $columns FROM mixed ORDER BY id",
+				results => [ @formats[ 0 .. 37 ] ])->rows
+		],
 		'text and binary mixed');
 	$wire->query(q{SET bytea_output = 'escape'});
-	is(received($wire->query('SELECT img FROM mixed WHERE id = 1')->value, TEXT),
-		fingerprint(numbered_jpeg(1, 500)), 'a picture in text is hex whatever bytea_output says');
+	is( received($wire->query('SELECT img FROM mixed WHERE id = 1')->value, TEXT),
+		fingerprint(numbered_jpeg(1, 500)),
+		'a picture in text is hex whatever bytea_output says');
 };
 
-subtest 'pictures from 100 bytes to 5 MB come out as they went in, by parameter in text and binary' => sub {
+subtest 'a row that the client cannot encode ends the result between two rows' => sub {
+	$node->sql($db, q{UPDATE mixed SET c7 = '12 €' WHERE id = 21});
+	foreach my $results ([], [BINARY])
+	{
+		my $wire = officer(params => { client_encoding => 'LATIN1' });
+		my $mark = $node->mark($db);
+		my $result =
+		  $wire->extended('SELECT id, img, c7 FROM mixed ORDER BY id', results => $results);
+		is($result->sqlstate, '22P05', 'an error');
+		is($result->row_count, 20, 'after the rows before');
+		my %released = $node->released($db, $mark);
+		cmp_ok(scalar(keys %released), '>=', 20, 'which are in the ledger');
+		is($wire->query('SELECT 1')->value, 1, 'the session goes on');
+	}
+};
+
+subtest 'pictures of 100 bytes to 5 MB, given as parameters, come out as they went in' => sub {
 	my $wire = officer();
 	my $face = $node->sql($db, q{SELECT 'biometric.face_image'::regtype::oid});
-	$node->sql($db, 'CREATE TABLE sizes (n int, img biometric.face_image); GRANT ALL ON sizes TO officer');
+	$node->sql($db,
+		'CREATE TABLE sizes (n int, img biometric.face_image); GRANT ALL ON sizes TO officer');
 	my %wanted;
 	foreach my $bytes (100, 1900, 1996, 2000, 2040, 8192, 100_000, 5_000_000)
 	{
 		my $picture = numbered_jpeg($bytes, $bytes);
 		foreach my $parameter ([$picture], '\x' . unpack('H*', $picture))
 		{
-			my $result = $wire->extended('INSERT INTO sizes VALUES ($1, $2)',
-				types => [ 23, $face ], params => [ $bytes, $parameter ]);
+			my $result = $wire->extended(
+				'INSERT INTO sizes VALUES ($1, $2)',
+				types => [ 23, $face ],
+				params => [ $bytes, $parameter ]);
 			is($result->message, undef, "$bytes bytes go in");
 		}
 		$wanted{$bytes} = fingerprint($picture);
@@ -496,13 +555,24 @@ subtest 'rows that go by a tuplestore give sealed values' => sub {
 		my @values = grep { defined } map { $_->[-1] } $result->rows;
 		ok(@values > 0 && !grep({ !is_sealed($_) } @values), "$name gives sealed values");
 	};
-	$sealed->('INSERT RETURNING', $wire->query(
-		'INSERT INTO traveller (id, img) SELECT 1000, img FROM traveller WHERE id = 1 RETURNING img'));
-	$sealed->('UPDATE RETURNING', $wire->extended(
-		'UPDATE traveller SET name = name WHERE id = 2 RETURNING img', results => [BINARY]));
-	$sealed->('DELETE RETURNING', $wire->query('DELETE FROM traveller WHERE id = 1000 RETURNING img'));
-	$sealed->('a CTE that modifies', $wire->query(
-		'WITH u AS (UPDATE traveller SET name = name WHERE id = 2 RETURNING img) SELECT img FROM u'));
+	$sealed->(
+		'INSERT RETURNING',
+		$wire->query(
+			'INSERT INTO traveller (id, img) SELECT 1000, img FROM traveller WHERE id = 1 RETURNING img'
+		));
+	$sealed->(
+		'UPDATE RETURNING',
+		$wire->extended(
+			'UPDATE traveller SET name = name WHERE id = 2 RETURNING img',
+			results => [BINARY]));
+	$sealed->(
+		'DELETE RETURNING',
+		$wire->query('DELETE FROM traveller WHERE id = 1000 RETURNING img'));
+	$sealed->(
+		'a CTE that modifies',
+		$wire->query(
+			'WITH u AS (UPDATE traveller SET name = name WHERE id = 2 RETURNING img) SELECT img FROM u'
+		));
 	$wire->query('PREPARE p AS SELECT img FROM traveller WHERE id = 3');
 	$sealed->('EXECUTE', $wire->query('EXECUTE p'));
 	foreach my $options ('', 'SCROLL', 'BINARY', 'NO SCROLL')
@@ -513,14 +583,23 @@ subtest 'rows that go by a tuplestore give sealed values' => sub {
 	}
 	$wire->query('BEGIN; DECLARE h CURSOR WITH HOLD FOR SELECT img FROM traveller; COMMIT');
 	$sealed->('FETCH from a held cursor', $wire->query('FETCH 5 FROM h'));
-	$sealed->('COPY', do {
-		my $copied = $wire->query('COPY (SELECT img FROM traveller WHERE id = 4) TO STDOUT')->copied;
-		ok(is_sealed($copied), 'COPY TO STDOUT is sealed');
-		ok(index($wire->query('COPY (SELECT img::bytea FROM traveller WHERE id = 4) TO STDOUT')->copied,
-			unpack('H*', "\xff\xd8\xff")) < 0, 'COPY of a cast is sealed');
-		$wire->query('SELECT img FROM traveller LIMIT 0; SELECT NULL, \'sealed:\'');
-	});
-	$node->sql($db, q{CREATE PROCEDURE give(INOUT face biometric.face_image) LANGUAGE sql
+	$sealed->(
+		'COPY',
+		do
+		{
+			my $copied =
+			  $wire->query('COPY (SELECT img FROM traveller WHERE id = 4) TO STDOUT')->copied;
+			ok(is_sealed($copied), 'COPY TO STDOUT is sealed');
+			ok( index(
+					$wire->query('COPY (SELECT img::bytea FROM traveller WHERE id = 4) TO STDOUT')
+					  ->copied,
+					unpack('H*', "\xff\xd8\xff")) < 0,
+				'COPY of a cast is sealed');
+			$wire->query('SELECT img FROM traveller LIMIT 0; SELECT NULL, \'sealed:\'');
+		}
+	);
+	$node->sql(
+		$db, q{CREATE PROCEDURE give(INOUT face biometric.face_image) LANGUAGE sql
 		AS 'SELECT img FROM public.traveller WHERE id = 6'});
 	$sealed->('CALL', $wire->query('CALL give(NULL)'));
 	is_deeply({ $node->released($db, $mark) }, {}, 'nothing is entered as released');
@@ -531,15 +610,24 @@ subtest 'arrays, whole rows, records, json and text hold sealed values' => sub {
 	my $mark = $node->mark($db);
 	my $jpeg = qr/ffd8ffe0|\xff\xd8\xff\xe0/;
 	foreach my $expression (
-		'ARRAY[img]', 't', 'ROW(img, id)', 'to_json(t)', 'to_jsonb(t)', 'img::text', q{format('%s', img)},
-		q{img || ''}, 'json_agg(img)', 'array_agg(img)', q{string_agg(img::text, ',')}, 'quote_literal(img)',
-		'xmlelement(name a, img::text)::text', q{encode(img::bytea, 'hex')}, q{encode(img::bytea, 'base64')},
-		'img::bytea::text', q{substr(img::bytea, 2)}, q{img::bytea || 'x'::bytea}, q{substr(img::bytea, 177)}, 'ARRAY[img::bytea]',
-		'hstore(t)', 'max(img)', 'img = img', 'biometric.face_image_out(img)', 'biometric.face_image_send(img)')
+		'ARRAY[img]', 't',
+		'ROW(img, id)', 'to_json(t)',
+		'to_jsonb(t)', 'img::text',
+		q{format('%s', img)}, q{img || ''},
+		'json_agg(img)', 'array_agg(img)',
+		q{string_agg(img::text, ',')}, 'quote_literal(img)',
+		'xmlelement(name a, img::text)::text', q{encode(img::bytea, 'hex')},
+		q{encode(img::bytea, 'base64')}, 'img::bytea::text',
+		q{substr(img::bytea, 2)}, q{img::bytea || 'x'::bytea},
+		q{substr(img::bytea, 177)}, 'ARRAY[img::bytea]',
+		'hstore(t)', 'max(img)',
+		'img = img', 'biometric.face_image_out(img)',
+		'biometric.face_image_send(img)')
 	{
 		foreach my $format (TEXT, BINARY)
 		{
-			my $result = $wire->extended("SELECT $expression FROM traveller t WHERE id = 1 GROUP BY t.id",
+			my $result =
+			  $wire->extended("SELECT $expression FROM traveller t WHERE id = 1 GROUP BY t.id",
 				results => [$format]);
 			$result = $wire->extended("SELECT $expression FROM traveller t WHERE id = 1",
 				results => [$format])
@@ -553,7 +641,9 @@ subtest 'arrays, whole rows, records, json and text hold sealed values' => sub {
 
 subtest 'a cast whose bytes were altered on the way is an error, not a picture' => sub {
 	my $wire = officer();
-	foreach my $altered ('set_byte(img::bytea, 400, 1)', q{overlay(img::bytea PLACING '\x00' FROM 3000)},
+	foreach my $altered (
+		'set_byte(img::bytea, 400, 1)',
+		q{overlay(img::bytea PLACING '\x00' FROM 3000)},
 		q{substr(img::bytea, 1, 2000)})
 	{
 		my $result = $wire->query("SELECT $altered FROM traveller WHERE id = 1");
@@ -566,7 +656,9 @@ subtest 'a cast whose bytes were altered on the way is an error, not a picture' 
 subtest 'output and send functions called by fastpath give sealed values' => sub {
 	my $wire = officer();
 	$wire->query('SET biometric_audit.purpose = DEFAULT');
-	my $sealed = $wire->query("SET biometric_audit.purpose = ''; SELECT img FROM traveller WHERE id = 1")->value;
+	my $sealed =
+	  $wire->query("SET biometric_audit.purpose = ''; SELECT img FROM traveller WHERE id = 1")
+	  ->value;
 	ok(is_sealed($sealed), 'a sealed value to begin with');
 	$wire->query(q{SET biometric_audit.purpose = 'border_control'});
 	foreach my $function (qw(face_image_out face_image_send face_sql))
@@ -575,7 +667,8 @@ subtest 'output and send functions called by fastpath give sealed values' => sub
 		next unless defined $oid;
 		foreach my $format (TEXT, BINARY)
 		{
-			my ($reply) = $wire->function_call($oid, $format, $function eq 'face_sql' ? 1 : $sealed)->of('V');
+			my ($reply) =
+			  $wire->function_call($oid, $format, $function eq 'face_sql' ? 1 : $sealed)->of('V');
 			ok(!$reply || is_sealed($reply->{value}) || $reply->{value} !~ /ffd8|\xff\xd8/,
 				"$function in format $format");
 		}
@@ -585,8 +678,13 @@ subtest 'output and send functions called by fastpath give sealed values' => sub
 
 subtest 'a superuser, too, gets nothing from a network that is not registered' => sub {
 	my $super = $node->superuser;
-	foreach my $sql ('SELECT img FROM traveller', 'SELECT img::bytea FROM traveller', 'TABLE face_view',
-		'COPY traveller TO STDOUT', 'SELECT to_json(t) FROM traveller t', 'SELECT face_sql(1)')
+	foreach my $sql (
+		'SELECT img FROM traveller',
+		'SELECT img::bytea FROM traveller',
+		'TABLE face_view',
+		'COPY traveller TO STDOUT',
+		'SELECT to_json(t) FROM traveller t',
+		'SELECT face_sql(1)')
 	{
 		my $result = $node->connect_from('127.0.0.77', $db, $super, 'border_control')->query($sql);
 		is($result->sqlstate, '42501', "$sql is refused");
@@ -594,8 +692,10 @@ subtest 'a superuser, too, gets nothing from a network that is not registered' =
 	}
 	my $value = $node->connect_from(OFFICE, $db, $super, 'border_control')
 	  ->query('SELECT img FROM traveller WHERE id = 1')->value;
-	is(received($value, TEXT), enrolled(1), 'and is served like anybody else from a registered one');
-	ok(is_sealed($node->connect_from(OFFICE, $db, $super)->query('SELECT img FROM traveller')->value),
+	is(received($value, TEXT), enrolled(1),
+		'and is served like anybody else from a registered one');
+	ok( is_sealed(
+			$node->connect_from(OFFICE, $db, $super)->query('SELECT img FROM traveller')->value),
 		'sealed without a purpose');
 };
 

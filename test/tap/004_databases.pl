@@ -7,7 +7,7 @@ use warnings;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-use BiometricAudit::Node qw(is_sealed opened poll_until);
+use BiometricAudit::Node    qw(is_sealed opened poll_until);
 use BiometricAudit::Picture qw(numbered_jpeg fingerprint);
 
 use constant OFFICE => '127.0.0.2';
@@ -28,8 +28,10 @@ sub furnish
 sub fill
 {
 	my ($db) = @_;
-	$node->sql($db, q{CREATE TABLE t (id int, img biometric.face_image); GRANT SELECT ON t TO officer;
-		INSERT INTO t SELECT n, numbered_jpeg(n, 500)::biometric.face_image FROM generate_series(1, 40) AS n});
+	$node->sql(
+		$db, q{CREATE TABLE t (id int, img biometric.face_image); GRANT SELECT ON t TO officer;
+		INSERT INTO t
+		SELECT n, numbered_jpeg(n, 500)::biometric.face_image FROM generate_series(1, 40) AS n});
 	return;
 }
 
@@ -41,7 +43,8 @@ sub served
 	my ($wire) = @_;
 	my $result = $wire->query('SELECT id, img FROM t');
 	return $result->sqlstate if $result->error;
-	my @right = grep { !is_sealed($_->[1]) && opened($_->[1]) eq numbered_jpeg($_->[0], 500) } $result->rows;
+	my @right =
+	  grep { !is_sealed($_->[1]) && opened($_->[1]) eq numbered_jpeg($_->[0], 500) } $result->rows;
 	return scalar @right;
 }
 
@@ -50,7 +53,8 @@ sub edge
 {
 	my ($db) = @_;
 	return $node->sql($db, <<'END');
-SELECT concat_ws(' ', (SELECT log_id FROM biometric.log ORDER BY ordinal DESC LIMIT 1), size, encode(root, 'hex'))
+SELECT concat_ws(' ', (SELECT log_id FROM biometric.log ORDER BY ordinal DESC LIMIT 1), size,
+	encode(root, 'hex'))
 FROM biometric.verify_ledger()
 END
 }
@@ -63,10 +67,10 @@ subtest 'two databases of one server have a ledger each' => sub {
 	my ($east_mark, $west_mark) = map { $node->mark($_) } qw(east west);
 	is(served($east), 40, 'east serves') for 1 .. 2;
 	is(served($west), 40, 'west serves');
-	is($node->sql('east', "SELECT count(*) FROM biometric.disclosure WHERE seq >= $east_mark"), 80,
-		'east has its entries');
-	is($node->sql('west', "SELECT count(*) FROM biometric.disclosure WHERE seq >= $west_mark"), 40,
-		'and west has its own');
+	is($node->sql('east', "SELECT count(*) FROM biometric.disclosure WHERE seq >= $east_mark"),
+		80, 'east has its entries');
+	is($node->sql('west', "SELECT count(*) FROM biometric.disclosure WHERE seq >= $west_mark"),
+		40, 'and west has its own');
 	$node->policy('west', q{SELECT biometric.quarantine('agency', 'west only')});
 	is(served($west), '42501', 'a quarantine in west');
 	is(served($east), 40, 'is none in east');
@@ -83,16 +87,19 @@ subtest 'a restart and a crash keep the root' => sub {
 		$node->start;
 		is_deeply([ map { edge($_) } qw(east west) ], \@before, "$how: identity, size and root");
 		is(served(officer($_)), 40, "$how: $_ serves") foreach qw(east west);
-		ok($node->verifies($_), "$how: $_ verifies") foreach qw(east west);
+		ok($node->verifies($_), "$how: $_ verifies")   foreach qw(east west);
 	}
 };
 
 subtest 'the roots of earlier sizes do not change as the ledger grows' => sub {
 	my $size = $node->mark('east');
-	my %root = map { $_ => $node->sql('east', "SELECT biometric.root($_)") } (0, 1, 2, 31, 32, 33, $size);
+	my %root =
+	  map { $_ => $node->sql('east', "SELECT biometric.root($_)") } (0, 1, 2, 31, 32, 33, $size);
 	is(served(officer('east')), 40, 'the ledger grows');
-	is($node->sql('east', "SELECT biometric.root($_)"), $root{$_}, "root of $_") foreach sort { $a <=> $b } keys %root;
-	is($root{1}, $node->sql('east', q{SELECT sha256('\x00'::bytea || biometric.leaf(0))}),
+	is($node->sql('east', "SELECT biometric.root($_)"), $root{$_}, "root of $_")
+	  foreach sort { $a <=> $b } keys %root;
+	is( $root{1},
+		$node->sql('east', q{SELECT sha256('\x00'::bytea || biometric.leaf(0))}),
 		'the root of one entry is the hash of its leaf');
 };
 
@@ -101,7 +108,8 @@ subtest 'DROP and CREATE EXTENSION start a new ledger, also for sessions that st
 	is(served($wire), 40, 'served before');
 	my $old = edge('east');
 	$node->sql('east', 'DROP EXTENSION biometric_audit CASCADE');
-	is($wire->query('SELECT id FROM t')->row_count, 40, 'without the extension other columns remain');
+	is($wire->query('SELECT id FROM t')->row_count,
+		40, 'without the extension other columns remain');
 	$node->sql('east', 'DROP TABLE t; DROP FUNCTION numbered_jpeg');
 	furnish('east');
 	is(served($wire), 40, 'served again in the old session');
@@ -116,30 +124,35 @@ subtest 'the transaction that creates the extension is told to commit first' => 
 	$node->sql('postgres', 'CREATE DATABASE fresh');
 	my $wire = $node->connect_from('local', 'fresh', $super);
 	$wire->query('BEGIN');
-	is($wire->query('CREATE EXTENSION biometric_audit; GRANT biometric_custodian TO ' . $super)->message, undef, 'created');
+	is( $wire->query('CREATE EXTENSION biometric_audit; GRANT biometric_custodian TO ' . $super)
+		  ->message,
+		undef, 'created');
 	$wire->query('SAVEPOINT s');
 	my $result = $wire->query(q{SELECT biometric.register_party('p', 'p', tstzrange(NULL, NULL))});
 	is($result->sqlstate, '55000', 'a change of policy is refused');
 	like($result->hint, qr/commit/i, 'with a hint: ' . $result->hint);
 	$wire->query('ROLLBACK TO s');
 	my $picture = unpack('H*', numbered_jpeg(1, 500));
-	is($wire->query("CREATE TABLE t (img biometric.face_image); INSERT INTO t VALUES ('\\x$picture')")->message,
-		undef, 'pictures can be stored');
+	is( $wire->query(
+			"CREATE TABLE t (img biometric.face_image); INSERT INTO t VALUES ('\\x$picture')")
+		  ->message,
+		undef,
+		'pictures can be stored');
 	$wire->query('SAVEPOINT s');
 	$result = $wire->query('SELECT img FROM t');
 	like($result->sqlstate // '', qr/^(55000|42501)$/, 'but not released');
 	is($result->row_count, 0, 'nothing is');
 	like(($result->hint // '') . ($result->detail // ''), qr/commit/i, 'with a hint');
 	$wire->query('ROLLBACK');
-	is($wire->query(q{SELECT count(*) FROM pg_extension WHERE extname = 'biometric_audit'})->value, 0,
-		'rolled back, it is not there');
+	is( $wire->query(q{SELECT count(*) FROM pg_extension WHERE extname = 'biometric_audit'})->value,
+		0, 'rolled back, it is not there');
 	$wire->query("REVOKE biometric_custodian FROM $super");
 	$wire->close;
 	furnish('fresh');
 	is(served(officer('fresh')), 40, 'created again, it serves');
 };
 
-subtest 'the transaction that created the extension may commit, and then everything works' => sub {
+subtest 'a transaction that created the extension may commit, and then all works' => sub {
 	$node->sql('postgres', 'CREATE DATABASE migration');
 	$node->sql('migration', <<'END');
 BEGIN;
@@ -184,17 +197,19 @@ subtest 'a DROP DATABASE that fails leaves the ledger at work' => sub {
 	$result = $node->connect_from('local', 'postgres', 'officer')->query('DROP DATABASE west');
 	is($result->sqlstate, '42501', 'somebody else may not drop it');
 	is($node->worker('west'), $worker, 'nor stop its worker');
-	$result = $node->connect_from('local', 'postgres', 'officer')->query('CREATE DATABASE mine TEMPLATE west');
+	$result = $node->connect_from('local', 'postgres', 'officer')
+	  ->query('CREATE DATABASE mine TEMPLATE west');
 	is($result->sqlstate, '42501', 'nor copy it');
 	is($node->worker('west'), $worker, 'nor stop its worker by that');
 };
 
-subtest 'a copy of a database without entries takes an identity of its own and works' => sub {
+subtest 'a copy of a database without entries works, under its own identity' => sub {
 	$node->sql('postgres', 'CREATE DATABASE blank');
 	$node->sql('blank', 'CREATE EXTENSION biometric_audit');
 	my $blank = edge('blank');
 	$node->leave('blank');
-	is($node->admin('postgres')->query('CREATE DATABASE copy TEMPLATE blank')->message, undef, 'copied');
+	is($node->admin('postgres')->query('CREATE DATABASE copy TEMPLATE blank')->message,
+		undef, 'copied');
 	$node->sql('copy', BiometricAudit::Picture::numbered_jpeg_sql());
 	$node->register('copy', 'agency', OFFICE . '/32', '{face}', 'open', '{border_control}');
 	fill('copy');
@@ -207,7 +222,7 @@ subtest 'a copy of a database without entries takes an identity of its own and w
 	$node->sql('postgres', 'DROP DATABASE blank');
 };
 
-subtest 'a copy of a database with entries releases nothing until it is declared a fork' => sub {
+subtest 'a copy of a database with entries releases nothing until it is forked' => sub {
 	my $before = edge('west');
 	my $size = $node->mark('west');
 	$node->leave('west');
@@ -224,16 +239,18 @@ subtest 'a copy of a database with entries releases nothing until it is declared
 	is(served(officer('west')), 40, 'the original serves');
 	is((split / /, edge('west'))[0], (split / /, $before)[0], 'under its old identity');
 
-	is($node->connect_from('local', 'copy', 'officer')->query(q{SELECT biometric.fork_ledger('x')})->sqlstate,
-		'42501', 'not everybody may fork it');
+	is( $node->connect_from('local', 'copy', 'officer')
+		  ->query(q{SELECT biometric.fork_ledger('x')})->sqlstate,
+		'42501',
+		'not everybody may fork it');
 	$result = $node->connect_from('local', 'copy', 'custodian')
 	  ->query(q{SELECT biometric.fork_ledger('a copy for tests')});
 	is($result->message, undef, 'forked');
 	ok(poll_until(sub { served(officer('copy')) eq 40 }), 'it serves');
 	ok($node->verifies('copy'), 'it verifies');
 	isnt((split / /, edge('copy'))[0], (split / /, $before)[0], 'under an identity of its own');
-	is($node->sql('copy', q{SELECT count(*) FROM biometric.ledger WHERE event = 'forked'}), 1,
-		'the fork is an entry');
+	is($node->sql('copy', q{SELECT count(*) FROM biometric.ledger WHERE event = 'forked'}),
+		1, 'the fork is an entry');
 	ok($node->verifies('west'), 'the original verifies');
 };
 
@@ -255,16 +272,23 @@ subtest 'without shared_preload_libraries CREATE EXTENSION says what to do' => s
 	my $result = $plain->admin('postgres')->query('CREATE EXTENSION biometric_audit');
 	is($result->sqlstate, '55000', 'an error: ' . ($result->message // 'none'));
 	like($result->hint, qr/shared_preload_libraries/, 'and a hint: ' . ($result->hint // 'none'));
-	is($plain->sql('postgres', q{SELECT count(*) FROM pg_extension WHERE extname = 'biometric_audit'}), 0,
+	is( $plain->sql(
+			'postgres', q{SELECT count(*) FROM pg_extension WHERE extname = 'biometric_audit'}),
+		0,
 		'nothing is created');
-	is($plain->admin('postgres')->query(q{LOAD 'biometric_audit'})->sqlstate, '55000', 'nor can it be loaded later');
+	is($plain->admin('postgres')->query(q{LOAD 'biometric_audit'})->sqlstate,
+		'55000', 'nor can it be loaded later');
 	$plain->stop;
 };
 
 subtest 'with the library taken away what is left is ciphertext' => sub {
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
 	$node->start;
-	foreach my $sql ('SELECT img FROM t', 'SELECT img::bytea FROM t', 'SELECT img::text FROM t', 'COPY t TO STDOUT')
+	foreach my $sql (
+		'SELECT img FROM t',
+		'SELECT img::bytea FROM t',
+		'SELECT img::text FROM t',
+		'COPY t TO STDOUT')
 	{
 		my $result = $node->connect_from(OFFICE, 'north', $super, 'border_control')->query($sql);
 		my @open = grep { defined && /ffd8ffe0/ } $result->column(0), $result->copied;

@@ -7,7 +7,7 @@ use warnings;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-use BiometricAudit::Node qw(is_sealed opened);
+use BiometricAudit::Node    qw(is_sealed opened);
 use BiometricAudit::Picture qw(numbered_jpeg);
 
 use constant OFFICE => '127.0.0.2';
@@ -16,7 +16,8 @@ my $node = BiometricAudit::Node->create('agency');
 my $db = 'postgres';
 $node->prepare($db);
 $node->register($db, 'agency', OFFICE . '/32', '{face}', 'open', '{border_control}');
-$node->sql($db, q{CREATE TABLE t (id int PRIMARY KEY, img biometric.face_image); GRANT ALL ON t TO officer;
+$node->sql(
+	$db, q{CREATE TABLE t (id int PRIMARY KEY, img biometric.face_image); GRANT ALL ON t TO officer;
 	INSERT INTO t VALUES (1, numbered_jpeg(1, 500)::biometric.face_image)});
 
 my $path = $node->keyring_path;
@@ -32,7 +33,10 @@ sub readable
 	my $result = ($wire // officer())->query("SELECT img FROM t WHERE id = $n");
 	return $result->sqlstate if $result->error;
 	my $value = $result->value;
-	return is_sealed($value) ? 'sealed' : opened($value) eq numbered_jpeg($n, 500) ? 'yes' : 'wrong';
+	return
+		is_sealed($value)                        ? 'sealed'
+	  : opened($value) eq numbered_jpeg($n, 500) ? 'yes'
+	  :                                            'wrong';
 }
 
 # Enrols a picture; the result of the INSERT.
@@ -58,7 +62,8 @@ sub unusable
 	unlike($all, qr/$secret/i, 'but no key');
 	is(readable(1), '42501', 'no picture is opened');
 	my $wire = $node->connect_from('local', $db, $node->superuser);
-	ok(is_sealed($wire->query('SELECT img FROM t')->value) || $wire->query('SELECT img FROM t')->error,
+	ok( is_sealed($wire->query('SELECT img FROM t')->value)
+		  || $wire->query('SELECT img FROM t')->error,
 		'sealed values can at most be carried about');
 	return;
 }
@@ -74,24 +79,29 @@ sub restore
 is(readable(1), 'yes', 'to begin with everything works');
 
 my %refused = (
-	'is missing'                     => [ sub { unlink $path }, qr/keyring/i ],
-	'may be read by the group'       => [ sub { chmod 0640, $path }, qr/permission|group|mode|0600/i ],
-	'may be read by all'             => [ sub { chmod 0604, $path }, qr/permission|others|mode|0600/i ],
-	'may be written by the group'    => [ sub { chmod 0620, $path }, qr/permission|group|mode|0600/i ],
-	'is a directory'                 => [ sub { unlink $path; mkdir $path }, qr/regular|director/i ],
-	'is a pipe'                      => [ sub { unlink $path; system 'mkfifo', '-m', '600', $path }, qr/regular/i ],
-	'is empty'                       => [ sub { $node->write_keyring('') }, qr/key/i ],
-	'has comments only'              => [ sub { $node->write_keyring("# nothing\n\n") }, qr/key/i ],
-	'has a key that is too short'    => [ sub { $node->write_keyring("1 abcdef\n") }, qr/line 1|hex/i ],
-	'has a key that is too long'     => [ sub { $node->write_keyring("1 ${secret}ab\n") }, qr/line 1|hex/i ],
-	'has a key that is not hex'      => [ sub { $node->write_keyring('1 ' . 'g' x 64 . "\n") }, qr/line 1|hex/i ],
-	'has an id twice'                => [ sub { $node->write_keyring($key . $key) }, qr/line 2|twice|duplicate/i ],
-	'has the id 0'                   => [ sub { $node->write_keyring("0 $secret\n") }, qr/line 1|id/i ],
-	'has an id that is too large'    => [ sub { $node->write_keyring("4294967296 $secret\n") }, qr/line 1|id/i ],
-	'has a negative id'              => [ sub { $node->write_keyring("-1 $secret\n") }, qr/line 1|id/i ],
-	'has a line without a key'       => [ sub { $node->write_keyring("${key}2\n") }, qr/line 2/i ],
-	'has something behind the key'   => [ sub { $node->write_keyring("1 $secret more\n") }, qr/line 1/i ],
-	'is garbage'                     => [ sub { $node->write_keyring("\0\xff\x01" x 1000) }, qr/line|malformed/i ]);
+	'is missing' => [ sub { unlink $path }, qr/keyring/i ],
+	'may be read by the group' => [ sub { chmod 0640, $path }, qr/permission|group|mode|0600/i ],
+	'may be read by all' => [ sub { chmod 0604, $path }, qr/permission|others|mode|0600/i ],
+	'may be written by the group' => [ sub { chmod 0620, $path }, qr/permission|group|mode|0600/i ],
+	'is a directory' => [ sub { unlink $path; mkdir $path }, qr/regular|director/i ],
+	'is a pipe' => [ sub { unlink $path; system 'mkfifo', '-m', '600', $path }, qr/regular/i ],
+	'is empty' => [ sub { $node->write_keyring('') }, qr/key/i ],
+	'has comments only' => [ sub { $node->write_keyring("# nothing\n\n") }, qr/key/i ],
+	'has a key that is too short' =>
+	  [ sub { $node->write_keyring("1 abcdef\n") }, qr/line 1|hex/i ],
+	'has a key that is too long' =>
+	  [ sub { $node->write_keyring("1 ${secret}ab\n") }, qr/line 1|hex/i ],
+	'has a key that is not hex' =>
+	  [ sub { $node->write_keyring('1 ' . 'g' x 64 . "\n") }, qr/line 1|hex/i ],
+	'has an id twice' => [ sub { $node->write_keyring($key . $key) }, qr/line 2|twice|duplicate/i ],
+	'has the id 0' => [ sub { $node->write_keyring("0 $secret\n") }, qr/line 1|id/i ],
+	'has an id that is too large' =>
+	  [ sub { $node->write_keyring("4294967296 $secret\n") }, qr/line 1|id/i ],
+	'has a negative id' => [ sub { $node->write_keyring("-1 $secret\n") }, qr/line 1|id/i ],
+	'has a line without a key' => [ sub { $node->write_keyring("${key}2\n") }, qr/line 2/i ],
+	'has something behind the key' =>
+	  [ sub { $node->write_keyring("1 $secret more\n") }, qr/line 1/i ],
+	'is garbage' => [ sub { $node->write_keyring("\0\xff\x01" x 1000) }, qr/line|malformed/i ]);
 
 foreach my $fault (sort keys %refused)
 {
@@ -131,14 +141,19 @@ subtest 'without any keyring nothing is sealed or opened' => sub {
 };
 
 subtest 'comments, blank lines, spaces, upper case and many keys are understood' => sub {
-	my $text = "# the keys\n\n  \t\n" . uc($key) . join('', map { $node->fresh_key($_) } 2 .. 1000) . "\t4294967295   "
-	  . $secret . "  \n# end";
+	my $text =
+		"# the keys\n\n  \t\n"
+	  . uc($key)
+	  . join('', map { $node->fresh_key($_) } 2 .. 1000)
+	  . "\t4294967295   "
+	  . $secret
+	  . "  \n# end";
 	$node->write_keyring($text);
 	$node->settle;
 	is(readable(1), 'yes', 'old pictures open');
 	is(enrol(2)->message, undef, 'new ones are sealed');
-	is($node->sql($db, 'SELECT biometric.key_id(img) FROM t WHERE id = 2') % 4294967296, 4294967295,
-		'under the highest id');
+	is($node->sql($db, 'SELECT biometric.key_id(img) FROM t WHERE id = 2') % 4294967296,
+		4294967295, 'under the highest id');
 	is(readable(2), 'yes', 'and open');
 	$node->sql($db, 'DELETE FROM t WHERE id = 2');
 	restore();
@@ -149,7 +164,8 @@ subtest 'a running session takes a changed keyring when the configuration is rel
 	is(readable(1, $wire), 'yes', 'a session that has read its keys');
 	$node->write_keyring($key . $node->fresh_key(2));
 	is(enrol(2, $wire)->message, undef, 'enrols');
-	is($node->sql($db, 'SELECT biometric.key_id(img) FROM t WHERE id = 2'), 1, 'under the old key before the reload');
+	is($node->sql($db, 'SELECT biometric.key_id(img) FROM t WHERE id = 2'),
+		1, 'under the old key before the reload');
 	$node->settle;
 	is(enrol(3, $wire)->message, undef, 'and after it');
 	is($node->sql($db, 'SELECT biometric.key_id(img) FROM t WHERE id = 3'), 2, 'under the new one');
@@ -175,7 +191,8 @@ subtest 'a running session takes a changed keyring when the configuration is rel
 };
 
 subtest 'accessors need no key, and a dump restores without' => sub {
-	my $meta = q{SELECT concat_ws(' ', biometric.kind(img), biometric.format(img), biometric.width(img),
+	my $meta =
+	  q{SELECT concat_ws(' ', biometric.kind(img), biometric.format(img), biometric.width(img),
 		biometric.height(img), biometric.byte_length(img), biometric.key_id(img)) FROM t WHERE id = 1};
 	is($node->sql($db, $meta), 'face jpeg 320 240 500 1', 'with the key');
 	my $sealed = $node->sql($db, 'SELECT img FROM t WHERE id = 1');
@@ -184,8 +201,9 @@ subtest 'accessors need no key, and a dump restores without' => sub {
 	my $wire = $node->connect_from('local', $db, $node->superuser);
 	my $result = $wire->query($meta);
 	is($result->value, 'face jpeg 320 240 500 1', 'without it') || diag $result->message;
-	is($wire->query("CREATE TABLE restored AS SELECT '$sealed'::biometric.face_image AS img")->message, undef,
-		'a sealed value is accepted without its key');
+	is( $wire->query("CREATE TABLE restored AS SELECT '$sealed'::biometric.face_image AS img")
+		  ->message,
+		undef, 'a sealed value is accepted without its key');
 	restore();
 	is(officer()->query('SELECT 1')->value, 1, 'and the server goes on');
 };
@@ -200,19 +218,21 @@ subtest 'a command may give the keys' => sub {
 	is(enrol(2)->message, undef, 'that seals, too');
 	is(readable(2), 'yes', 'and opens');
 	my %commands = (
-		'false'                    => 'that fails',
-		"cat $store; exit 3"       => 'that fails after its output',
-		'true'                     => 'that says nothing',
-		'echo nonsense'            => 'that says nonsense',
+		'false' => 'that fails',
+		"cat $store; exit 3" => 'that fails after its output',
+		'true' => 'that says nothing',
+		'echo nonsense' => 'that says nonsense',
 		"cat $store; kill -9 \$\$" => 'that is killed',
-		'/nonexistent/command'     => 'that does not exist');
+		'/nonexistent/command' => 'that does not exist');
+
 	foreach my $command (sort keys %commands)
 	{
 		$node->set('biometric_audit.keyring_command', $command);
 		my $result = enrol(3);
-		is($result->sqlstate, 'F0000', "a command $commands{$command} is refused: " . ($result->message // 'no error'));
-		unlike(join(' ', map { $_ // '' } $result->message, $result->detail, $result->hint), qr/$secret/,
-			'without a key in the error');
+		is($result->sqlstate, 'F0000',
+			"a command $commands{$command} is refused: " . ($result->message // 'no error'));
+		unlike(join(' ', map { $_ // '' } $result->message, $result->detail, $result->hint),
+			qr/$secret/, 'without a key in the error');
 		is(readable(1), '42501', 'and nothing is opened');
 	}
 	$node->set('biometric_audit.keyring_command', undef);
@@ -223,7 +243,8 @@ subtest 'a command may give the keys' => sub {
 
 subtest 'nobody but the server reads where the keys are' => sub {
 	my $wire = officer();
-	is($wire->query("SET biometric_audit.$_ = '/tmp/mine'")->sqlstate, '55P02', "$_ cannot be set in a session")
+	is($wire->query("SET biometric_audit.$_ = '/tmp/mine'")->sqlstate,
+		'55P02', "$_ cannot be set in a session")
 	  foreach qw(keyring keyring_command enforcement);
 	unlike(slurp_file($node->logfile), qr/$secret/i, 'no key is in the log');
 };

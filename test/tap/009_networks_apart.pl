@@ -26,7 +26,7 @@ use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-use BiometricAudit::Node qw(is_sealed opened);
+use BiometricAudit::Node    qw(is_sealed opened);
 use BiometricAudit::Picture qw(numbered_jpeg);
 use BiometricAudit::Wire;
 
@@ -74,9 +74,9 @@ ip(qw(addr add fd09::1/64 dev near nodad));
 ip(qw(link set dev), $_, "up") foreach qw(lo near);
 yonder(
 	sub {
-		ip(qw(addr add), "10.9.$_/16", qw(dev far)) foreach qw(0.2 1.2 1.3 2.2);
+		ip(qw(addr add), "10.9.$_/16", qw(dev far))        foreach qw(0.2 1.2 1.3 2.2);
 		ip(qw(addr add), "fd09::$_/64", qw(dev far nodad)) foreach qw(2 1:2 2:2);
-		ip(qw(link set dev), $_, "up") foreach qw(lo far);
+		ip(qw(link set dev), $_, "up")                     foreach qw(lo far);
 	});
 
 my $db = 'postgres';
@@ -84,7 +84,8 @@ my $node = BiometricAudit::Node->create('agency', conf => "listen_addresses = '*
 $node->append_conf('pg_hba.conf', "host all all all trust");
 $node->start;
 $node->prepare($db);
-$node->sql($db, q{CREATE TABLE t (img biometric.face_image); GRANT SELECT ON t TO officer;
+$node->sql(
+	$db, q{CREATE TABLE t (img biometric.face_image); GRANT SELECT ON t TO officer;
 	INSERT INTO t VALUES (numbered_jpeg(1, 1000)::biometric.face_image)});
 
 sub outcome
@@ -93,7 +94,11 @@ sub outcome
 	$server //= $address =~ /:/ ? 'fd09::1' : '10.9.0.1';
 	my $connect = sub {
 		return BiometricAudit::Wire->connect(
-			host => $server, local => $address, port => $node->port, database => $db, user => 'officer',
+			host => $server,
+			local => $address,
+			port => $node->port,
+			database => $db,
+			user => 'officer',
 			params => { 'biometric_audit.purpose' => 'p' });
 	};
 	my $wire = $away // 1 ? yonder($connect) : $connect->();
@@ -105,14 +110,18 @@ sub outcome
 		return $entry ? $entry->{reason} : $result->message;
 	}
 	my $value = $result->value;
-	return is_sealed($value) ? 'sealed' : opened($value) eq numbered_jpeg(1, 1000) ? 'open' : 'wrong';
+	return
+		is_sealed($value)                        ? 'sealed'
+	  : opened($value) eq numbered_jpeg(1, 1000) ? 'open'
+	  :                                            'wrong';
 }
 
 sub network { return $node->policy($db, "SELECT biometric.register_network('$_[0]', '$_[1]')"); }
 
 foreach my $delivery (qw(open sealed refuse))
 {
-	$node->policy($db, "SELECT biometric.register_party('$delivery', 'party $delivery', tstzrange(NULL, NULL))");
+	$node->policy($db,
+		"SELECT biometric.register_party('$delivery', 'party $delivery', tstzrange(NULL, NULL))");
 	$node->policy($db, "SELECT biometric.authorize('$delivery', '{face}', '$delivery')");
 }
 

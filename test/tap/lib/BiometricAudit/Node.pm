@@ -9,10 +9,10 @@ use warnings;
 
 use parent 'PostgreSQL::Test::Cluster';
 
-use Carp qw(croak);
+use Carp        qw(croak);
 use Digest::SHA qw(sha256_hex);
-use Exporter qw(import);
-use File::Path qw(mkpath);
+use Exporter    qw(import);
+use File::Path  qw(mkpath);
 use IO::Socket::IP;
 use JSON::PP ();
 use PostgreSQL::Test::Utils;
@@ -33,7 +33,7 @@ sub is_sealed
 {
 	my ($value) = @_;
 	return defined $value
-	  && (index($value, 'sealed:') == 0
+	  && ( index($value, 'sealed:') == 0
 		|| index($value, $sealed_magic) == 0
 		|| index($value, '\x' . unpack('H*', $sealed_magic)) == 0);
 }
@@ -78,11 +78,13 @@ sub create
 	my $node = $class->new($name);
 	$node->init(
 		allows_streaming => $options{allows_streaming} // 0,
-		extra            => [ '--encoding=UTF8', '--locale=C', @{ $options{initdb} // [] } ]);
+		extra => [ '--encoding=UTF8', '--locale=C', @{ $options{initdb} // [] } ]);
 	mkpath($node->basedir . '/keys');
 	my $preload = $options{preload} // 1;
 	$node->write_keyring($options{keyring} // $node->fresh_key(1)) if $options{keyring} // 1;
-	$node->append_conf('postgresql.conf', join "\n", _settings($node, $preload),
+	$node->append_conf(
+		'postgresql.conf', join "\n",
+		_settings($node, $preload),
 		$options{conf} // '');
 	$node->append_conf('pg_hba.conf', "host all all 127.0.0.0/8 trust\nhost all all ::1/128 trust");
 	$node->start if $options{start} // 1;
@@ -102,12 +104,12 @@ sub _settings
 		'jit = off',
 		'autovacuum_naptime = 1h',
 		$preload
-		? ("shared_preload_libraries = 'biometric_audit'",
+		? ( "shared_preload_libraries = 'biometric_audit'",
 			"biometric_audit.keyring = '" . $node->keyring_path . "'")
 		: ());
 }
 
-# start() again after a crash, too: forgets connections of the former server.
+# Whatever starts or stops the server ends the sessions that admin keeps.
 sub start
 {
 	my ($self, @arguments) = @_;
@@ -115,13 +117,22 @@ sub start
 	return $self->SUPER::start(@arguments);
 }
 
-# Cluster's stop waits for sessions only in mode smart; ours are told to go.
 sub stop
 {
 	my ($self, @arguments) = @_;
 	delete $self->{_admin};
 	return $self->SUPER::stop(@arguments);
 }
+
+sub restart
+{
+	my ($self) = @_;
+	delete $self->{_admin};
+	return $self->SUPER::restart;
+}
+
+# forget() drops the sessions that admin keeps, after a crash that ended them.
+sub forget { delete $_[0]->{_admin}; return; }
 
 # crash() kills every process of the server with SIGKILL, and returns when all
 # are gone. A dead postmaster that nobody has reaped yet still has a process
@@ -134,7 +145,10 @@ sub crash
 	delete $self->{_admin};
 	kill 'KILL', @pids;
 	$self->{_pid} = undef;
-	poll_until(sub { !grep { process_alive($_) } @pids }) || croak 'processes outlive SIGKILL';
+	poll_until(
+		sub {
+			!grep { process_alive($_) } @pids;
+		}) || croak 'processes outlive SIGKILL';
 	unlink $self->data_dir . '/postmaster.pid', $self->host . '/.s.PGSQL.' . $self->port . '.lock';
 	return;
 }
@@ -209,8 +223,7 @@ sub settle
 	my ($self) = @_;
 	my $before = $self->sql('postgres', 'SELECT pg_conf_load_time()');
 	$self->sql('postgres', 'SELECT pg_reload_conf()');
-	poll_until(
-		sub { $self->sql('postgres', "SELECT pg_conf_load_time() > '$before'") eq 't' })
+	poll_until(sub { $self->sql('postgres', "SELECT pg_conf_load_time() > '$before'") eq 't' })
 	  || croak 'the configuration was not reloaded';
 	return;
 }
@@ -231,10 +244,10 @@ sub connect_from
 	  :                       (host => '127.0.0.1', local => $address);
 	return BiometricAudit::Wire->connect(
 		%where,
-		port     => $self->port,
+		port => $self->port,
 		database => $database,
-		user     => $user,
-		params   => \%params,
+		user => $user,
+		params => \%params,
 		%options);
 }
 
@@ -298,8 +311,8 @@ sub policy { my ($self, @rest) = @_; return $self->run('custodian', @rest); }
 sub records
 {
 	my ($self, $database, $query) = @_;
-	my $text = $self->sql($database,
-		"SELECT coalesce(pg_catalog.json_agg(q), '[]') FROM ($query) AS q");
+	my $text =
+	  $self->sql($database, "SELECT coalesce(pg_catalog.json_agg(q), '[]') FROM ($query) AS q");
 	return @{ JSON::PP->new->utf8->decode($text) };
 }
 
@@ -323,7 +336,7 @@ sub prepare
 	$self->policy($database, <<'END');
 SELECT biometric.register_party('house', 'the server itself', tstzrange('2020-01-01', NULL));
 SELECT biometric.register_local('house');
-SELECT biometric.authorize('house', ARRAY['face','plate','document','fingerprint','iris'], 'sealed');
+SELECT biometric.authorize('house', '{face,plate,document,fingerprint,iris}', 'sealed');
 END
 	return;
 }

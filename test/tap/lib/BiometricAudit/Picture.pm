@@ -8,8 +8,8 @@ use strict;
 use warnings;
 
 use Compress::Zlib qw(crc32 compress);
-use Digest::SHA qw(sha256 sha256_hex);
-use Exporter qw(import);
+use Digest::SHA    qw(sha256 sha256_hex);
+use Exporter       qw(import);
 
 our @EXPORT_OK = qw(jpeg png numbered_jpeg numbered_jpeg_sql fingerprint);
 

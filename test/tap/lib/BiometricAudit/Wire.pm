@@ -21,7 +21,7 @@ use Carp qw(croak);
 use IO::Select;
 use IO::Socket::IP;
 use IO::Socket::UNIX;
-use Socket qw(SOL_SOCKET SO_LINGER SO_RCVBUF SOCK_STREAM);
+use Socket      qw(SOL_SOCKET SO_LINGER SO_RCVBUF SOCK_STREAM);
 use Time::HiRes ();
 
 use constant READ_SIZE => 262144;
@@ -61,13 +61,13 @@ sub connect
 	my $self = bless {
 		options => {%options},
 		timeout => $options{timeout} // $ENV{PG_TEST_TIMEOUT_DEFAULT} || 180,
-		input   => '',
-		offset  => 0
+		input => '',
+		offset => 0
 	}, $class;
 
 	$self->{stream} = $self->_open_stream;
 	my %params = (
-		user     => $options{user},
+		user => $options{user},
 		database => $options{database},
 		%{ $options{params} // {} });
 	my $body = pack('N', 196608);
@@ -99,11 +99,11 @@ sub _open_stream
 	push @sockopts, [ SOL_SOCKET, SO_RCVBUF, pack('i', $options{receive_buffer}) ]
 	  if $options{receive_buffer};
 	my $stream = IO::Socket::IP->new(
-		PeerHost  => $options{host},
-		PeerPort  => $options{port},
+		PeerHost => $options{host},
+		PeerPort => $options{port},
 		LocalHost => $options{local},
-		Type      => SOCK_STREAM,
-		Sockopts  => \@sockopts) || croak "could not connect to $options{host}: $@";
+		Type => SOCK_STREAM,
+		Sockopts => \@sockopts) || croak "could not connect to $options{host}: $@";
 	$stream->setsockopt(Socket::IPPROTO_TCP(), Socket::TCP_NODELAY(), 1);
 	return $stream;
 }
@@ -162,7 +162,7 @@ sub send_parse
 sub send_bind
 {
 	my ($self, $portal, $statement, %options) = @_;
-	my @params  = @{ $options{params}  // [] };
+	my @params = @{ $options{params} // [] };
 	my @results = @{ $options{results} // [] };
 	my $body = pack('Z* Z* n', $portal, $statement, scalar @params);
 	$body .= pack('n', ref $_ ? 1 : 0) foreach @params;
@@ -290,7 +290,7 @@ sub _decode
 sub _decode_row
 {
 	my ($body) = @_;
-	my $count  = unpack('n', $body);
+	my $count = unpack('n', $body);
 	my $offset = 2;
 	my @values;
 	for (1 .. $count)
@@ -331,9 +331,9 @@ sub _decode_columns
 sub collect
 {
 	my ($self, %options) = @_;
-	my $until   = $options{until} // 'Z';
-	my $result  = BiometricAudit::Wire::Result->new;
-	my $on_row  = $options{on_row};
+	my $until = $options{until} // 'Z';
+	my $result = BiometricAudit::Wire::Result->new;
+	my $on_row = $options{on_row};
 	my $at_most = $options{rows};
 
 	while (1)
@@ -490,17 +490,32 @@ sub eof      { return $_[0]->{eof}; }
 sub row_count { return $_[0]->{row_count}; }
 
 # types() is the sequence of message types as a string: "1TD...".
-sub types { return join '', map { $_->{type} } $_[0]->messages; }
+sub types
+{
+	return join '', map { $_->{type} } $_[0]->messages;
+}
 
 # of(type) returns the messages of a type, count(type) their number.
-sub of    { my ($self, $type) = @_; return grep { $_->{type} eq $type } $self->messages; }
+sub of
+{
+	my ($self, $type) = @_;
+	return grep { $_->{type} eq $type } $self->messages;
+}
 sub count { my ($self, $type) = @_; return scalar(my @found = $self->of($type)); }
 
 # rows() is a list of array references; row(n) one of them; column(n) one
 # value of each; value() the first value of the first row.
-sub rows { return map { $_->{values} } $_[0]->of('D'); }
+sub rows
+{
+	return map { $_->{values} } $_[0]->of('D');
+}
 sub row { return ($_[0]->rows)[ $_[1] ]; }
-sub column { my ($self, $n) = @_; return map { $_->[$n] } $self->rows; }
+
+sub column
+{
+	my ($self, $n) = @_;
+	return map { $_->[$n] } $self->rows;
+}
 
 sub value
 {
@@ -513,20 +528,29 @@ sub value
 sub columns { my ($first) = $_[0]->of('T'); return $first ? @{ $first->{columns} } : (); }
 
 # tags() are the command tags.
-sub tags { return map { $_->{tag} } $_[0]->of('C'); }
+sub tags
+{
+	return map { $_->{tag} } $_[0]->of('C');
+}
 
 # error() is the fields of the first ErrorResponse by their one-letter codes,
 # or undef; sqlstate, message, detail, hint are four of them.
-sub error { my ($first) = $_[0]->of('E'); return $first ? $first->{fields} : undef; }
+sub error    { my ($first) = $_[0]->of('E'); return $first ? $first->{fields} : undef; }
 sub sqlstate { return ($_[0]->error // {})->{C}; }
 sub message  { return ($_[0]->error // {})->{M}; }
 sub detail   { return ($_[0]->error // {})->{D}; }
 sub hint     { return ($_[0]->error // {})->{H}; }
 
 # notices() are the fields of the NoticeResponses.
-sub notices { return map { $_->{fields} } $_[0]->of('N'); }
+sub notices
+{
+	return map { $_->{fields} } $_[0]->of('N');
+}
 
 # copied() is everything that COPY sent.
-sub copied { return join '', map { $_->{body} } $_[0]->of('d'); }
+sub copied
+{
+	return join '', map { $_->{body} } $_[0]->of('d');
+}
 
 1;
