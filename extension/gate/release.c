@@ -22,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/portal.h"
 
+#include "base/compat.h"
 #include "base/internal.h"
 #include "core/seal.h"
 #include "gate/datarow.h"
@@ -516,7 +517,7 @@ release_keep(ReleaseGate *gate, TupleTableSlot *slot, int count)
 		for (int i = 0; i < count; i++)
 			isnull[gate->row_images[i].column] = true;
 	}
-	row->others = heap_form_minimal_tuple(gate->descriptor, slot->tts_values, isnull);
+	row->others = form_minimal_tuple(gate->descriptor, slot->tts_values, isnull);
 	batch->size += row->others->t_len + sizeof(GateImage) * count;
 }
 

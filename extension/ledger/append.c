@@ -10,6 +10,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "base/internal.h"
 #include "ledger/append.h"
 #include "ledger/session.h"
@@ -60,7 +61,8 @@ worker_says(int slot)
 	return pstrdup("The ledger's worker is not running.");
 }
 
-static pg_attribute_noreturn() void fail(int slot, const char *message)
+pg_noreturn static void
+fail(int slot, const char *message)
 {
 	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE), errmsg("%s", message),
 					errdetail("%s", worker_says(slot)),

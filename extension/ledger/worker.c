@@ -25,6 +25,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/compat.h"
 #include "ledger/store.h"
 #include "ledger/tree.h"
 #include "ledger/worker.h"
@@ -268,7 +269,8 @@ worker_run_tasks(Worker *w)
 }
 
 /* Gives the slot back, because the extension is not in this database (any more). */
-static pg_attribute_noreturn() void worker_leave_database(Worker *w)
+pg_noreturn static void
+worker_leave_database(Worker *w)
 {
 	ereport(DEBUG1, (errmsg_internal("no ledger in database %u", MyDatabaseId)));
 	ledger_slot_free(w->number);
@@ -506,7 +508,8 @@ worker_write_head(Worker *w)
 }
 
 /* Ends the process in good order; the launcher starts another if one is wanted. */
-static pg_attribute_noreturn() void worker_stop(Worker *w)
+pg_noreturn static void
+worker_stop(Worker *w)
 {
 	if (w->tree.state == LEDGER_READY && w->head_size != w->tree.frontier.size)
 	{

@@ -69,6 +69,20 @@ planned_permissions(PlannedStmt *plan)
 #define guc_malloc(elevel, size) malloc(size)
 #endif
 
+/* room before the tuple can be asked for from 18 on */
+#if PG_VERSION_NUM >= 180000
+#define form_minimal_tuple(descriptor, values, nulls)                                              \
+	heap_form_minimal_tuple(descriptor, values, nulls, 0)
+#else
+#define form_minimal_tuple(descriptor, values, nulls)                                              \
+	heap_form_minimal_tuple(descriptor, values, nulls)
+#endif
+
+/* a keyword of its own from 18 on, before the whole declaration */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* PGPROC numbers became a variable of their own (024c5211172) */
 #if PG_VERSION_NUM >= 170000
 #define MY_PROC_NUMBER MyProcNumber

@@ -9,7 +9,7 @@
 #ifndef BIOMETRIC_POLICY_POLICY_H
 #define BIOMETRIC_POLICY_POLICY_H
 
-#include "postgres.h"
+#include "base/compat.h"
 
 #include "nodes/pg_list.h"
 
@@ -109,7 +109,7 @@ extern const char *delivery_name(Delivery delivery);
  * decision: delivery must be DELIVERY_REFUSE. relation: qualified name or
  * NULL. command: command tag for the entry.
  */
-extern pg_attribute_noreturn() void policy_refuse(const Decision *decision, ImageKind kind,
-												  const char *relation, const char *command);
+pg_noreturn extern void policy_refuse(const Decision *decision, ImageKind kind,
+									  const char *relation, const char *command);
 
 #endif
