@@ -9,30 +9,31 @@
 #include "tcop/utility.h"
 
 #include "base/compat.h"
+#include "base/internal.h"
 #include "gate/gate.h"
 #include "guard/guard.h"
 #include "hooks.h"
 #include "ledger/database.h"
+#include "policy/policy.h"
 
 static planner_hook_type prev_planner = NULL;
+static ExecutorStart_hook_type prev_ExecutorStart = NULL;
 static ExecutorRun_hook_type prev_ExecutorRun = NULL;
 static ExecutorFinish_hook_type prev_ExecutorFinish = NULL;
 static ExecutorCheckPerms_hook_type prev_ExecutorCheckPerms = NULL;
 static ProcessUtility_hook_type prev_ProcessUtility = NULL;
 
 /*
- * How deep we are in statements run by statements, or by the planner. Only
- * what runs at depth 0 answers the client itself.
+ * Folding a constant may run a function, and with it statements. A purpose is
+ * declared by the session, not by what it is about to read.
  */
-static int depth = 0;
-
-/* Folding a constant may run a function, and with it statements. */
 static PlannedStmt *
 hooks_planner(Query *parse, const char *query_string, int options, ParamListInfo params)
 {
-	PlannedStmt *plan;
+	uint64 declarations = policy_purpose_declarations();
+	PlannedStmt *volatile plan;
 
-	depth++;
+	internal_depth_enter();
 	PG_TRY();
 	{
 		plan = prev_planner ? prev_planner(parse, query_string, options, params)
@@ -40,10 +41,23 @@ hooks_planner(Query *parse, const char *query_string, int options, ParamListInfo
 	}
 	PG_FINALLY();
 	{
-		depth--;
+		internal_depth_leave();
 	}
 	PG_END_TRY();
+	policy_purpose_expect(declarations);
 	return plan;
+}
+
+static void
+hooks_start(QueryDesc *query, int flags)
+{
+	uint64 declarations = policy_purpose_declarations();
+
+	if (prev_ExecutorStart)
+		prev_ExecutorStart(query, flags);
+	else
+		standard_ExecutorStart(query, flags);
+	policy_purpose_expect(declarations);
 }
 
 static void
@@ -62,10 +76,10 @@ hooks_run(EXECUTOR_RUN_ARGS)
 	GateStatement *outer = gate_statement_current();
 	DestReceiver *volatile gate = NULL;
 
-	depth++;
+	internal_depth_enter();
 	PG_TRY();
 	{
-		if (depth == 1)
+		if (internal_depth() == 1)
 		{
 			gate_statement_enter(query);
 			if (gate_wanted(query))
@@ -78,7 +92,7 @@ hooks_run(EXECUTOR_RUN_ARGS)
 	}
 	PG_FINALLY();
 	{
-		depth--;
+		internal_depth_leave();
 		query->dest = client;
 		gate_statement_restore(outer);
 	}
@@ -90,7 +104,7 @@ hooks_run(EXECUTOR_RUN_ARGS)
 static void
 hooks_finish(QueryDesc *query)
 {
-	depth++;
+	internal_depth_enter();
 	PG_TRY();
 	{
 		if (prev_ExecutorFinish)
@@ -100,7 +114,7 @@ hooks_finish(QueryDesc *query)
 	}
 	PG_FINALLY();
 	{
-		depth--;
+		internal_depth_leave();
 	}
 	PG_END_TRY();
 }
@@ -114,7 +128,7 @@ hooks_check_perms(CHECK_PERMS_ARGS)
 	if (prev_ExecutorCheckPerms && !prev_ExecutorCheckPerms(CHECK_PERMS_PASS))
 		return false;
 	return guard_check_perms(infos, abort_on_violation) &&
-		   gate_check_columns(infos, depth > 0, abort_on_violation);
+		   gate_check_columns(infos, internal_depth() > 0, abort_on_violation);
 }
 
 static void
@@ -126,7 +140,7 @@ hooks_utility(PlannedStmt *plan, const char *query_string, bool read_only_tree,
 	volatile bool succeeded = false;
 
 	ledger_database_begin(plan->utilityStmt, &database);
-	depth++;
+	internal_depth_enter();
 	PG_TRY();
 	{
 		if (prev_ProcessUtility)
@@ -139,7 +153,7 @@ hooks_utility(PlannedStmt *plan, const char *query_string, bool read_only_tree,
 	}
 	PG_FINALLY();
 	{
-		depth--;
+		internal_depth_leave();
 		ledger_database_end(&database, succeeded);
 	}
 	PG_END_TRY();
@@ -150,6 +164,8 @@ hooks_install(void)
 {
 	prev_planner = planner_hook;
 	planner_hook = hooks_planner;
+	prev_ExecutorStart = ExecutorStart_hook;
+	ExecutorStart_hook = hooks_start;
 	prev_ExecutorRun = ExecutorRun_hook;
 	ExecutorRun_hook = hooks_run;
 	prev_ExecutorFinish = ExecutorFinish_hook;

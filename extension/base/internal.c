@@ -29,6 +29,8 @@
 #define EXTENSION_SCHEMA "biometric"
 
 static InternalTables writing = INTERNAL_NONE;
+static int writing_depth = 0;
+static int depth = 0;
 
 /*
  * pg_extension has no syscache and sends no invalidation. Creating and
@@ -83,9 +85,34 @@ internal_init(void)
 }
 
 void
+internal_depth_enter(void)
+{
+	depth++;
+}
+
+void
+internal_depth_leave(void)
+{
+	depth--;
+}
+
+int
+internal_depth(void)
+{
+	return depth;
+}
+
+int
+internal_write_depth(void)
+{
+	return writing_depth;
+}
+
+void
 internal_write_begin(InternalTables tables)
 {
 	writing = tables;
+	writing_depth = depth;
 }
 
 void
@@ -208,9 +235,12 @@ Oid
 extension_relation(const char *name)
 {
 	Oid schema;
+	Oid relation;
 
 	if (!OidIsValid(extension_oid()))
 		return InvalidOid;
 	schema = get_namespace_oid(EXTENSION_SCHEMA, true);
-	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+	relation = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+	/* what merely has the name is somebody else's, and guarded by nobody */
+	return internal_tables_of(relation) != INTERNAL_NONE ? relation : InvalidOid;
 }

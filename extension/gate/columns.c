@@ -8,7 +8,6 @@
 #include "access/xact.h"
 
 #include "base/internal.h"
-#include "base/lineage.h"
 #include "gate/gate.h"
 #include "gate/relations.h"
 #include "gate/statement.h"
@@ -36,25 +35,24 @@ gate_check_kinds(Oid relation, List *lineage, uint32 kinds, bool abort_on_violat
 	return true;
 }
 
-/* The relation, and those of its heirs that have permits of their own. */
+/* The relation, and those of its heirs that permits may treat otherwise. */
 static bool
 gate_check_relation(const PermissionInfo *info, uint32 kinds, bool abort_on_violation)
 {
 	const RelationImages *images = relation_images(info->relid);
 	List *lineage = list_copy(images->lineage);
-	List *heirs = info->inh ? list_copy(images->heirs) : NIL;
+	List *judged = info->inh ? gate_heirs_to_judge(lineage, images->heirs, images->relatives) : NIL;
 	bool allowed = gate_check_kinds(info->relid, lineage, kinds, abort_on_violation);
 	ListCell *cell;
 
-	foreach(cell, heirs)
+	foreach(cell, judged)
 	{
-		if (!allowed || !policy_names_relation(lfirst_oid(cell)))
-			continue;
-		list_free(lineage);
-		lineage = relation_lineage(lfirst_oid(cell));
-		allowed = gate_check_kinds(lfirst_oid(cell), lineage, kinds, abort_on_violation);
+		List *of_heir = lfirst(cell);
+
+		allowed =
+			allowed && gate_check_kinds(linitial_oid(of_heir), of_heir, kinds, abort_on_violation);
 	}
-	list_free(heirs);
+	list_free(judged);
 	list_free(lineage);
 	return allowed;
 }

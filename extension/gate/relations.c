@@ -9,6 +9,7 @@
 #include "catalog/pg_inherits.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -16,6 +17,7 @@
 #include "base/lineage.h"
 #include "gate/relations.h"
 #include "image/image.h"
+#include "policy/policy.h"
 
 static MemoryContext cache_context = NULL;
 static HTAB *cache = NULL;
@@ -58,6 +60,20 @@ relations_reset(void)
 	cache_stale = false;
 }
 
+/* The heirs, and ancestors of theirs that are no ancestors of the relation itself. */
+static List *
+relation_relatives(const RelationImages *images)
+{
+	List *relatives = list_copy(images->heirs);
+	ListCell *cell;
+
+	foreach(cell, images->heirs)
+		/* a partition has one parent only */
+		if (!get_rel_relispartition(lfirst_oid(cell)))
+			relatives = list_concat_unique_oid(relatives, relation_lineage(lfirst_oid(cell)));
+	return list_difference_oid(relatives, images->lineage);
+}
+
 static void
 relation_describe(Oid oid, RelationImages *images)
 {
@@ -87,6 +103,7 @@ relation_describe(Oid oid, RelationImages *images)
 		return;
 	images->lineage = relation_lineage(oid);
 	images->heirs = list_delete_oid(find_all_inheritors(oid, NoLock, NULL), oid);
+	images->relatives = relation_relatives(images);
 }
 
 const RelationImages *
@@ -109,6 +126,37 @@ relation_images(Oid relation)
 	entry = hash_search(cache, &relation, HASH_ENTER, NULL);
 	*entry = described;
 	return entry;
+}
+
+/* Whether a permit names one of some relations that are not among others. */
+static bool
+relations_are_named(const List *relations, const List *others)
+{
+	ListCell *cell;
+
+	foreach(cell, relations)
+		if (OidIsValid(lfirst_oid(cell)) && !list_member_oid(others, lfirst_oid(cell)) &&
+			policy_names_relation(lfirst_oid(cell)))
+			return true;
+	return false;
+}
+
+List *
+gate_heirs_to_judge(const List *lineage, const List *heirs, const List *relatives)
+{
+	List *judged = NIL;
+	ListCell *cell;
+
+	if (!relations_are_named(relatives, NIL))
+		return NIL;
+	foreach(cell, heirs)
+	{
+		List *of_heir = relation_lineage(lfirst_oid(cell));
+
+		if (relations_are_named(of_heir, lineage))
+			judged = lappend(judged, of_heir);
+	}
+	return judged;
 }
 
 uint32

@@ -35,7 +35,7 @@
 #include "policy/policy.h"
 
 /* The most images that one call of ledger_append is given. */
-#define RELEASE_APPEND_MAX 4096
+#define RELEASE_APPEND_MAX 1024
 
 /*
  * The most batches that are under way. A result set then waits for the ledger
@@ -336,9 +336,13 @@ release_reset_batch(GateBatch *batch)
 static void
 release_send(ReleaseGate *gate, GateBatch *batch)
 {
-	if (batch->generation != policy_generation())
-		release_promise(gate, batch);
-	ledger_wait(&batch->ticket);
+	/* asked again after the wait: the policy may have been changed during it */
+	do
+	{
+		if (batch->generation != policy_generation())
+			release_promise(gate, batch);
+		ledger_wait(&batch->ticket);
+	} while (batch->generation != policy_generation());
 	for (int r = 0; r < batch->count; r++)
 	{
 		GateRow *row = &batch->rows[r];

@@ -130,6 +130,7 @@ gate_relations_add(List *relations, MemoryContext context, const PermissionInfo 
 	images = relation_images(info->relid);
 	added->lineage = list_copy(images->lineage);
 	added->heirs = info->inh ? list_copy(images->heirs) : NIL;
+	added->relatives = info->inh ? list_copy(images->relatives) : NIL;
 	relations = lappend(relations, added);
 	MemoryContextSwitchTo(old);
 	return relations;
@@ -176,6 +177,7 @@ gate_elsewhere_prune(void)
 			continue;
 		list_free(relation->lineage);
 		list_free(relation->heirs);
+		list_free(relation->relatives);
 		pfree(relation->name);
 		pfree(relation);
 		elsewhere = foreach_delete_current(elsewhere, cell);
@@ -186,19 +188,21 @@ gate_elsewhere_prune(void)
 void
 gate_statement_note_read(const PermissionInfo *info, uint32 kinds)
 {
+	int known;
+
+	if (elsewhere_context == NULL)
+		elsewhere_context = AllocSetContextCreate(TopMemoryContext, "biometric relations read",
+												  ALLOCSET_SMALL_SIZES);
+	gate_elsewhere_prune();
+	elsewhere = gate_relations_add(elsewhere, elsewhere_context, info, kinds);
 	if (current == NULL)
-	{
-		if (elsewhere_context == NULL)
-			elsewhere_context = AllocSetContextCreate(TopMemoryContext, "biometric relations read",
-													  ALLOCSET_SMALL_SIZES);
-		gate_elsewhere_prune();
-		elsewhere = gate_relations_add(elsewhere, elsewhere_context, info, kinds);
 		return;
-	}
 	/* the statement's own come first, so that their numbers do not change */
 	gate_statement_relations(current);
+	known = list_length(current->relations);
 	current->relations = gate_relations_add(current->relations, current->context, info, kinds);
-	current->names = NULL;
+	if (list_length(current->relations) != known)
+		current->names = NULL;
 }
 
 /* ---- deciding ---- */
@@ -219,13 +223,10 @@ gate_statement_decide_by(const GateStatement *statement, const GateRelation *rel
 	Decision decision = policy_decide(&request);
 	ListCell *cell;
 
-	foreach(cell, relation->heirs)
+	foreach(cell, gate_heirs_to_judge(relation->lineage, relation->heirs, relation->relatives))
 	{
-		if (!policy_names_relation(lfirst_oid(cell)))
-			continue;
-		request.relations = relation_lineage(lfirst_oid(cell));
+		request.relations = lfirst(cell);
 		decision = gate_stricter(decision, policy_decide(&request));
-		list_free(request.relations);
 	}
 	return decision;
 }

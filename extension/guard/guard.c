@@ -29,13 +29,24 @@ guard_refuse(Oid relation)
 			 "Change the policy with the functions of schema biometric; the ledger only grows.")));
 }
 
-/* Whether a write to a relation is somebody else's than our own code's. */
+/*
+ * Whether a write to a relation is somebody else's than our own code's, which
+ * runs at a certain depth: what is deeper is a trigger's.
+ */
 static bool
-guard_forbids(Oid relation)
+guard_forbids(Oid relation, int depth)
 {
 	InternalTables tables = internal_tables_of(relation);
 
-	return tables != INTERNAL_NONE && tables != internal_write_tables();
+	return tables != INTERNAL_NONE &&
+		   (tables != internal_write_tables() || depth != internal_write_depth());
+}
+
+/* Foreign keys between our tables lock rows, deeper than the statement that needs it. */
+static bool
+guard_sees_lock_only(const PermissionInfo *info)
+{
+	return (info->requiredPerms & GUARDED_WRITES) == ACL_UPDATE && bms_is_empty(info->updatedCols);
 }
 
 bool
@@ -48,8 +59,13 @@ guard_check_perms(List *permission_infos, bool abort_on_violation)
 	foreach(cell, permission_infos)
 	{
 		PermissionInfo *info = (PermissionInfo *) lfirst(cell);
+		int depth = internal_depth();
 
-		if ((info->requiredPerms & GUARDED_WRITES) == 0 || !guard_forbids(info->relid))
+		if ((info->requiredPerms & GUARDED_WRITES) == 0)
+			continue;
+		if (guard_sees_lock_only(info) && depth > internal_write_depth())
+			depth = internal_write_depth();
+		if (!guard_forbids(info->relid, depth))
 			continue;
 		if (abort_on_violation)
 			guard_refuse(info->relid);
@@ -86,7 +102,8 @@ biometric_guard_trigger(PG_FUNCTION_ARGS)
 						errmsg("biometric_guard_trigger can be called as a trigger only"),
 						errhint("The extension attaches it to its own tables by itself.")));
 	relation = RelationGetRelid(trigger->tg_relation);
-	if (!guard_forbids(relation))
+	/* a trigger runs inside of its statement */
+	if (!guard_forbids(relation, internal_depth() - 1))
 		/* a pointer, and for a statement a null one, which is not an SQL null */
 		PG_RETURN_POINTER(guard_same_row(trigger));
 	if (!IsLogicalWorker() || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))

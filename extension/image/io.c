@@ -85,7 +85,8 @@ take_hex(ImageKind kind, const char *digits)
 static Datum
 take_sealed_text(ImageKind kind, const char *base64)
 {
-	int length = (int) strlen(base64);
+	/* a string has at most 1 GB; one that is longer than any sealed image is no sealed image */
+	int length = (int) Min(strlen(base64), MaxAllocSize / 2);
 	int capacity = pg_b64_dec_len(length);
 	void *bytes = palloc(capacity + 1);
 	int decoded = pg_b64_decode(base64, length, bytes, capacity);

@@ -150,6 +150,11 @@ image_accept(ImageKind kind, const uint8 *bytes, Size length)
 
 	if (status != CORE_OK)
 		refuse_sealed(kind, status);
+	if (header.plaintext_length > (uint64) MAX_IMAGE_SIZE_KB * KILOBYTE)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("sealed %s image is too long", image_kind_name(kind)),
+						errdetail("No image is longer than %d kB.", MAX_IMAGE_SIZE_KB),
+						errhint("Take the sealed value again from where it was exported.")));
 	if (header.kind != kind)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 						errmsg("sealed image is of kind %s, not %s", image_kind_name(header.kind),

@@ -315,7 +315,7 @@ buffer_put(int number, LedgerStatement *statement, int count, uint32 generation)
 	int64 first = -1;
 
 	LWLockAcquire(ledger_append_lock(number), LW_EXCLUSIVE);
-	if (pg_atomic_read_u32(&slot->database) == MyDatabaseId &&
+	if (pg_atomic_read_u32(&slot->database) == MyDatabaseId && generation != 0 &&
 		pg_atomic_read_u32(&slot->generation) == generation)
 	{
 		uint64 head = pg_atomic_read_u64(&slot->head);

@@ -180,7 +180,13 @@ fork_at_commit(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_COMMIT:
 			fork_pending = false;
-			(void) ledger_wait_tasks(ledger_request_tasks(), ledger_timeout_ms());
+			(void) ledger_wait_tasks(ledger_request_tasks(), Min(ledger_timeout_ms(), 10000));
+			break;
+		case XACT_EVENT_PRE_PREPARE:
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("cannot prepare a transaction that forked the ledger"),
+							errdetail("The ledger's worker takes a fork up when it is committed."),
+							errhint("Fork the ledger in a transaction of its own.")));
 			break;
 		case XACT_EVENT_ABORT:
 			fork_pending = false;

@@ -213,6 +213,9 @@ worker_force_settings(void)
 		{"row_security", "off"},
 		{"exit_on_error", "off"},
 		{"jit", "off"},
+#ifdef HAVE_TRANSACTION_TIMEOUT
+		{"transaction_timeout", "0"},
+#endif
 	};
 
 	for (int i = 0; i < (int) lengthof(forced); i++)
@@ -526,6 +529,7 @@ static void
 worker_look_again(Worker *w)
 {
 	Relation entry;
+	bool same_tables = false;
 	bool current = false;
 
 	worker_begin();
@@ -533,13 +537,14 @@ worker_look_again(Worker *w)
 	entry = store_open("entry", AccessShareLock);
 	if (entry != NULL)
 	{
-		current =
-			RelationGetRelid(entry) == w->tree.entry_relation && tree_is_current(w->tree.log_id);
+		same_tables = RelationGetRelid(entry) == w->tree.entry_relation;
+		current = same_tables && tree_is_current(w->tree.log_id);
 		table_close(entry, AccessShareLock);
 	}
 	PopActiveSnapshot();
 	worker_commit();
-	if (entry == NULL)
+	/* nothing of the old log may be written into tables that were made anew */
+	if (!same_tables)
 		worker_leave_database(w);
 	if (!current)
 		worker_stop(w);

@@ -75,18 +75,20 @@ change_append_all(void)
 	}
 }
 
+/* The longest wait, in ms, after a commit: nobody can interrupt it there. */
+#define PUBLICATION_WAIT_MS 10000
+
 /* Must not raise: the transaction has committed. */
 static void
 change_publish(void)
 {
 	uint64 request = ledger_request_tasks();
 
-	if (!ledger_wait_tasks(request, ledger_timeout_ms()))
+	if (!ledger_wait_tasks(request, Min(ledger_timeout_ms(), PUBLICATION_WAIT_MS)))
 		ereport(WARNING,
 				(errmsg("the change of the biometric_audit policy is committed, but not yet in "
 						"force"),
-				 errdetail("The ledger's worker has not published it within "
-						   "biometric_audit.ledger_timeout."),
+				 errdetail("The ledger's worker has not published it in time."),
 				 errhint("It comes into force as soon as the worker runs: see "
 						 "biometric.ledger_status() and the server's log.")));
 }

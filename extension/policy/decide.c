@@ -43,7 +43,9 @@ decide_view(void)
 Decision
 policy_decide(const DecideRequest *request)
 {
-	Decision decision = {.delivery = DELIVERY_REFUSE, .reason = REASON_LEDGER_UNAVAILABLE};
+	Decision decision = {.delivery = DELIVERY_REFUSE,
+						 .reason = REASON_LEDGER_UNAVAILABLE,
+						 .purpose = request->purpose};
 	ChooseRequest choose = {0};
 	const PolicyView *view;
 
@@ -71,7 +73,9 @@ policy_decide(const DecideRequest *request)
 	choose.tls = policy_client()->tls;
 	choose.observe = policy_observes();
 	choose.now = GetCurrentTimestamp();
-	return policy_choose(view, &choose);
+	decision = policy_choose(view, &choose);
+	decision.purpose = request->purpose;
+	return decision;
 }
 
 bool

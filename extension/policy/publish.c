@@ -397,7 +397,8 @@ publish_task(int slot)
 	StringInfoData blob;
 	int settings;
 
-	if (!OidIsValid(extension_relation("party")))
+	if (!OidIsValid(extension_relation("party")) || !OidIsValid(extension_relation("network")) ||
+		!OidIsValid(extension_relation("permit")))
 	{
 		publish_store(slot, PUBLISH_NOTHING, NULL, 0);
 		return;

@@ -18,7 +18,7 @@ refuse_append(const Decision *decision, ImageKind kind, const char *relation, co
 
 	statement.party = decision->party;
 	statement.network = decision->network;
-	statement.purpose = policy_purpose();
+	statement.purpose = decision->purpose;
 	statement.command = command;
 	statement.relations = relation;
 	entry.event = ENTRY_REFUSED;

@@ -26,6 +26,7 @@ static int enforcement = ENFORCEMENT_ENFORCE;
 static int policy_size = 1024;
 static char *purpose = NULL;
 static bool purpose_declared = false;
+static uint64 purpose_declarations = 0;
 
 bool
 policy_observes(void)
@@ -43,6 +44,24 @@ const char *
 policy_purpose(void)
 {
 	return purpose_declared && purpose && purpose[0] != '\0' ? purpose : NULL;
+}
+
+uint64
+policy_purpose_declarations(void)
+{
+	return purpose_declarations;
+}
+
+void
+policy_purpose_expect(uint64 declarations)
+{
+	if (declarations != purpose_declarations)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("biometric_audit.purpose was changed while a statement was prepared to run"),
+			 errdetail("A purpose is declared before the statement that it is for."),
+			 errhint("SET biometric_audit.purpose in a statement of its own.")));
 }
 
 const char *
@@ -99,6 +118,7 @@ static void
 settings_assign_purpose(const char *value, void *extra)
 {
 	purpose_declared = extra && *(bool *) extra;
+	purpose_declarations++;
 }
 
 void

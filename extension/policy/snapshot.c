@@ -7,6 +7,7 @@
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
+#include "ledger/ring.h"
 #include "policy/blob.h"
 #include "policy/client.h"
 #include "policy/snapshot.h"
@@ -24,6 +25,9 @@ static const PolicyView nothing = {.state = PUBLISH_NOTHING};
 static MemoryContext view_context = NULL;
 static const PolicyView *view = NULL;
 static uint64 view_generation = 0;
+
+/* Each slot counts generations of its own, and a database may come to another slot. */
+static int view_slot = -1;
 
 bool
 period_holds(const PolicyPeriod *period, TimestampTz now)
@@ -222,6 +226,7 @@ snapshot_retire(void)
 static void
 snapshot_refresh(void)
 {
+	int slot = ledger_my_slot();
 	MemoryContext scratch;
 	MemoryContext old;
 	StringInfoData blob;
@@ -248,13 +253,14 @@ snapshot_refresh(void)
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
 	view_generation = generation;
+	view_slot = slot;
 	view = built;
 }
 
 const PolicyView *
 policy_view(void)
 {
-	if (view == NULL || view_generation != policy_generation())
+	if (view == NULL || view_slot != ledger_my_slot() || view_generation != policy_generation())
 		snapshot_refresh();
 	return view ? view : &nothing;
 }

@@ -83,6 +83,11 @@ planned_permissions(PlannedStmt *plan)
 #define pg_noreturn pg_attribute_noreturn()
 #endif
 
+/* a timeout more to be out of the worker's way */
+#if PG_VERSION_NUM >= 170000
+#define HAVE_TRANSACTION_TIMEOUT
+#endif
+
 /* PGPROC numbers became a variable of their own (024c5211172) */
 #if PG_VERSION_NUM >= 170000
 #define MY_PROC_NUMBER MyProcNumber

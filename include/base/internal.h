@@ -25,6 +25,20 @@ typedef enum InternalTables
 extern void internal_write_begin(InternalTables tables);
 extern void internal_write_end(void);
 
+/*
+ * How deep the backend is in statements run by statements, or by the planner:
+ * 0 is what the client sent. Counted by the hooks alone.
+ */
+extern void internal_depth_enter(void);
+extern void internal_depth_leave(void);
+extern int internal_depth(void);
+
+/*
+ * internal_write_depth returns the depth at which our own code opened the
+ * stretch: what runs deeper is a trigger's, not ours.
+ */
+extern int internal_write_depth(void);
+
 /* internal_write_tables returns which tables our own code is writing to, or INTERNAL_NONE. */
 extern InternalTables internal_write_tables(void);
 
@@ -48,8 +62,8 @@ extern Oid extension_oid(void);
 extern bool extension_created_here(void);
 
 /*
- * extension_relation returns the OID of one of the extension's own relations
- * in schema biometric, or InvalidOid. Needs a transaction; one syscache probe.
+ * extension_relation returns the OID of one of the extension's own tables, by
+ * name in schema biometric, or InvalidOid. Needs a transaction.
  */
 extern Oid extension_relation(const char *name);
 

@@ -23,6 +23,7 @@ typedef struct RelationImages
 	uint32 *attribute_kinds; /* by attribute number - 1 */
 	List *lineage;			 /* as relation_lineage() */
 	List *heirs;			 /* OIDs of all relations that inherit from it; NIL when kinds is 0 */
+	List *relatives;		 /* OIDs of the heirs, and of what else those inherit from */
 } RelationImages;
 
 /* relations_init registers the invalidation callbacks; from gate_init. */
@@ -30,6 +31,14 @@ extern void relations_init(void);
 
 /* relation_images looks a relation up; the caller holds a lock on it. Never NULL. */
 extern const RelationImages *relation_images(Oid relation);
+
+/*
+ * gate_heirs_to_judge returns the lineages (lists of OIDs) of those heirs that
+ * permits may treat otherwise than the relation that they are read through:
+ * because one names them, or another of their ancestors. Arguments: of the
+ * relation, as in RelationImages. Result in the current memory context.
+ */
+extern List *gate_heirs_to_judge(const List *lineage, const List *heirs, const List *relatives);
 
 /*
  * gate_selected_kinds returns the kinds of image (bit 1 << ImageKind) that a

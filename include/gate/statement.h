@@ -21,10 +21,11 @@
 typedef struct GateRelation
 {
 	Oid relation;
-	uint32 kinds;  /* of the selected columns; bit 1 << ImageKind */
-	List *lineage; /* as relation_lineage() */
-	List *heirs;   /* OIDs of the relations that are read with it, because they inherit from it */
-	char *name;	   /* as gate_relation_name() */
+	uint32 kinds;	 /* of the selected columns; bit 1 << ImageKind */
+	List *lineage;	 /* as relation_lineage() */
+	List *heirs;	 /* OIDs of the relations that are read with it, because they inherit from it */
+	List *relatives; /* as RelationImages.relatives */
+	char *name;		 /* as gate_relation_name() */
 } GateRelation;
 
 struct GateStatement
@@ -50,10 +51,9 @@ extern void gate_statement_relations(GateStatement *statement);
 /*
  * gate_statement_note_read notes a relation that something inside of another
  * statement reads: a function, a trigger, a cursor, a utility command, or the
- * planner. An image whose origin does not show is judged by it, too. Without
- * a current statement (a cursor is being declared, a constant folded) the
- * image may come up in any later statement, so the note is kept for the
- * session.
+ * planner. An image whose origin does not show is judged by it, too. A cursor
+ * or a plan may outlive the statement and bring the image up in any later one,
+ * so the note is kept for the session.
  */
 extern void gate_statement_note_read(const PermissionInfo *info, uint32 kinds);
 

@@ -45,6 +45,7 @@ typedef struct Decision
 	Delivery delivery;
 	Reason reason;		 /* REASON_PERMITTED, or the first rule that failed */
 	int64 permit;		 /* permit that decided; 0: none */
+	const char *purpose; /* as it was asked for */
 	const char *party;	 /* NULL: network unknown */
 	const char *network; /* the matched CIDR as text, or "local"; NULL */
 } Decision;
@@ -96,6 +97,15 @@ extern const PolicyClient *policy_client(void);
 
 /* policy_purpose returns the purpose declared by this session or its client, or NULL. */
 extern const char *policy_purpose(void);
+
+/*
+ * policy_purpose_declarations counts how often the setting was changed in this
+ * session; policy_purpose_expect raises 55000 when it was changed since a
+ * count: by a function that ran while a statement was planned or started,
+ * where it would count for the very statement that changes it.
+ */
+extern uint64 policy_purpose_declarations(void);
+extern void policy_purpose_expect(uint64 declarations);
 
 /* delivery_name returns "open", "observe", "sealed" or "refuse". */
 extern const char *delivery_name(Delivery delivery);
