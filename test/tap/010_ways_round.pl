@@ -719,6 +719,90 @@ subtest 'a dump from an authorised network, purpose and all, holds no picture' =
 	}
 };
 
+# ---------------------------------------------------------------- what outlives a statement
+
+$node->sql($db, <<'END');
+CREATE FUNCTION open_cursor(c refcursor, name text) RETURNS refcursor LANGUAGE plpgsql AS
+	'BEGIN OPEN c FOR EXECUTE format(''SELECT img FROM public.%I ORDER BY id'', name); RETURN c; END';
+END
+subtest 'images from a cursor that a function opened in an earlier statement are judged by its table' => sub {
+	foreach my $sql (q{SELECT next_face('c')}, q{SELECT next_face('c')::bytea FROM desk WHERE id = 1})
+	{
+		my $wire = officer();
+		$wire->query(q{BEGIN; SELECT open_cursor('c', 'traveller')});
+		gives('a permitted table', $wire->query($sql), 'traveller 1');
+		$wire = officer();
+		$wire->query(q{BEGIN; SELECT open_cursor('c', 'witness')});
+		closed($sql, $wire->query($sql));
+	}
+};
+
+$node->sql($db, <<'END');
+CREATE FUNCTION by_expression() RETURNS biometric.face_image LANGUAGE plpgsql AS
+	'BEGIN RETURN public.witness_constant(); END';
+CREATE FUNCTION by_query() RETURNS biometric.face_image LANGUAGE plpgsql AS
+	'DECLARE f biometric.face_image;
+	BEGIN SELECT public.witness_constant() INTO f FROM public.desk LIMIT 1; RETURN f; END';
+END
+subtest 'a constant folded into a plan inside a function opens nothing in later statements' => sub {
+	foreach my $function ('by_expression', 'by_query')
+	{
+		my $wire = officer();
+		$wire->query('SET plan_cache_mode = force_generic_plan');
+		closed("$function, call $_", $wire->query("SELECT $function()")) foreach 1 .. 3;
+	}
+};
+
+$node->sql($db, <<'END');
+CREATE FUNCTION declare_immutable() RETURNS int LANGUAGE plpgsql IMMUTABLE AS
+	'BEGIN PERFORM set_config(''biometric_audit.purpose'', ''border_control'', false); RETURN 1; END';
+CREATE FUNCTION declare_stable() RETURNS int LANGUAGE plpgsql STABLE AS
+	'BEGIN PERFORM set_config(''biometric_audit.purpose'', ''border_control'', false); RETURN 1; END';
+CREATE TABLE parts (id int, img biometric.face_image) PARTITION BY RANGE (id);
+CREATE TABLE parts_a PARTITION OF parts FOR VALUES FROM (0) TO (2);
+CREATE TABLE parts_b PARTITION OF parts FOR VALUES FROM (2) TO (20);
+GRANT SELECT ON parts TO officer;
+END
+enrol('parts', 1);
+subtest 'a purpose declared while a statement is planned or started does not count for it' => sub {
+	foreach my $sql (
+		'SELECT img FROM traveller WHERE declare_immutable() = 1',
+		'SELECT img, declare_immutable() FROM traveller',
+		'SELECT img FROM parts WHERE id = declare_stable()')
+	{
+		closed($sql, officer(purpose => undef)->query($sql), '55000');
+		closed("extended: $sql", officer(purpose => undef)->extended($sql), '55000');
+	}
+};
+
+$node->sql($db, <<'END');
+CREATE TABLE left_parent (id int, img biometric.face_image);
+CREATE TABLE right_parent (id int, img biometric.face_image);
+CREATE TABLE kid () INHERITS (left_parent, right_parent);
+GRANT ALL ON left_parent, right_parent, kid TO officer;
+END
+enrol('kid', 1);
+permit('right_parent', 'refuse');
+subtest 'an heir that its other parent refuses is not read through the one that does not' => sub {
+	closed('itself', officer()->query('SELECT img FROM kid'), '42501');
+	closed('through the other parent', officer()->query('SELECT img FROM left_parent'), '42501');
+};
+
+subtest 'a trigger on a table of the policy cannot write to another table of the policy' => sub {
+	$node->sql($db, <<"END");
+CREATE FUNCTION grant_it() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN
+	UPDATE biometric.permit SET delivery = ''open'' WHERE id = $sealed_permit; RETURN NEW; END';
+CREATE TRIGGER grant_it AFTER INSERT ON biometric.party FOR EACH ROW EXECUTE FUNCTION grant_it();
+END
+	my $before = policy_and_log();
+	my $register = q{SELECT biometric.register_party('visitor', 'v', tstzrange(NULL, NULL))};
+	my $result = $node->connect_from('local', $db, 'custodian')->query($register);
+	is($result->sqlstate, '42501', 'refused');
+	is(policy_and_log(), $before, 'nothing has changed');
+	closed('the permit holds', officer()->query('SELECT img FROM witness'));
+	$node->sql($db, 'DROP TRIGGER grant_it ON biometric.party');
+};
+
 # ---------------------------------------------------------------- replication, last: it forges
 
 subtest 'logical replication writes neither policy nor ledger, and goes on applying' => sub {
