@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(152);
+SELECT plan(153);
 
 CREATE ROLE policy_custodian LOGIN;
 GRANT biometric_custodian TO policy_custodian;
@@ -292,6 +292,16 @@ SELECT throws_ok($$SELECT biometric.reinstate('agency', 'test')$$, '55000', NULL
 SELECT throws_ok($$SELECT biometric.unregister_local('')$$, '22023', NULL, 'the unix socket is given up for a reason');
 SELECT biometric.unregister_local('test is over');
 SELECT is(said('face'), 'refuse unregistered_network', 'unix sockets given up belong to nobody');
+
+-- A process without a client, here a parallel worker
+CREATE FUNCTION said_without_client() RETURNS text LANGUAGE plpgsql PARALLEL SAFE AS
+	'BEGIN RETURN (SELECT delivery || '' '' || reason FROM biometric.explain_access() WHERE kind = ''face''); END';
+SELECT set_config(CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'debug_parallel_query'
+	ELSE 'force_parallel_mode' END, 'on', false) AS parallel \gset
+SELECT said_without_client() AS without_client \gset
+SELECT set_config(CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'debug_parallel_query'
+	ELSE 'force_parallel_mode' END, 'off', false) AS parallel \gset
+SELECT is(:'without_client'::text, 'sealed no_client'::text, 'a process without a client gets nothing but sealed values');
 
 -- The ledger
 SELECT is((SELECT count(*) FROM biometric.ledger WHERE event = 'policy_changed' AND detail ->> 'action' IS NULL),
