@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(46);
+SELECT plan(48);
 
 -- Enough entries for more than two tiles
 SELECT biometric.register_party('ledger test', 'Ledger test', NULL);
@@ -78,6 +78,15 @@ SELECT is((SELECT count(*) FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.
 		AND t.tgfoid = 'biometric.guard_trigger()'::regprocedure),
 	2 * (SELECT count(*) FROM pg_class WHERE relnamespace = 'biometric'::regnamespace AND relkind = 'r'),
 	'every table has both triggers of the guard, enabled always');
+
+-- A fork is taken up when it is committed, so it cannot be prepared
+\set ON_ERROR_STOP off
+BEGIN;
+SELECT biometric.fork_ledger('test');
+PREPARE TRANSACTION 'fork';
+SELECT is(:'SQLSTATE'::text, '0A000', 'a fork cannot be prepared');
+\set ON_ERROR_STOP on
+SELECT is((SELECT count(*) FROM biometric.log), 1::bigint, 'and has not happened');
 
 -- Who reads
 CREATE ROLE ledger_auditor IN ROLE biometric_auditor;

@@ -803,6 +803,27 @@ END
 	$node->sql($db, 'DROP TRIGGER grant_it ON biometric.party');
 };
 
+subtest 'a table that merely has the name of one of the policy is not published' => sub {
+	$node->sql($db, <<'END');
+ALTER TABLE biometric.permit RENAME TO former;
+CREATE TABLE biometric.permit (LIKE biometric.former);
+INSERT INTO biometric.permit SELECT (json_populate_record(f,
+	'{"delivery": "open", "relation": null}')).* FROM biometric.former AS f;
+END
+	my $worker = $node->worker($db);
+	$node->sql($db, "SELECT pg_terminate_backend($worker)");
+	ok(poll_until(sub { $node->worker($db) != $worker }), 'another worker');
+	my $result = officer()->query('SELECT img FROM witness');
+	closed('with the forged table', $result, $result->sqlstate);
+	like($result->sqlstate // '', qr/^(42501)?$/, 'sealed or refused');
+	$node->sql($db, 'DROP TABLE biometric.permit; ALTER TABLE biometric.former RENAME TO permit');
+	$worker = $node->worker($db);
+	$node->sql($db, "SELECT pg_terminate_backend($worker)");
+	ok(poll_until(sub { $node->worker($db) != $worker }), 'another worker');
+	ok(poll_until(sub { !officer()->query($control)->error }), 'the policy again');
+	closed('with the policy again', officer()->query('SELECT img FROM witness'));
+};
+
 # ---------------------------------------------------------------- replication, last: it forges
 
 subtest 'logical replication writes neither policy nor ledger, and goes on applying' => sub {
