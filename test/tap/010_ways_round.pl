@@ -719,6 +719,29 @@ subtest 'a dump from an authorised network, purpose and all, holds no picture' =
 	}
 };
 
+subtest 'a dump restores in one transaction without our own rows, bit for bit, and stays sealed' => sub {
+	my $path = $node->basedir . '/restore.dump';
+	my @at = ('-h', $node->host, '-p', $node->port, '-U', $super);
+	my $images = q{SELECT string_agg(id || ' ' || img::text, ',' ORDER BY id) FROM kept};
+	$node->sql('postgres', "CREATE DATABASE $_") foreach qw(source restored);
+	$node->prepare('source');
+	$node->sql('source', 'CREATE TABLE kept (id int, img biometric.face_image); INSERT INTO kept '
+		  . 'SELECT n, numbered_jpeg(n, 500)::biometric.face_image FROM generate_series(1, 3) AS n');
+	system_or_bail('pg_dump', @at, '-d', 'source', '-Fc', '-f', $path);
+	system_or_bail('pg_restore', @at, '-1', '-N', 'biometric', '-d', 'restored', $path);
+	$node->policy('restored', <<'END');
+SELECT biometric.register_party('house', 'the server itself', NULL);
+SELECT biometric.register_local('house');
+END
+	$node->policy('restored', q{SELECT biometric.authorize('house', '{face}', 'open')});
+	is($node->sql('restored', $images), $node->sql('source', $images), 'the same sealed values');
+	my $wire = $node->connect_from('local', 'restored', $super, 'border_control');
+	my $result = $wire->query('SELECT img FROM kept');
+	is($result->error, undef, 'they can be read');
+	is(scalar(grep { is_sealed($_) } $result->column(0)), 3, 'and are sealed, though permitted');
+	ok($node->verifies('restored'), 'with a ledger of its own');
+};
+
 # ---------------------------------------------------------------- what outlives a statement
 
 $node->sql($db, <<'END');
