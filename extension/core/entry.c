@@ -26,7 +26,7 @@ typedef struct Field
 	uint64_t maximum; /* of codes and integers; 0 means absent */
 } Field;
 
-#define FIELD_TAG_LAST 20
+#define FIELD_TAG_LAST 26
 
 /* Indexed by tag. Tags are stored: append, never renumber. */
 static const Field field_table[FIELD_TAG_LAST + 1] = {
@@ -50,10 +50,17 @@ static const Field field_table[FIELD_TAG_LAST + 1] = {
 	[18] = {FIELD_TEXT, offsetof(EntryFields, database), 0},
 	[19] = {FIELD_U64, offsetof(EntryFields, tls), 1},
 	[20] = {FIELD_TEXT, offsetof(EntryFields, relation), 0},
+	[21] = {FIELD_CODE, offsetof(EntryFields, operation), OPERATION_LAST},
+	[22] = {FIELD_IMAGE_ID, offsetof(EntryFields, old_image_id), 0},
+	[23] = {FIELD_TEXT, offsetof(EntryFields, column), 0},
+	[24] = {FIELD_TEXT, offsetof(EntryFields, row_key), 0},
+	[25] = {FIELD_U64, offsetof(EntryFields, transaction), UINT64_MAX},
+	[26] = {FIELD_U64, offsetof(EntryFields, relation_oid), UINT32_MAX},
 };
 
-/* ImageKind and Reason are read and written through memcpy as what they are compiled to. */
-_Static_assert(sizeof(ImageKind) == 4 && sizeof(Reason) == 4, "codes are 32 bits wide");
+/* Codes are read and written through memcpy as what they are compiled to. */
+_Static_assert(sizeof(ImageKind) == 4 && sizeof(Reason) == 4 && sizeof(EntryOperation) == 4,
+			   "codes are 32 bits wide");
 
 /* Where encoded bytes go. A write that does not fit sets full, which stays set. */
 typedef struct Output

@@ -1,5 +1,5 @@
 /*
- * entry_names.c - the names of events and reasons.
+ * entry_names.c - the names of events, operations and reasons.
  */
 #include "core/entry.h"
 
@@ -22,6 +22,12 @@ static const char *const event_names[ENTRY_EVENT_LAST + 1] = {
 	[ENTRY_DDL_REFUSED] = "ddl_refused",
 	[ENTRY_REPLICATION] = "replication",
 	[ENTRY_FORKED] = "forked",
+};
+
+static const char *const operation_names[OPERATION_LAST + 1] = {
+	[OPERATION_NONE] = "none",	   [OPERATION_INSERT] = "insert",	  [OPERATION_UPDATE] = "update",
+	[OPERATION_DELETE] = "delete", [OPERATION_TRUNCATE] = "truncate", [OPERATION_CREATE] = "create",
+	[OPERATION_DROP] = "drop",	   [OPERATION_ADOPT] = "adopt",
 };
 
 static const char *const reason_names[REASON_LAST + 1] = {
@@ -48,6 +54,12 @@ const char *
 entry_event_name(int event)
 {
 	return event >= 0 && event <= ENTRY_EVENT_LAST ? event_names[event] : NULL;
+}
+
+const char *
+operation_name(int operation)
+{
+	return operation >= 0 && operation <= OPERATION_LAST ? operation_names[operation] : NULL;
 }
 
 const char *

@@ -188,18 +188,20 @@ seal_verify(const SealKey *key, const uint8_t *envelope, const EnvelopeHeader *h
 }
 
 CoreStatus
-seal_rehome(const SealKey *key, uint8_t *header_bytes, const uint8_t home[ENVELOPE_HOME_SIZE])
+seal_rehome(const SealKey *key, uint8_t *header_bytes, const uint8_t home[ENVELOPE_HOME_SIZE],
+			const uint8_t origin[ENVELOPE_HOME_SIZE])
 {
-	uint8_t previous[ENVELOPE_HOME_SIZE];
+	uint8_t previous[ENVELOPE_MACED_SIZE - ENVELOPE_HOME_OFFSET];
 	uint8_t mac[ENVELOPE_MAC_SIZE];
 	CoreStatus status;
 
-	memcpy(previous, header_bytes + ENVELOPE_HOME_OFFSET, ENVELOPE_HOME_SIZE);
-	memcpy(header_bytes + ENVELOPE_HOME_OFFSET, home, ENVELOPE_HOME_SIZE);
+	memcpy(previous, header_bytes + ENVELOPE_HOME_OFFSET, sizeof(previous));
+	memmove(header_bytes + ENVELOPE_ORIGIN_OFFSET, origin, ENVELOPE_HOME_SIZE);
+	memmove(header_bytes + ENVELOPE_HOME_OFFSET, home, ENVELOPE_HOME_SIZE);
 	status = header_mac(key, header_bytes, mac);
 	if (status == CORE_OK)
 		memcpy(header_bytes + ENVELOPE_MAC_OFFSET, mac, ENVELOPE_MAC_SIZE);
 	else
-		memcpy(header_bytes + ENVELOPE_HOME_OFFSET, previous, ENVELOPE_HOME_SIZE);
+		memcpy(header_bytes + ENVELOPE_HOME_OFFSET, previous, sizeof(previous));
 	return status;
 }

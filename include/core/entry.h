@@ -78,6 +78,21 @@ typedef enum Reason
 
 #define REASON_LAST REASON_IMPORTED
 
+/* What changed an image. Codes are stored: append, never renumber. */
+typedef enum EntryOperation
+{
+	OPERATION_NONE = 0,
+	OPERATION_INSERT = 1,
+	OPERATION_UPDATE = 2,
+	OPERATION_DELETE = 3,
+	OPERATION_TRUNCATE = 4,
+	OPERATION_CREATE = 5, /* CREATE TABLE AS, SELECT INTO, REFRESH, a rewrite by ALTER TABLE */
+	OPERATION_DROP = 6,
+	OPERATION_ADOPT = 7
+} EntryOperation;
+
+#define OPERATION_LAST OPERATION_ADOPT
+
 /* A borrowed, not NUL-terminated text; bytes NULL: the field is absent. */
 typedef struct EntryText
 {
@@ -111,19 +126,25 @@ typedef struct EntryFields
 	/* tag 18 */ EntryText database;
 	/* tag 19 */ uint64_t tls;		 /* 1: the connection is encrypted by TLS; 0: absent */
 	/* tag 20 */ EntryText relation; /* qualified name, for entries without a statement's list */
+	/* tag 21 */ EntryOperation operation;	  /* OPERATION_NONE: absent */
+	/* tag 22 */ const uint8_t *old_image_id; /* ENTRY_IMAGE_ID_SIZE bytes, or NULL */
+	/* tag 23 */ EntryText column;
+	/* tag 24 */ EntryText row_key;		/* a JSON object */
+	/* tag 25 */ uint64_t transaction;	/* full transaction id; 0: absent */
+	/* tag 26 */ uint64_t relation_oid; /* an OID; 0: absent */
 } EntryFields;
 
 /*
  * entry_encode writes the canonical bytes.
  * out, capacity: bytes. length: set on CORE_OK, else 0.
  * Returns CORE_OK, CORE_TOO_SMALL (also beyond ENTRY_MAX_SIZE) or
- * CORE_MALFORMED (unknown event, kind or reason; NUL in a text).
+ * CORE_MALFORMED (unknown event, kind, reason or operation; NUL in a text).
  */
 extern CORE_MUST_CHECK CoreStatus entry_encode(const EntryFields *fields, uint8_t *out,
 											   size_t capacity, size_t *length);
 
 /*
- * entry_decode reads canonical bytes; the texts and the image id point into
+ * entry_decode reads canonical bytes; the texts and the image ids point into
  * them. fields is zeroed on failure. Returns CORE_OK, CORE_TRUNCATED,
  * CORE_BAD_VERSION or CORE_MALFORMED.
  */
@@ -135,6 +156,9 @@ extern void entry_set_reference(uint8_t *bytes, int64_t reference);
 
 /* entry_event_name returns "disclosed" and so on, or NULL for a code that is none. */
 extern const char *entry_event_name(int event);
+
+/* operation_name returns "insert" and so on, or NULL for a code that is none. */
+extern const char *operation_name(int operation);
 
 /* reason_name returns "no_permit" and so on, or NULL for a code that is none. */
 extern const char *reason_name(int reason);

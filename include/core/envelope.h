@@ -19,15 +19,16 @@
  *       72   32  digest               (HMAC-SHA256 of the plaintext, own key)
  *   --- 104  the bytes above are the body's AAD and never change
  *      104   16  home                 (random id of (relation, column), zero until bound)
- *   --- 120  the bytes above are what the header MAC covers
- *      120   32  header MAC           (HMAC-SHA256, own key)
- *   --- 152  the bytes below are outside both MACs
- *      152    1  flags                (bit 0: imported; the others zero)
- *      153    7  zero
- *      160   16  stamp                (written by the cast to bytea only, else zero)
- *   --- 176
- *      176    n  ciphertext, n = plaintext length
- *    176+n   16  tag
+ *      120   16  origin               (the home that it was bound to first)
+ *   --- 136  the bytes above are what the header MAC covers
+ *      136   32  header MAC           (HMAC-SHA256, own key)
+ *   --- 168  the bytes below are outside both MACs
+ *      168    1  flags                (bit 0: imported; the others zero)
+ *      169    7  zero
+ *      176   16  stamp                (written by the cast to bytea only, else zero)
+ *   --- 192
+ *      192    n  ciphertext, n = plaintext length
+ *    192+n   16  tag
  *
  * The magic differs from every format's within the first two bytes, and its
  * first byte begins no UTF-8 text, so that neither an image nor text can be
@@ -45,13 +46,14 @@
 #define ENVELOPE_AAD_SIZE 104
 #define ENVELOPE_HOME_OFFSET 104
 #define ENVELOPE_HOME_SIZE 16
-#define ENVELOPE_MACED_SIZE 120
-#define ENVELOPE_MAC_OFFSET 120
+#define ENVELOPE_ORIGIN_OFFSET 120
+#define ENVELOPE_MACED_SIZE 136
+#define ENVELOPE_MAC_OFFSET 136
 #define ENVELOPE_MAC_SIZE 32
-#define ENVELOPE_FLAGS_OFFSET 152
-#define ENVELOPE_STAMP_OFFSET 160
+#define ENVELOPE_FLAGS_OFFSET 168
+#define ENVELOPE_STAMP_OFFSET 176
 #define ENVELOPE_STAMP_SIZE 16
-#define ENVELOPE_HEADER_SIZE 176
+#define ENVELOPE_HEADER_SIZE 192
 #define ENVELOPE_TAG_SIZE 16
 #define ENVELOPE_OVERHEAD (ENVELOPE_HEADER_SIZE + ENVELOPE_TAG_SIZE)
 #define ENVELOPE_NONCE_SIZE 24
@@ -75,6 +77,7 @@ typedef struct EnvelopeHeader
 	uint8_t nonce[ENVELOPE_NONCE_SIZE];
 	uint8_t digest[ENVELOPE_DIGEST_SIZE];
 	uint8_t home[ENVELOPE_HOME_SIZE];
+	uint8_t origin[ENVELOPE_HOME_SIZE];
 	uint8_t flags;
 	uint8_t stamp[ENVELOPE_STAMP_SIZE];
 } EnvelopeHeader;

@@ -84,12 +84,13 @@ extern CORE_MUST_CHECK CoreStatus seal_digest(const SealKey *key, const uint8_t 
 											  size_t length, uint8_t out[ENVELOPE_DIGEST_SIZE]);
 
 /*
- * seal_rehome puts a home into an envelope's header and renews the header
- * MAC; the body is not touched. header_bytes: ENVELOPE_HEADER_SIZE bytes,
- * whose MAC the caller has checked.
+ * seal_rehome puts home and origin into an envelope's header and renews the
+ * header MAC; the body is not touched. header_bytes: ENVELOPE_HEADER_SIZE
+ * bytes, whose MAC the caller has checked.
  */
 extern CORE_MUST_CHECK CoreStatus seal_rehome(const SealKey *key, uint8_t *header_bytes,
-											  const uint8_t home[ENVELOPE_HOME_SIZE]);
+											  const uint8_t home[ENVELOPE_HOME_SIZE],
+											  const uint8_t origin[ENVELOPE_HOME_SIZE]);
 
 /* core_random fills length bytes from OpenSSL's generator. */
 extern CORE_MUST_CHECK CoreStatus core_random(uint8_t *out, size_t length);

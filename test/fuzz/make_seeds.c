@@ -108,6 +108,34 @@ write_entries(void)
 	if (entry_encode(&fields, bytes, sizeof(bytes), &length) != CORE_OK)
 		exit(1);
 	write_seed("entry", "disclosed", bytes, length);
+	fields = (EntryFields){
+		.event = ENTRY_REPLACED,
+		.at = 1,
+		.reference = 7,
+		.image_id = id,
+		.relation_index = 1,
+		.operation = OPERATION_UPDATE,
+		.old_image_id = id,
+		.column = {"img", 3},
+		.row_key = {"{}", 2},
+		.transaction = 258,
+		.relation_oid = 16384,
+	};
+	if (entry_encode(&fields, bytes, sizeof(bytes), &length) != CORE_OK)
+		exit(1);
+	write_seed("entry", "replaced", bytes, length);
+}
+
+static void
+write_statements(void)
+{
+	static const char text[] =
+		"\004INSERT INTO t VALUES ('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa''b', E'\\'x', "
+		"$tag$ aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa $tag$, X'00') -- it's\n/* /* */ */ \"a\"";
+	static const char detail[] = "\022parameters: $1 = 'x', $2 = NULL row contains (a...)";
+
+	write_seed("scrub", "statement", (const uint8_t *) text, sizeof(text) - 1);
+	write_seed("scrub", "detail", (const uint8_t *) detail, sizeof(detail) - 1);
 }
 
 int
@@ -120,5 +148,6 @@ main(int argc, char **argv)
 	write_envelopes();
 	write_keyfiles();
 	write_entries();
+	write_statements();
 	return 0;
 }

@@ -6,6 +6,7 @@
 #include "tap.h"
 
 static const uint8_t image_id[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+static const uint8_t old_id[16] = {0, 0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17};
 
 #define TEXT(s) ((EntryText){(s), sizeof(s) - 1})
 
@@ -37,7 +38,10 @@ same(const EntryFields *a, const EntryFields *b)
 		   same_text(a->command, b->command) && a->query_id == b->query_id &&
 		   same_text(a->relations, b->relations) && same_text(a->detail, b->detail) &&
 		   a->process == b->process && same_text(a->database, b->database) && a->tls == b->tls &&
-		   same_text(a->relation, b->relation);
+		   same_text(a->relation, b->relation) && a->operation == b->operation &&
+		   same_id(a->old_image_id, b->old_image_id) && same_text(a->column, b->column) &&
+		   same_text(a->row_key, b->row_key) && a->transaction == b->transaction &&
+		   a->relation_oid == b->relation_oid;
 }
 
 static EntryFields
@@ -73,6 +77,12 @@ full(void)
 		.database = TEXT("db"),
 		.tls = 1,
 		.relation = TEXT("public.traveller"),
+		.operation = OPERATION_LAST,
+		.old_image_id = old_id,
+		.column = TEXT("img"),
+		.row_key = TEXT("{\"id\": 1}"),
+		.transaction = UINT64_MAX,
+		.relation_oid = UINT32_MAX,
 	};
 
 	return fields;
@@ -142,6 +152,13 @@ check_fields(void)
 	CHECK_FIELD(database, TEXT("d"));
 	CHECK_FIELD(tls, 1);
 	CHECK_FIELD(relation, TEXT("r"));
+	CHECK_FIELD(old_image_id, old_id);
+	CHECK_FIELD(column, TEXT("c"));
+	CHECK_FIELD(row_key, TEXT("{}"));
+	CHECK_FIELD(transaction, UINT64_C(1) << 32);
+	CHECK_FIELD(relation_oid, 16384);
+	for (int operation = OPERATION_INSERT; operation <= OPERATION_LAST; operation++)
+		CHECK_FIELD(operation, (EntryOperation) operation);
 	for (int event = 1; event <= ENTRY_EVENT_LAST; event++)
 		CHECK_FIELD(event, (EntryEvent) event);
 }
@@ -196,6 +213,14 @@ check_refusals(void)
 	fields.reason = REASON_LAST + 1;
 	tap_number(entry_encode(&fields, bytes, sizeof(bytes), &length), CORE_MALFORMED,
 			   "an unknown reason");
+	fields = plain();
+	fields.operation = OPERATION_LAST + 1;
+	tap_number(entry_encode(&fields, bytes, sizeof(bytes), &length), CORE_MALFORMED,
+			   "an unknown operation");
+	fields = plain();
+	fields.relation_oid = UINT64_C(1) << 32;
+	tap_number(entry_encode(&fields, bytes, sizeof(bytes), &length), CORE_MALFORMED,
+			   "an OID of 33 bits");
 	fields = plain();
 	fields.tls = 2;
 	tap_number(entry_encode(&fields, bytes, sizeof(bytes), &length), CORE_MALFORMED,
@@ -261,7 +286,7 @@ check_cuts(void)
 		free(copy);
 	}
 	tap_all(failed, (long) length, -1, "an entry cut short is truncated or a shorter entry");
-	tap_number(whole, 20, "the latter only where a field ends");
+	tap_number(whole, 26, "the latter only where a field ends");
 }
 
 typedef struct BadBytes
@@ -273,7 +298,7 @@ typedef struct BadBytes
 
 static const BadBytes bad[] = {
 	{"00", CORE_MALFORMED, "tag 0"},
-	{"1500", CORE_MALFORMED, "an unknown tag"},
+	{"1b00", CORE_MALFORMED, "an unknown tag"},
 	{"ff00", CORE_MALFORMED, "tag 255"},
 	{"06017007", CORE_TRUNCATED, "a field without a length"},
 	{"06017006", CORE_MALFORMED, "a field that comes twice"},
@@ -297,6 +322,10 @@ static const BadBytes bad[] = {
 	{"0409010000000000000000", CORE_MALFORMED, "an integer of nine bytes"},
 	{"050111", CORE_MALFORMED, "an unknown reason"},
 	{"130102", CORE_MALFORMED, "a tls of 2"},
+	{"150108", CORE_MALFORMED, "an unknown operation"},
+	{"1600", CORE_MALFORMED, "an old image id of nothing"},
+	{"1a050100000000", CORE_MALFORMED, "an OID of 33 bits"},
+	{"1a0101190101", CORE_MALFORMED, "an OID before the transaction"},
 };
 
 static void
@@ -430,6 +459,42 @@ check_stored(void)
 			"to the bytes that the header draws");
 }
 
+/* As check_stored, of a change. */
+static void
+check_stored_change(void)
+{
+	uint8_t bytes[128];
+	EntryFields fields = {
+		.event = ENTRY_REPLACED,
+		.at = 1,
+		.reference = 2,
+		.image_id = image_id,
+		.relation_index = 1,
+		.operation = OPERATION_UPDATE,
+		.old_image_id = old_id,
+		.column = TEXT("img"),
+		.row_key = TEXT("{}"),
+		.transaction = 258,
+		.relation_oid = 16384,
+	};
+	size_t length;
+
+	tap_ok(entry_encode(&fields, bytes, sizeof(bytes), &length) == CORE_OK, "a change is encoded");
+	tap_hex(bytes, length,
+			"0108"
+			"0000000000000001"
+			"0000000000000002"
+			"01100102030405060708090a0b0c0d0e0f10"
+			"030101"
+			"150102"
+			"16100000030405060708090a0b0c0d0e0f11"
+			"1703696d67"
+			"18027b7d"
+			"19020102"
+			"1a024000",
+			"to the bytes that the header draws");
+}
+
 int
 main(void)
 {
@@ -443,5 +508,6 @@ main(void)
 	check_reference();
 	check_canonical();
 	check_stored();
+	check_stored_change();
 	return tap_done();
 }

@@ -81,8 +81,9 @@ check_round_trip(void)
 			   header.plaintext_length == TEXT_SIZE,
 		   "the header says what the image is");
 	tap_ok(header.flags == 0 && memcmp(header.home, zero, sizeof(zero)) == 0 &&
+			   memcmp(header.origin, zero, sizeof(zero)) == 0 &&
 			   memcmp(header.stamp, zero, sizeof(zero)) == 0,
-		   "a fresh envelope has no home, flags or stamp");
+		   "a fresh envelope has no home, origin, flags or stamp");
 	tap_ok(header.image_id[6] >> 4 == 7 && header.image_id[8] >> 6 == 2, "its id is a UUIDv7");
 	tap_number((long long) envelope_sealed_at_ms(&header), (long long) NOW_MS,
 			   "whose time is that of the sealing");
@@ -284,30 +285,71 @@ check_swap(void)
 	tap_number(open_with(&key, mixed, TOTAL, &fine), CORE_NOT_AUTHENTIC, "a swapped header MAC");
 }
 
+/* A header as it is, but for length bytes from another envelope at an offset, is refused. */
+static void
+check_not_authentic(const uint8_t *envelope, size_t offset, const uint8_t *other, const char *name)
+{
+	uint8_t mixed[TOTAL];
+	EnvelopeHeader header;
+	bool fine;
+
+	memcpy(mixed, envelope, TOTAL);
+	memcpy(mixed + offset, other + offset, ENVELOPE_HOME_SIZE);
+	tap_number(open_with(&key, mixed, TOTAL, &fine), CORE_NOT_AUTHENTIC, name);
+	tap_ok(fine && envelope_parse(mixed, TOTAL, TOTAL, &header) == CORE_OK &&
+			   seal_check_header(&key, mixed, &header) == CORE_NOT_AUTHENTIC,
+		   "nor does its header pass alone");
+}
+
 static void
 check_rehome(void)
 {
 	uint8_t moved[TOTAL];
+	uint8_t again[TOTAL];
 	uint8_t home[ENVELOPE_HOME_SIZE];
+	uint8_t origin[ENVELOPE_HOME_SIZE];
 	EnvelopeHeader header;
 	bool fine;
 
 	memset(home, 0x42, sizeof(home));
+	memset(origin, 0x17, sizeof(origin));
 	memcpy(moved, sealed, TOTAL);
 	moved[ENVELOPE_FLAGS_OFFSET] = ENVELOPE_FLAG_IMPORTED;
-	tap_number(seal_rehome(&key, moved, home), CORE_OK, "an envelope gets a home");
+	tap_number(seal_rehome(&key, moved, home, origin), CORE_OK, "an envelope gets a home");
 	tap_ok(envelope_parse(moved, TOTAL, TOTAL, &header) == CORE_OK &&
 			   memcmp(header.home, home, sizeof(home)) == 0 &&
+			   memcmp(header.origin, origin, sizeof(origin)) == 0 &&
 			   header.flags == ENVELOPE_FLAG_IMPORTED,
-		   "which the header tells, its flags as they were");
+		   "home and origin are what the header tells, its flags as they were");
 	tap_ok(open_with(&key, moved, TOTAL, &fine) == CORE_OK && fine, "it still opens");
 	tap_ok(memcmp(moved, sealed, ENVELOPE_AAD_SIZE) == 0 &&
 			   memcmp(moved + ENVELOPE_HEADER_SIZE, sealed + ENVELOPE_HEADER_SIZE,
 					  TOTAL - ENVELOPE_HEADER_SIZE) == 0,
 		   "nothing else has changed");
-	memcpy(moved + ENVELOPE_HOME_OFFSET, sealed + ENVELOPE_HOME_OFFSET, ENVELOPE_HOME_SIZE);
-	tap_number(open_with(&key, moved, TOTAL, &fine), CORE_NOT_AUTHENTIC,
-			   "the old home under the new MAC is refused");
+	check_not_authentic(moved, ENVELOPE_HOME_OFFSET, sealed,
+						"the old home under the new MAC is refused");
+	check_not_authentic(moved, ENVELOPE_ORIGIN_OFFSET, sealed,
+						"the old origin under the new MAC is refused");
+	memcpy(again, moved, TOTAL);
+	memcpy(again + ENVELOPE_HOME_OFFSET, origin, sizeof(origin));
+	memcpy(again + ENVELOPE_ORIGIN_OFFSET, home, sizeof(home));
+	tap_number(open_with(&key, again, TOTAL, &fine), CORE_NOT_AUTHENTIC,
+			   "home and origin cannot change places");
+
+	/* The header's own bytes may be what it is given: an origin that stays. */
+	memcpy(again, moved, TOTAL);
+	tap_number(seal_rehome(&key, again, home, again + ENVELOPE_HOME_OFFSET), CORE_OK,
+			   "the home becomes the origin in one step");
+	tap_ok(memcmp(again + ENVELOPE_ORIGIN_OFFSET, home, sizeof(home)) == 0 &&
+			   open_with(&key, again, TOTAL, &fine) == CORE_OK,
+		   "and it opens");
+	memcpy(again, moved, TOTAL);
+	tap_ok(seal_rehome(&key, again, again + ENVELOPE_HOME_OFFSET, again + ENVELOPE_ORIGIN_OFFSET) ==
+				   CORE_OK &&
+			   memcmp(again, moved, TOTAL) == 0,
+		   "the same home and origin make the same header");
+	tap_number(seal_rehome(&other_key, again, home, origin), CORE_OK, "under another key");
+	tap_number(open_with(&key, again, TOTAL, &fine), CORE_NOT_AUTHENTIC, "it does not open");
 }
 
 /* An envelope sealed once and kept here: what is stored must stay readable. */
