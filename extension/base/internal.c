@@ -31,6 +31,7 @@
 static InternalTables writing = INTERNAL_NONE;
 static int writing_depth = 0;
 static int depth = 0;
+static int ddl = 0;
 
 /*
  * pg_extension has no syscache and sends no invalidation. Creating and
@@ -58,6 +59,7 @@ static void
 internal_end_of_transaction(XactEvent event, void *arg)
 {
 	writing = INTERNAL_NONE;
+	ddl = 0;
 }
 
 /* A stretch that an error ended inside of a subtransaction must not outlive it. */
@@ -66,7 +68,10 @@ internal_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTra
 							   void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
 		writing = INTERNAL_NONE;
+		ddl = 0;
+	}
 }
 
 static void
@@ -100,6 +105,25 @@ int
 internal_depth(void)
 {
 	return depth;
+}
+
+void
+internal_ddl_begin(void)
+{
+	ddl++;
+}
+
+void
+internal_ddl_end(void)
+{
+	if (ddl > 0)
+		ddl--;
+}
+
+bool
+internal_ddl(void)
+{
+	return ddl > 0;
 }
 
 int
@@ -141,7 +165,7 @@ internal_tables_of(Oid relation)
 static InternalTables
 sort_of_table(Oid relation)
 {
-	static const char *const ledger_tables[] = {"entry", "tile", "head", "log"};
+	static const char *const ledger_tables[] = {"entry", "tile", "head", "log", "image_entry"};
 	const char *name = get_rel_name(relation);
 
 	for (int i = 0; i < (int) lengthof(ledger_tables); i++)
@@ -222,6 +246,19 @@ extension_oid(void)
 		extension_look_up();
 	}
 	return cached_oid;
+}
+
+void
+extension_forget(void)
+{
+	cache_valid = false;
+	cache_invalidations++;
+}
+
+bool
+extension_may_be_here(void)
+{
+	return OidIsValid(MyDatabaseId) && (!cache_valid || OidIsValid(cached_oid));
 }
 
 bool

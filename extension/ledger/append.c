@@ -3,11 +3,14 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -15,9 +18,13 @@
 #include "ledger/append.h"
 #include "ledger/session.h"
 #include "ledger/slot.h"
+#include "ledger/store.h"
 
 /* The longest sleep before a waiter sees for itself whether a worker is there. */
 #define WAIT_SLICE_MS 200L
+
+/* As many records of a ledger that this transaction has created are written at a time. */
+#define CREATED_AT_ONCE 1000
 
 /* A buffer that has grown beyond this is not kept. */
 #define BUFFER_KEEP (1024 * 1024)
@@ -92,6 +99,8 @@ fail_in_bad_state(int slot)
 			fail(slot, "the ledger of this database is broken");
 		case LEDGER_FOREIGN:
 			fail(slot, "the ledger of this database is a copy of another ledger");
+		case LEDGER_RETIRED:
+			fail(slot, "the ledger of this database was retired");
 		default:
 			break;
 	}
@@ -110,10 +119,15 @@ wait_for_change(int slot, TimestampTz deadline)
 }
 
 static int
-require_slot(void)
+require_slot(Oid database)
 {
-	int slot = ledger_my_slot();
+	bool mine = database == MyDatabaseId;
+	int slot = mine ? ledger_my_slot() : ledger_slot_of(database, false);
 
+	if (slot < 0 && !mine)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("database %u has no ledger", database),
+						errhint("Run CREATE EXTENSION biometric_audit there.")));
 	if (slot < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -147,21 +161,26 @@ serves_present_tables(int slot)
 	return false;
 }
 
-/* Waits until the slot takes entries; returns it. */
+static bool
+is_ready(Oid database, int slot)
+{
+	return pg_atomic_read_u32(&ledger_slot(slot)->state) == LEDGER_READY &&
+		   (database != MyDatabaseId || serves_present_tables(slot));
+}
+
+/* Waits until the database's slot takes entries; returns it. */
 static int
-wait_until_ready(TimestampTz deadline)
+wait_until_ready(Oid database, TimestampTz deadline)
 {
 	for (;;)
 	{
-		int slot = require_slot();
+		int slot = require_slot(database);
 
-		if (pg_atomic_read_u32(&ledger_slot(slot)->state) == LEDGER_READY &&
-			serves_present_tables(slot))
+		if (is_ready(database, slot))
 			return slot;
 		ledger_wait_announce(slot, LEDGER_WAIT_ANY);
 		fail_in_bad_state(slot);
-		if (pg_atomic_read_u32(&ledger_slot(slot)->state) != LEDGER_READY ||
-			!serves_present_tables(slot))
+		if (!is_ready(database, slot))
 			wait_for_change(slot, deadline);
 		ledger_wait_announce(slot, 0);
 	}
@@ -258,6 +277,11 @@ buffer_prepare(const LedgerStatement *statement, EntryFields *entries, int count
 		entries[i].reference = ENTRY_NO_REFERENCE;
 		buffer_add(&entries[i]);
 	}
+}
+
+static void
+require_ring_size(void)
+{
 	if (buffer.used > ledger_ring_size_bytes())
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many ledger entries at once"),
@@ -309,13 +333,13 @@ buffer_extra(void)
  * record, or -1 when the ring has no room or the slot has changed.
  */
 static int64
-buffer_put(int number, LedgerStatement *statement, int count, uint32 generation)
+buffer_put(Oid database, LedgerStatement *statement, int count, uint32 generation, int number)
 {
 	LedgerSlot *slot = ledger_slot(number);
 	int64 first = -1;
 
 	LWLockAcquire(ledger_append_lock(number), LW_EXCLUSIVE);
-	if (pg_atomic_read_u32(&slot->database) == MyDatabaseId && generation != 0 &&
+	if (pg_atomic_read_u32(&slot->database) == database && generation != 0 &&
 		pg_atomic_read_u32(&slot->generation) == generation)
 	{
 		uint64 head = pg_atomic_read_u64(&slot->head);
@@ -416,24 +440,34 @@ ledger_statement_reset(LedgerStatement *statement)
 void
 ledger_append(LedgerStatement *statement, EntryFields *entries, int count, LedgerTicket *ticket)
 {
+	ledger_append_to(MyDatabaseId, statement, entries, count, ticket);
+}
+
+void
+ledger_append_to(Oid database, LedgerStatement *statement, EntryFields *entries, int count,
+				 LedgerTicket *ticket)
+{
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ledger_timeout_ms());
 
 	memset(ticket, 0, sizeof(*ticket));
 	refuse_where_impossible();
-	if (count <= 0)
+	if (count <= 0 && statement == NULL)
 		return;
 	for (;;)
 	{
-		int number = wait_until_ready(deadline);
+		int number = wait_until_ready(database, deadline);
 		uint32 generation = pg_atomic_read_u32(&ledger_slot(number)->generation);
 		int64 first;
 
 		buffer_prepare(statement, entries, count, generation);
-		first = buffer_put(number, statement, count, generation);
+		if (buffer.used == 0)
+			return; /* nothing but a statement entry was wanted, and that is there */
+		require_ring_size();
+		first = buffer_put(database, statement, count, generation, number);
 		if (first < 0)
 		{
 			ledger_wait_announce(number, LEDGER_WAIT_ANY);
-			first = buffer_put(number, statement, count, generation);
+			first = buffer_put(database, statement, count, generation, number);
 		}
 		ledger_poke_worker(number);
 		if (first >= 0)
@@ -441,6 +475,7 @@ ledger_append(LedgerStatement *statement, EntryFields *entries, int count, Ledge
 			ticket->first = first + buffer_extra();
 			ticket->last = ticket->first + count - 1;
 			ticket->generation = generation;
+			ticket->database = database;
 			ticket->deadline = deadline;
 			ticket->pending = true;
 			remember(statement, generation, first);
@@ -450,21 +485,159 @@ ledger_append(LedgerStatement *statement, EntryFields *entries, int count, Ledge
 	}
 }
 
-/* Tells whether a ticket's entries are durable; raises when they never will be. */
-static bool
-is_durable(int number, const LedgerTicket *ticket)
+/*
+ * The ledger that this transaction has created, while it writes its first
+ * entries itself. In TopTransactionContext.
+ */
+typedef struct CreatedLedger
 {
-	LedgerSlot *slot = ledger_slot(number);
-	uint64 durable = pg_atomic_read_u64(&slot->durable);
+	uint32 generation; /* no slot's: after the commit everything is introduced anew */
+	uint8 log_id[LEDGER_LOG_ID_SIZE];
+	MerkleFrontier frontier;
+	Relation tile; /* while entries are being written */
+	MemoryContextCallback reset;
+} CreatedLedger;
 
-	/* A new generation sets the mark anew, but changes its number before that. */
+static CreatedLedger *created = NULL;
+
+static void
+created_forget(void *arg)
+{
+	created = NULL;
+}
+
+static void
+created_begin(void)
+{
+	CreatedLedger *ledger = MemoryContextAllocZero(TopTransactionContext, sizeof(CreatedLedger));
+	List *logs;
+
+	if (!extension_created_here())
+		elog(ERROR, "the ledger was not created by this transaction");
+	PushActiveSnapshot(GetTransactionSnapshot());
+	logs = store_logs(GetActiveSnapshot());
+	PopActiveSnapshot();
+	if (logs == NIL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table biometric.log has lost its row"),
+						errhint("Create the extension again.")));
+	memcpy(ledger->log_id, ((LedgerLog *) llast(logs))->log_id, LEDGER_LOG_ID_SIZE);
+	ledger->generation = ledger_new_generation();
+	merkle_frontier_init(&ledger->frontier);
+	ledger->reset.func = created_forget;
+	MemoryContextRegisterResetCallback(TopTransactionContext, &ledger->reset);
+	created = ledger;
+}
+
+static void
+created_insert_tile(int level, uint64_t index, const MerkleHash *hashes, void *context)
+{
+	CreatedLedger *ledger = context;
+
+	store_insert_tile(ledger->tile, ledger->log_id, level, index, hashes);
+}
+
+/* Writes up to CREATED_AT_ONCE of the buffer's records, from a position on; returns the next. */
+static Size
+created_write_some(Relation entry, Size at)
+{
+	StoreEntry *entries = palloc(CREATED_AT_ONCE * sizeof(StoreEntry));
+	int64 first = (int64) created->frontier.size;
+	int count = 0;
+
+	for (; at < buffer.used && count < CREATED_AT_ONCE; count++)
+	{
+		LedgerRecord record;
+		bytea *bytes;
+
+		memcpy(&record, buffer.bytes + at, sizeof(record));
+		bytes = palloc(VARHDRSZ + record.length);
+		SET_VARSIZE(bytes, VARHDRSZ + record.length);
+		memcpy(VARDATA(bytes), buffer.bytes + at + sizeof(record), record.length);
+		entries[count].bytes = bytes;
+		merkle_leaf(VARDATA(bytes), record.length, &entries[count].leaf);
+		merkle_frontier_add(&created->frontier, &entries[count].leaf, created_insert_tile, created);
+		at += sizeof(record) + record.length;
+	}
+	store_insert_entries(entry, created->log_id, first, entries, count);
+	return at;
+}
+
+/* Writes the buffer's records into the tables. */
+static void
+created_write(void)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "biometric first entries",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Relation entry = store_open("entry", RowExclusiveLock);
+
+	created->tile = store_open("tile", RowExclusiveLock);
+	if (entry == NULL || created->tile == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
+	for (Size at = 0; at < buffer.used;)
+	{
+		at = created_write_some(entry, at);
+		MemoryContextReset(context);
+		CHECK_FOR_INTERRUPTS();
+	}
+	table_close(created->tile, NoLock);
+	table_close(entry, NoLock);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+void
+ledger_append_created(LedgerStatement *statement, EntryFields *entries, int count)
+{
+	int64 first;
+
+	if (count <= 0)
+		return;
+	if (created == NULL)
+		created_begin();
+	first = (int64) created->frontier.size;
+	buffer_prepare(statement, entries, count, created->generation);
+	buffer_number(statement, created->generation, first);
+	created_write();
+	remember(statement, created->generation, first);
+}
+
+void
+ledger_created_finish(void)
+{
+	if (created == NULL)
+		return;
+	store_insert_head(created->log_id, &created->frontier);
+	created = NULL;
+}
+
+/* Tells whether a mark has passed a ticket's entries; raises when it never will. */
+static bool
+has_passed(int number, const LedgerTicket *ticket, pg_atomic_uint64 *mark)
+{
+	uint64 reached = pg_atomic_read_u64(mark);
+
+	/* A new generation sets the marks anew, but changes its number before that. */
 	pg_read_barrier();
-	if (pg_atomic_read_u32(&slot->generation) != ticket->generation)
+	if (pg_atomic_read_u32(&ledger_slot(number)->generation) != ticket->generation)
 		fail(number, "the ledger was replaced while entries were waiting");
-	if (durable > (uint64) ticket->last)
+	if (reached > (uint64) ticket->last)
 		return true;
 	fail_in_bad_state(number);
 	return false;
+}
+
+static bool
+is_durable(int number, const LedgerTicket *ticket)
+{
+	return has_passed(number, ticket, &ledger_slot(number)->durable);
+}
+
+static bool
+is_ordered(int number, const LedgerTicket *ticket)
+{
+	return has_passed(number, ticket, &ledger_slot(number)->ordered);
 }
 
 void
@@ -474,14 +647,36 @@ ledger_wait(LedgerTicket *ticket)
 
 	if (!ticket->pending)
 		return;
-	number = require_slot();
+	number = require_slot(ticket->database);
 	while (!is_durable(number, ticket))
 	{
 		ledger_wait_announce(number, (uint64) ticket->last + 1);
 		if (is_durable(number, ticket))
 			break;
+		/* The worker may have left these to be flushed with the commits that follow them. */
+		if (is_ordered(number, ticket))
+			ledger_poke_worker(number);
 		wait_for_change(number, ticket->deadline);
-		number = require_slot();
+		number = require_slot(ticket->database);
+	}
+	ticket->pending = false;
+}
+
+void
+ledger_wait_ordered(LedgerTicket *ticket)
+{
+	int number;
+
+	if (!ticket->pending)
+		return;
+	number = require_slot(ticket->database);
+	while (!is_ordered(number, ticket))
+	{
+		ledger_wait_announce(number, ((uint64) ticket->last + 1) | LEDGER_WAIT_ORDERED);
+		if (is_ordered(number, ticket))
+			break;
+		wait_for_change(number, ticket->deadline);
+		number = require_slot(ticket->database);
 	}
 	ticket->pending = false;
 }
@@ -489,7 +684,7 @@ ledger_wait(LedgerTicket *ticket)
 bool
 ledger_durable(const LedgerTicket *ticket)
 {
-	return !ticket->pending || is_durable(require_slot(), ticket);
+	return !ticket->pending || is_durable(require_slot(ticket->database), ticket);
 }
 
 bool
@@ -518,6 +713,9 @@ ledger_usable(Reason *reason, const char **problem)
 			case LEDGER_FOREIGN:
 				phrase = "the ledger is a copy of another ledger, until a custodian calls "
 						 "biometric.fork_ledger()";
+				break;
+			case LEDGER_RETIRED:
+				phrase = "the ledger was retired";
 				break;
 			default:
 				phrase = "the ledger is broken";

@@ -1,35 +1,26 @@
 /*
- * functions.c - leaf(), root(), ledger_status() and fork_ledger().
+ * functions.c - leaf(), root() and ledger_status().
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "access/xlog.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
 #include "ledger/store.h"
-#include "ledger/worker.h"
-
-#define CUSTODIAN_ROLE "biometric_custodian"
 
 PGDLLEXPORT Datum ledger_leaf(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ledger_root(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ledger_status(PG_FUNCTION_ARGS);
-PGDLLEXPORT Datum ledger_fork(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(ledger_leaf);
 PG_FUNCTION_INFO_V1(ledger_root);
 PG_FUNCTION_INFO_V1(ledger_status);
-PG_FUNCTION_INFO_V1(ledger_fork);
-
-static bool fork_pending = false;
 
 static LedgerLog *
 newest_log(void)
@@ -38,9 +29,9 @@ newest_log(void)
 
 	if (logs == NIL)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("this database has no ledger yet"),
-						errhint("Commit the transaction that created the extension, and see "
-								"biometric.ledger_status().")));
+						errmsg("this database has no ledger"),
+						errdetail("Table biometric.log has no row of its own."),
+						errhint("See biometric.ledger_status().")));
 	return llast(logs);
 }
 
@@ -68,6 +59,22 @@ ledger_leaf(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(entry);
 }
 
+/*
+ * How many of a log's entries are known to be durable: those of changes can be
+ * seen before, and a root over them might be one that a crash takes back.
+ */
+static int64
+durable_size(const LedgerReader *reader, int64 present)
+{
+	int number = RecoveryInProgress() ? -1 : ledger_my_slot();
+	LedgerStatus *status = palloc(sizeof(LedgerStatus));
+
+	if (number < 0 || !ledger_status_read(number, status) || !status->loaded ||
+		memcmp(status->log_id, reader->log_id, LEDGER_LOG_ID_SIZE) != 0)
+		return present;
+	return Min(present, (int64) status->frontier.size);
+}
+
 Datum
 ledger_root(PG_FUNCTION_ARGS)
 {
@@ -79,7 +86,7 @@ ledger_root(PG_FUNCTION_ARGS)
 
 	open_newest(&reader);
 	present = store_size(&reader);
-	size = PG_ARGISNULL(0) ? present : PG_GETARG_INT64(0);
+	size = PG_ARGISNULL(0) ? durable_size(&reader, present) : PG_GETARG_INT64(0);
 	if (size < 0 || size > present)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the ledger never had " INT64_FORMAT " entries", size),
@@ -108,6 +115,8 @@ state_name(int number)
 			return "ready";
 		case LEDGER_FOREIGN:
 			return "foreign";
+		case LEDGER_RETIRED:
+			return "retired";
 		default:
 			return "broken";
 	}
@@ -168,84 +177,4 @@ ledger_status(PG_FUNCTION_ARGS)
 		ledger_poke_worker(number);
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
-}
-
-/* Has the worker take up a fork as soon as it is committed. Must not raise. */
-static void
-fork_at_commit(XactEvent event, void *arg)
-{
-	if (!fork_pending)
-		return;
-	switch (event)
-	{
-		case XACT_EVENT_COMMIT:
-			fork_pending = false;
-			(void) ledger_wait_tasks(ledger_request_tasks(), Min(ledger_timeout_ms(), 10000));
-			break;
-		case XACT_EVENT_PRE_PREPARE:
-			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-							errmsg("cannot prepare a transaction that forked the ledger"),
-							errdetail("The ledger's worker takes a fork up when it is committed."),
-							errhint("Fork the ledger in a transaction of its own.")));
-			break;
-		case XACT_EVENT_ABORT:
-			fork_pending = false;
-			break;
-		default:
-			break;
-	}
-}
-
-static void
-require_custodian(void)
-{
-	Oid role = get_role_oid(CUSTODIAN_ROLE, false);
-
-	if (!is_member_of_role_nosuper(GetUserId(), role))
-		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-						errmsg("only a custodian may fork the ledger"),
-						errdetail("Superusers are no custodians unless they are members of role "
-								  "\"%s\".",
-								  CUSTODIAN_ROLE),
-						errhint("Have \"%s\" granted to the current user.", CUSTODIAN_ROLE)));
-}
-
-Datum
-ledger_fork(PG_FUNCTION_ARGS)
-{
-	static bool registered = false;
-	char *reason = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	LedgerLog log = {0};
-	LedgerLog *parent;
-	Relation relation;
-	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
-
-	require_custodian();
-	PreventCommandIfReadOnly("biometric.fork_ledger()");
-	PreventCommandDuringRecovery("biometric.fork_ledger()");
-	if (reason[strspn(reason, " \t\r\n")] == '\0')
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("a fork of the ledger needs a reason"),
-						errhint("Say why; it becomes part of the new ledger.")));
-	relation = store_open("log", RowExclusiveLock);
-	parent = newest_log();
-	if (relation == NULL || !pg_strong_random(log.log_id, LEDGER_LOG_ID_SIZE))
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not begin a new log")));
-	log.log_id[6] = (log.log_id[6] & 0x0f) | 0x40;
-	log.log_id[8] = (log.log_id[8] & 0x3f) | 0x80;
-	log.ordinal = parent->ordinal + 1;
-	log.database_oid = MyDatabaseId;
-	log.system_identifier = (int64) GetSystemIdentifier();
-	log.has_parent = true;
-	memcpy(log.parent, parent->log_id, LEDGER_LOG_ID_SIZE);
-	log.parent_size = -1;
-	log.reason = reason;
-	store_insert_log(relation, &log);
-	table_close(relation, NoLock);
-	if (!registered)
-		RegisterXactCallback(fork_at_commit, NULL);
-	registered = true;
-	fork_pending = true;
-	memcpy(result->data, log.log_id, UUID_LEN);
-	PG_RETURN_UUID_P(result);
 }

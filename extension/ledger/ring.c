@@ -131,6 +131,7 @@ slot_init(LedgerSlot *slot)
 	pg_atomic_init_u64(&slot->next_sequence, 0);
 	pg_atomic_init_u64(&slot->head, 0);
 	pg_atomic_init_u64(&slot->tail, 0);
+	pg_atomic_init_u64(&slot->ordered, 0);
 	pg_atomic_init_u64(&slot->durable, 0);
 	pg_atomic_init_u32(&slot->status_version, 0);
 }
@@ -200,10 +201,11 @@ ledger_slot_begin_generation(int number, int64 sequence)
 	pg_atomic_write_u32(&slot->generation, 0);
 	pg_write_barrier();
 	pg_atomic_write_u64(&slot->start_sequence, (uint64) sequence);
+	pg_atomic_write_u64(&slot->ordered, (uint64) sequence);
 	pg_atomic_write_u64(&slot->durable, (uint64) sequence);
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->generation, ledger_new_generation());
-	ledger_wake(number, 0, true);
+	ledger_wake(number, true);
 }
 
 /* Gives a free slot, whose last worker has ended, to a database. Directory lock held. */
@@ -258,7 +260,7 @@ ledger_slot_free(int number)
 	pg_atomic_write_u32(&slot->entry_relation, InvalidOid);
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->database, InvalidOid);
-	ledger_wake(number, 0, true);
+	ledger_wake(number, true);
 }
 
 int
@@ -385,12 +387,12 @@ ledger_poke_worker(int number)
 }
 
 void
-ledger_wait_announce(int number, uint64 durable)
+ledger_wait_announce(int number, uint64 wanted)
 {
 	int proc = MY_PROC_NUMBER;
 
 	if (proc >= 0 && proc < MaxBackends)
-		pg_atomic_write_u64(&waiters[(Size) number * MaxBackends + proc], durable);
+		pg_atomic_write_u64(&waiters[(Size) number * MaxBackends + proc], wanted);
 	/* What the caller looks at next must not be read before. */
 	pg_memory_barrier();
 }
@@ -405,21 +407,52 @@ ledger_wait_sleep(long slice_ms, bool interruptible)
 		CHECK_FOR_INTERRUPTS();
 }
 
+/* Whether what a waiter has announced has come about. */
+static bool
+is_reached(uint64 wanted, uint64 ordered, uint64 durable)
+{
+	if (wanted == LEDGER_WAIT_ANY)
+		return true;
+	if ((wanted & LEDGER_WAIT_ORDERED) != 0)
+		return (wanted & ~LEDGER_WAIT_ORDERED) <= ordered;
+	return wanted <= durable;
+}
+
 void
-ledger_wake(int number, uint64 durable, bool everybody)
+ledger_wake(int number, bool everybody)
 {
 	pg_atomic_uint64 *row = waiters + (Size) number * MaxBackends;
+	uint64 ordered;
+	uint64 durable;
 
 	/* Pairs with the barrier between announcing and looking. */
 	pg_memory_barrier();
+	ordered = pg_atomic_read_u64(&slots[number].ordered);
+	durable = pg_atomic_read_u64(&slots[number].durable);
 	for (int proc = 0; proc < MaxBackends; proc++)
 	{
 		uint64 wanted = pg_atomic_read_u64(&row[proc]);
 
-		if (wanted == 0 || !(everybody || wanted == LEDGER_WAIT_ANY || wanted <= durable))
+		if (wanted == 0 || !(everybody || is_reached(wanted, ordered, durable)))
 			continue;
 		/* Fails if the process announces something new just now: then it looks again itself. */
 		if (pg_atomic_compare_exchange_u64(&row[proc], &wanted, 0))
 			poke((uint32) proc + 1);
 	}
+}
+
+bool
+ledger_durability_wanted(int number)
+{
+	pg_atomic_uint64 *row = waiters + (Size) number * MaxBackends;
+
+	pg_memory_barrier();
+	for (int proc = 0; proc < MaxBackends; proc++)
+	{
+		uint64 wanted = pg_atomic_read_u64(&row[proc]);
+
+		if (wanted == LEDGER_WAIT_ANY || (wanted != 0 && (wanted & LEDGER_WAIT_ORDERED) == 0))
+			return true;
+	}
+	return false;
 }

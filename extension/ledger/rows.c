@@ -19,19 +19,27 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
+#include "utils/xid8.h"
 
+#include "ledger/follow.h"
+#include "ledger/image_index.h"
 #include "ledger/store.h"
 
 #define UNIX_EPOCH_OFFSET                                                                          \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC)
 
-#define DECODED_COLUMNS 23
-#define ROW_COLUMNS 16
+#define DECODED_COLUMNS 29
+#define ROW_COLUMNS 21
+
+/* So many changes of one image are looked at for the key of its row. */
+#define CHANGES_LOOKED_AT 100
 
 PGDLLEXPORT Datum ledger_decode_entry(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ledger_row(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ledger_entry_row_key(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(ledger_decode_entry);
 PG_FUNCTION_INFO_V1(ledger_row);
+PG_FUNCTION_INFO_V1(ledger_entry_row_key);
 
 /* A result row that is being filled from left to right. */
 typedef struct RowBuilder
@@ -136,6 +144,23 @@ jsonb_datum(EntryText text)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(pnstrdup(text.bytes, text.length)));
 }
 
+/* Operation, old image and column of a change. */
+static void
+add_change(RowBuilder *row, const EntryFields *fields)
+{
+	add_name(row, fields->operation == OPERATION_NONE ? NULL : operation_name(fields->operation));
+	add_image_id(row, fields->old_image_id);
+	add_text(row, fields->column);
+}
+
+static void
+add_transaction(RowBuilder *row, const EntryFields *fields)
+{
+	add_value(row, fields->transaction != 0,
+			  FullTransactionIdGetDatum(FullTransactionIdFromU64(fields->transaction)));
+	add_value(row, fields->relation_oid != 0, ObjectIdGetDatum((Oid) fields->relation_oid));
+}
+
 Datum
 ledger_decode_entry(PG_FUNCTION_ARGS)
 {
@@ -177,6 +202,10 @@ ledger_decode_entry(PG_FUNCTION_ARGS)
 	add_text(&row, fields.database);
 	add_value(&row, fields.tls != 0, BoolGetDatum(fields.tls == 1));
 	add_text(&row, fields.relation);
+	add_change(&row, &fields);
+	add_value(&row, fields.row_key.bytes != NULL,
+			  fields.row_key.bytes == NULL ? (Datum) 0 : jsonb_datum(fields.row_key));
+	add_transaction(&row, &fields);
 	Assert(row.count == DECODED_COLUMNS);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
@@ -283,6 +312,17 @@ json_number(JsonbParseState **state, const char *key, int64 number)
 }
 
 static void
+json_image_id(JsonbParseState **state, const char *key, const uint8 *image_id)
+{
+	pg_uuid_t uuid;
+
+	if (image_id == NULL)
+		return;
+	memcpy(uuid.data, image_id, UUID_LEN);
+	json_name(state, key, DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&uuid))));
+}
+
+static void
 json_lines(JsonbParseState **state, const char *key, EntryText text)
 {
 	const char *end = text.bytes + text.length;
@@ -352,6 +392,12 @@ detail_datum(const EntryFields *own, const EntryFields *statement, const EntryFi
 	}
 	json_number(&state, "query_id", (int64) own->query_id);
 	json_lines(&state, "relations", own->relations);
+	json_name(&state, "operation",
+			  own->operation == OPERATION_NONE ? NULL : operation_name(own->operation));
+	json_text(&state, "column", own->column);
+	json_image_id(&state, "old_image_id", own->old_image_id);
+	json_number(&state, "transaction", (int64) own->transaction);
+	json_number(&state, "relation_oid", (int64) own->relation_oid);
 	json_number(&state, "process", (int64) own->process);
 	json_text(&state, "database", own->database);
 	if (own->tls == 1)
@@ -419,6 +465,8 @@ fill_row(RowBuilder *row, const EntryFields *own, int64 statement_sequence,
 	add_name(row, own->reason == REASON_NONE ? NULL : reason_name(own->reason));
 	add_text(row, either(own->network, session ? &session->network : NULL));
 	add_text(row, either(own->command, statement ? &statement->command : NULL));
+	add_change(row, own);
+	add_transaction(row, own);
 	Assert(row->count == ROW_COLUMNS);
 }
 
@@ -471,4 +519,105 @@ ledger_row(PG_FUNCTION_ARGS)
 	}
 	fill_row(&row, &own, statement_sequence, statement, session);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(cache->desc, values, nulls)));
+}
+
+/* What an entry says, copied into the present memory context; false when it cannot be read. */
+static bool
+read_entry(LedgerReader *reader, int64 sequence, EntryFields *fields)
+{
+	bytea *bytes = sequence < 0 ? NULL : store_entry(reader, sequence);
+
+	return bytes != NULL && entry_decode((const uint8_t *) VARDATA(bytes),
+										 VARSIZE(bytes) - VARHDRSZ, fields) == CORE_OK;
+}
+
+/* The relation that an entry is about, looked up in its statement if need be. */
+static EntryText
+read_relation(LedgerReader *reader, const EntryFields *fields)
+{
+	EntryFields statement;
+	bool there = read_entry(reader, fields->reference, &statement);
+
+	return relation_of(fields, there && statement.event == ENTRY_STATEMENT ? &statement : NULL);
+}
+
+static bool
+same_text(EntryText a, EntryText b)
+{
+	return a.bytes != NULL && b.bytes != NULL && a.length == b.length &&
+		   memcmp(a.bytes, b.bytes, a.length) == 0;
+}
+
+/* Whether an entry put an image into a row, as far as is known for good. */
+static bool
+stores_image(const EntryFields *fields, const uint8 *image_id)
+{
+	return (fields->event == ENTRY_STORED || fields->event == ENTRY_REPLACED) &&
+		   fields->image_id != NULL &&
+		   memcmp(fields->image_id, image_id, ENTRY_IMAGE_ID_SIZE) == 0 &&
+		   (fields->transaction == 0 || follow_outcome(fields->transaction) != OUTCOME_ABORTED);
+}
+
+/*
+ * The key of the row that an image was released from. The relation that was
+ * read may be another than the one that stores the row, a partition of it: so
+ * if none of the entries names it, the latest counts.
+ */
+static EntryText
+find_row_key(LedgerReader *reader, const EntryFields *released, int64 sequence)
+{
+	EntryText relation = read_relation(reader, released);
+	EntryText latest = {NULL, 0};
+	bool found = false;
+	ImageIndexScan scan;
+	int64 candidate;
+
+	if (!image_index_begin(&scan, reader, released->image_id, sequence))
+		return latest;
+	for (int i = 0; i < CHANGES_LOOKED_AT && (candidate = image_index_next(&scan)) >= 0; i++)
+	{
+		EntryFields change;
+
+		if (candidate >= sequence || !read_entry(reader, candidate, &change) ||
+			!stores_image(&change, released->image_id))
+			continue;
+		if (!found)
+			latest = change.row_key;
+		found = true;
+		if (relation.bytes == NULL)
+			break;
+		if (same_text(relation, read_relation(reader, &change)))
+		{
+			latest = change.row_key;
+			break;
+		}
+	}
+	image_index_end(&scan);
+	return latest;
+}
+
+Datum
+ledger_entry_row_key(PG_FUNCTION_ARGS)
+{
+	const uint8 *log_id = PG_GETARG_UUID_P(0)->data;
+	int64 sequence = PG_GETARG_INT64(1);
+	bytea *bytes = PG_GETARG_BYTEA_PP(2);
+	EntryText key = {NULL, 0};
+	LedgerReader reader;
+	EntryFields own;
+
+	if (entry_decode((const uint8_t *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), &own) !=
+		CORE_OK)
+		PG_RETURN_NULL();
+	if (own.row_key.bytes != NULL)
+		key = own.row_key;
+	else if ((own.event == ENTRY_DISCLOSED || own.event == ENTRY_OBSERVED) &&
+			 own.image_id != NULL && store_reader_open(&reader, log_id, GetActiveSnapshot()))
+	{
+		key = find_row_key(&reader, &own, sequence);
+		store_reader_close(&reader);
+	}
+	if (key.bytes == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(jsonb_datum(key));
 }

@@ -114,6 +114,21 @@ database_text(void)
 	return database_name;
 }
 
+/* Replication connections are made before a database, and so a session user, is known. */
+static bool
+has_session_user(void)
+{
+	return OidIsValid(MyDatabaseId) || MyProcPort == NULL;
+}
+
+static const char *
+application_text(void)
+{
+	if ((application_name == NULL || application_name[0] == '\0') && !has_session_user())
+		return MyProcPort->application_name;
+	return application_name;
+}
+
 void
 session_describe(EntryFields *fields)
 {
@@ -121,8 +136,9 @@ session_describe(EntryFields *fields)
 	fields->event = ENTRY_SESSION;
 	fields->reference = ENTRY_NO_REFERENCE;
 	fields->client_addr = session_text(client_text());
-	fields->session_user_name = session_text(role_name(&session_role, GetSessionUserId()));
-	fields->application = session_text(application_name);
+	fields->session_user_name = session_text(
+		has_session_user() ? role_name(&session_role, GetSessionUserId()) : MyProcPort->user_name);
+	fields->application = session_text(application_text());
 	fields->process = (uint64_t) MyProcPid;
 	fields->database = session_text(database_text());
 	fields->tls = MyProcPort != NULL && MyProcPort->ssl_in_use ? 1 : 0;
@@ -131,7 +147,10 @@ session_describe(EntryFields *fields)
 const char *
 session_current_user(void)
 {
-	Oid user = GetUserId();
+	Oid user;
 
+	if (!has_session_user())
+		return NULL;
+	user = GetUserId();
 	return user == GetSessionUserId() ? NULL : role_name(&current_role, user);
 }

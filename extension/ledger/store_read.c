@@ -9,9 +9,11 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/pg_type.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
 #include "base/internal.h"
@@ -26,11 +28,12 @@ static const struct
 } tables[] = {
 	{"entry", ENTRY_COLUMNS, {UUIDOID, INT8OID, BYTEAOID}},
 	{"tile", TILE_COLUMNS, {UUIDOID, INT2OID, INT8OID, BYTEAOID}},
-	{"head", HEAD_COLUMNS, {UUIDOID, INT8OID, BYTEAOID, BYTEAOID}},
+	{"head", HEAD_COLUMNS, {UUIDOID, INT8OID, BYTEAOID, BYTEAOID, INT8OID, INT8ARRAYOID}},
+	{"image_entry", IMAGE_COLUMNS, {UUIDOID, UUIDOID, INT8OID}},
 	{"log",
 	 LOG_COLUMNS,
 	 {UUIDOID, INT4OID, OIDOID, INT8OID, INT4OID, TIMESTAMPTZOID, UUIDOID, INT8OID, BYTEAOID,
-	  TEXTOID}},
+	  TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, BYTEAOID}},
 };
 
 /* Whether a table still has the columns that the extension gave it. */
@@ -68,9 +71,8 @@ store_open(const char *name, LOCKMODE mode)
 	return relation;
 }
 
-/* Opens the primary key's index; raises when somebody has taken it away. */
-static Relation
-open_key(Relation relation)
+Relation
+store_open_key(Relation relation)
 {
 	Oid key;
 
@@ -100,8 +102,8 @@ store_reader_open(LedgerReader *reader, const uint8 *log_id, Snapshot snapshot)
 		table_close(reader->entry, AccessShareLock);
 		return false;
 	}
-	reader->entry_key = open_key(reader->entry);
-	reader->tile_key = open_key(reader->tile);
+	reader->entry_key = store_open_key(reader->entry);
+	reader->tile_key = store_open_key(reader->tile);
 	return true;
 }
 
@@ -317,6 +319,72 @@ store_head(const uint8 *log_id, Snapshot snapshot, LedgerHead *head)
 	return found;
 }
 
+/* Reads pairs of a transaction id and a number of entries. */
+static void
+read_unsettled(ArrayType *array, LedgerSettled *settled)
+{
+	Datum *values;
+	bool *nulls;
+	int count;
+
+	deconstruct_array(array, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &values,
+					  &nulls, &count);
+	settled->open = palloc(Max(1, count / 2) * sizeof(uint64));
+	settled->entries = palloc(Max(1, count / 2) * sizeof(uint64));
+	for (int i = 0; i + 1 < count; i += 2)
+	{
+		if (nulls[i] || nulls[i + 1])
+			continue;
+		settled->open[settled->count] = (uint64) DatumGetInt64(values[i]);
+		settled->entries[settled->count++] = (uint64) DatumGetInt64(values[i + 1]);
+	}
+}
+
+void
+store_settled(const uint8 *log_id, Snapshot snapshot, LedgerSettled *settled)
+{
+	Relation relation = store_open("head", AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	memset(settled, 0, sizeof(*settled));
+	if (relation == NULL)
+		return;
+	key_log_id(&key, log_id);
+	scan = systable_beginscan(relation, InvalidOid, false, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		TupleDesc desc = RelationGetDescr(relation);
+		bool isnull[2];
+		Datum size = heap_getattr(tuple, HEAD_COL_SETTLED, desc, &isnull[0]);
+		Datum unsettled = heap_getattr(tuple, HEAD_COL_UNSETTLED, desc, &isnull[1]);
+
+		if (!isnull[0] && !isnull[1])
+		{
+			settled->size = DatumGetInt64(size);
+			read_unsettled(DatumGetArrayTypeP(unsettled), settled);
+		}
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+}
+
+/* Takes a hash out of a column; zeroes when it does not hold one. */
+static void
+hash_of_value(Datum value, bool isnull, MerkleHash *hash)
+{
+	bytea *bytes;
+
+	memset(hash, 0, sizeof(*hash));
+	if (isnull)
+		return;
+	bytes = DatumGetByteaPP(value);
+	if (VARSIZE_ANY_EXHDR(bytes) == MERKLE_HASH_SIZE)
+		memcpy(hash->bytes, VARDATA_ANY(bytes), MERKLE_HASH_SIZE);
+}
+
 static LedgerLog *
 log_of_tuple(HeapTuple tuple, TupleDesc desc)
 {
@@ -326,7 +394,8 @@ log_of_tuple(HeapTuple tuple, TupleDesc desc)
 
 	heap_deform_tuple(tuple, desc, values, nulls);
 	memcpy(log->log_id, DatumGetUUIDP(values[LOG_COL_LOG_ID - 1])->data, LEDGER_LOG_ID_SIZE);
-	log->ordinal = DatumGetInt32(values[LOG_COL_ORDINAL - 1]);
+	log->restored = nulls[LOG_COL_ORDINAL - 1];
+	log->ordinal = log->restored ? 0 : DatumGetInt32(values[LOG_COL_ORDINAL - 1]);
 	log->database_oid = DatumGetObjectId(values[LOG_COL_DATABASE_OID - 1]);
 	log->system_identifier = DatumGetInt64(values[LOG_COL_SYSTEM_IDENTIFIER - 1]);
 	log->has_parent = !nulls[LOG_COL_PARENT - 1];
@@ -334,29 +403,32 @@ log_of_tuple(HeapTuple tuple, TupleDesc desc)
 		memcpy(log->parent, DatumGetUUIDP(values[LOG_COL_PARENT - 1])->data, LEDGER_LOG_ID_SIZE);
 	log->parent_size =
 		nulls[LOG_COL_PARENT_SIZE - 1] ? -1 : DatumGetInt64(values[LOG_COL_PARENT_SIZE - 1]);
-	if (!nulls[LOG_COL_PARENT_ROOT - 1])
-	{
-		bytea *root = DatumGetByteaPP(values[LOG_COL_PARENT_ROOT - 1]);
-
-		if (VARSIZE_ANY_EXHDR(root) == MERKLE_HASH_SIZE)
-			memcpy(log->parent_root.bytes, VARDATA_ANY(root), MERKLE_HASH_SIZE);
-	}
+	hash_of_value(values[LOG_COL_PARENT_ROOT - 1], nulls[LOG_COL_PARENT_ROOT - 1],
+				  &log->parent_root);
 	if (!nulls[LOG_COL_REASON - 1])
 		log->reason = TextDatumGetCString(values[LOG_COL_REASON - 1]);
+	log->retired = !nulls[LOG_COL_RETIRED_AT - 1];
+	log->adopted = !nulls[LOG_COL_ADOPTED_AT - 1];
+	if (!nulls[LOG_COL_ADOPTED_SIZE - 1])
+		log->adopted_size = DatumGetInt64(values[LOG_COL_ADOPTED_SIZE - 1]);
+	hash_of_value(values[LOG_COL_ADOPTED_ROOT - 1], nulls[LOG_COL_ADOPTED_ROOT - 1],
+				  &log->adopted_root);
 	return log;
 }
 
 static int
-compare_ordinals(const ListCell *a, const ListCell *b)
+compare_logs(const ListCell *a, const ListCell *b)
 {
-	int32 left = ((LedgerLog *) lfirst(a))->ordinal;
-	int32 right = ((LedgerLog *) lfirst(b))->ordinal;
+	const LedgerLog *left = lfirst(a);
+	const LedgerLog *right = lfirst(b);
 
-	return (left > right) - (left < right);
+	if (left->restored && right->restored)
+		return memcmp(left->log_id, right->log_id, LEDGER_LOG_ID_SIZE);
+	return (left->ordinal > right->ordinal) - (left->ordinal < right->ordinal);
 }
 
-List *
-store_logs(Snapshot snapshot)
+static List *
+read_logs(Snapshot snapshot, bool restored)
 {
 	Relation relation = store_open("log", AccessShareLock);
 	List *logs = NIL;
@@ -367,9 +439,50 @@ store_logs(Snapshot snapshot)
 		return NIL;
 	scan = systable_beginscan(relation, InvalidOid, false, snapshot, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		logs = lappend(logs, log_of_tuple(tuple, RelationGetDescr(relation)));
+	{
+		LedgerLog *log = log_of_tuple(tuple, RelationGetDescr(relation));
+
+		if (log->restored == restored)
+			logs = lappend(logs, log);
+	}
 	systable_endscan(scan);
 	table_close(relation, AccessShareLock);
-	list_sort(logs, compare_ordinals);
+	list_sort(logs, compare_logs);
 	return logs;
+}
+
+List *
+store_logs(Snapshot snapshot)
+{
+	return read_logs(snapshot, false);
+}
+
+List *
+store_restored_logs(Snapshot snapshot)
+{
+	return read_logs(snapshot, true);
+}
+
+bool
+store_log_is_taken(const uint8 *log_id)
+{
+	Relation relation = store_open("log", AccessShareLock);
+	SnapshotData dirty;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool taken = false;
+
+	if (relation == NULL)
+		return true;
+	InitDirtySnapshot(dirty);
+	key_log_id(&key, log_id);
+	/* the heap, not the index: a row that an index does not have counts all the same */
+	scan = systable_beginscan(relation, InvalidOid, false, &dirty, 1, &key);
+	while (!taken && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		taken = !heap_attisnull(tuple, LOG_COL_ORDINAL, RelationGetDescr(relation)) ||
+				!heap_attisnull(tuple, LOG_COL_ADOPTED_AT, RelationGetDescr(relation));
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return taken;
 }

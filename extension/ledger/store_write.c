@@ -11,15 +11,20 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "catalog/index.h"
+#include "catalog/indexing.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "base/internal.h"
+#include "ledger/image_index.h"
 #include "ledger/store.h"
 
 /* As many rows go into one multi-insert as COPY takes. */
@@ -100,12 +105,12 @@ store_insert(Relation relation, const Datum *values, const bool *nulls, int colu
 }
 
 void
-store_insert_entries(Relation relation, const uint8 *log_id, int64 sequence,
-					 const StoreEntry *entries, int count)
+store_insert_rows(Relation relation, const Datum *values, int columns, int count)
 {
 	TupleDesc desc = RelationGetDescr(relation);
 	int width = Min(count, ROWS_AT_ONCE);
 	TupleTableSlot **slots = palloc(width * sizeof(TupleTableSlot *));
+	bool *nulls = palloc0(columns * sizeof(bool));
 
 	for (int i = 0; i < width; i++)
 		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
@@ -115,13 +120,9 @@ store_insert_entries(Relation relation, const uint8 *log_id, int64 sequence,
 
 		for (int i = 0; i < rows; i++)
 		{
-			bool nulls[ENTRY_COLUMNS] = {false};
-			Datum values[ENTRY_COLUMNS];
+			const Datum *row = values + (Size) (done + i) * columns;
 
-			values[ENTRY_COL_LOG_ID - 1] = UUIDPGetDatum((pg_uuid_t *) log_id);
-			values[ENTRY_COL_SEQ - 1] = Int64GetDatum(sequence + done + i);
-			values[ENTRY_COL_BYTES - 1] = PointerGetDatum(entries[done + i].bytes);
-			ExecStoreHeapTuple(form_row(relation, values, nulls, ENTRY_COLUMNS), slots[i], true);
+			ExecStoreHeapTuple(form_row(relation, row, nulls, columns), slots[i], true);
 		}
 		heap_multi_insert(relation, slots, rows, GetCurrentCommandId(true), 0, NULL);
 		insert_index_entries(relation, slots, rows);
@@ -131,6 +132,26 @@ store_insert_entries(Relation relation, const uint8 *log_id, int64 sequence,
 	for (int i = 0; i < width; i++)
 		ExecDropSingleTupleTableSlot(slots[i]);
 	pfree(slots);
+	pfree(nulls);
+}
+
+void
+store_insert_entries(Relation relation, const uint8 *log_id, int64 sequence,
+					 const StoreEntry *entries, int count)
+{
+	Datum *values = palloc((Size) count * ENTRY_COLUMNS * sizeof(Datum));
+
+	for (int i = 0; i < count; i++)
+	{
+		Datum *row = values + (Size) i * ENTRY_COLUMNS;
+
+		row[ENTRY_COL_LOG_ID - 1] = UUIDPGetDatum((pg_uuid_t *) log_id);
+		row[ENTRY_COL_SEQ - 1] = Int64GetDatum(sequence + i);
+		row[ENTRY_COL_BYTES - 1] = PointerGetDatum(entries[i].bytes);
+	}
+	store_insert_rows(relation, values, ENTRY_COLUMNS, count);
+	pfree(values);
+	image_index_add(log_id, sequence, entries, count);
 }
 
 void
@@ -168,17 +189,66 @@ store_insert_log(Relation relation, const LedgerLog *log)
 	if (log->reason != NULL)
 		values[LOG_COL_REASON - 1] = CStringGetTextDatum(log->reason);
 	nulls[LOG_COL_REASON - 1] = log->reason == NULL;
+	for (int i = LOG_COL_RETIRED_AT; i <= LOG_COL_ADOPTED_ROOT; i++)
+		nulls[i - 1] = true;
 	store_insert(relation, values, nulls, LOG_COLUMNS);
+}
+
+/* Changes some columns of a log's row, as whoever runs this. */
+static void
+update_log(Relation relation, const uint8 *log_id, const int *columns, const Datum *values,
+		   int count)
+{
+	bool nulls[LOG_COLUMNS] = {false};
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, LOG_COL_LOG_ID, BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum((pg_uuid_t *) log_id));
+	scan = systable_beginscan(relation, InvalidOid, false, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("a row of biometric.log has gone"),
+						errhint("biometric.verify_ledger() says what else has changed.")));
+	tuple = heap_modify_tuple_by_cols(tuple, RelationGetDescr(relation), count, (int *) columns,
+									  (Datum *) values, nulls);
+	CatalogTupleUpdate(relation, &tuple->t_self, tuple);
+	systable_endscan(scan);
+	CommandCounterIncrement();
+}
+
+void
+store_retire_log(Relation relation, const uint8 *log_id)
+{
+	int column = LOG_COL_RETIRED_AT;
+	Datum value = TimestampTzGetDatum(GetCurrentTimestamp());
+
+	update_log(relation, log_id, &column, &value, 1);
+}
+
+void
+store_adopt_log(Relation relation, const LedgerLog *log)
+{
+	int columns[] = {LOG_COL_ADOPTED_AT, LOG_COL_ADOPTED_SIZE, LOG_COL_ADOPTED_ROOT};
+	Datum values[lengthof(columns)];
+
+	values[0] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[1] = Int64GetDatum(log->adopted_size);
+	values[2] = PointerGetDatum(store_hashes(&log->adopted_root, 1));
+	update_log(relation, log->log_id, columns, values, lengthof(columns));
 }
 
 /* Runs one of our own statements as its own user; raises unless it did what was expected. */
 static void
-run(const char *statement, int count, Oid *types, Datum *values, int expected)
+run_on(InternalTables tables, const char *statement, int count, Oid *types, Datum *values,
+	   int expected)
 {
 	int result;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	internal_write_begin(INTERNAL_LEDGER);
+	internal_write_begin(tables);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "could not connect to SPI");
 	result = SPI_execute_with_args(statement, count, types, values, NULL, false, 0);
@@ -187,6 +257,12 @@ run(const char *statement, int count, Oid *types, Datum *values, int expected)
 	SPI_finish();
 	internal_write_end();
 	PopActiveSnapshot();
+}
+
+static void
+run(const char *statement, int count, Oid *types, Datum *values, int expected)
+{
+	run_on(INTERNAL_LEDGER, statement, count, types, values, expected);
 }
 
 void
@@ -206,6 +282,50 @@ store_write_head(const uint8 *log_id, const MerkleFrontier *frontier)
 		"ON CONFLICT (log_id) DO UPDATE SET size = excluded.size, root = excluded.root, "
 		"tail = excluded.tail",
 		lengthof(types), types, values, SPI_OK_INSERT);
+}
+
+void
+store_write_settled(const uint8 *log_id, const LedgerSettled *settled)
+{
+	Oid types[] = {UUIDOID, INT8OID, INT8ARRAYOID};
+	Datum values[lengthof(types)];
+	Datum *pairs = palloc(Max(1, 2 * settled->count) * sizeof(Datum));
+
+	for (int i = 0; i < settled->count; i++)
+	{
+		pairs[2 * i] = Int64GetDatum((int64) settled->open[i]);
+		pairs[2 * i + 1] = Int64GetDatum((int64) settled->entries[i]);
+	}
+	values[0] = UUIDPGetDatum((pg_uuid_t *) log_id);
+	values[1] = Int64GetDatum(settled->size);
+	values[2] = PointerGetDatum(construct_array(pairs, 2 * settled->count, INT8OID, sizeof(int64),
+												FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	run("UPDATE biometric.head SET settled = $2, unsettled = $3 "
+		"WHERE log_id OPERATOR(pg_catalog.=) $1",
+		lengthof(types), types, values, SPI_OK_UPDATE);
+}
+
+void
+store_insert_head(const uint8 *log_id, const MerkleFrontier *frontier)
+{
+	Relation relation = store_open("head", RowExclusiveLock);
+	Datum values[HEAD_COLUMNS] = {0};
+	bool nulls[HEAD_COLUMNS];
+	MerkleHash root;
+
+	if (relation == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
+	/* of its transactions, nothing is settled yet */
+	memset(nulls, true, sizeof(nulls));
+	memset(nulls, false, HEAD_COL_TAIL * sizeof(bool));
+	merkle_frontier_root(frontier, &root);
+	values[HEAD_COL_LOG_ID - 1] = UUIDPGetDatum((pg_uuid_t *) log_id);
+	values[HEAD_COL_SIZE - 1] = Int64GetDatum((int64) frontier->size);
+	values[HEAD_COL_ROOT - 1] = PointerGetDatum(store_hashes(&root, 1));
+	values[HEAD_COL_TAIL - 1] = PointerGetDatum(
+		store_hashes(frontier->partial[0], (int) (frontier->size % MERKLE_TILE_WIDTH)));
+	store_insert(relation, values, nulls, HEAD_COLUMNS);
+	table_close(relation, NoLock);
 }
 
 void
@@ -238,4 +358,11 @@ store_renew_identity(const uint8 *old_id, const LedgerLog *log)
 	run("UPDATE biometric.log SET log_id = $2, database_oid = $3, system_identifier = $4, "
 		"timeline = $5, created_at = pg_catalog.now() WHERE log_id OPERATOR(pg_catalog.=) $1",
 		lengthof(types), types, values, SPI_OK_UPDATE);
+	/* what else is this log's: the homes of the columns */
+	if (OidIsValid(extension_relation("home")))
+		run_on(internal_tables_of(extension_relation("home")),
+			   "UPDATE biometric.home SET log_id = $2 WHERE log_id OPERATOR(pg_catalog.=) $1", 2,
+			   types, values, SPI_OK_UPDATE);
+	/* backends remember homes by the log */
+	CacheInvalidateRelcacheByRelid(extension_relation("log"));
 }

@@ -3,22 +3,21 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup.h"
 #include "access/table.h"
 #include "access/xlog.h"
 #include "commands/dbcommands.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/json.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/uuid.h"
 
+#include "ledger/fork.h"
 #include "ledger/session.h"
 #include "ledger/store.h"
 #include "ledger/tree.h"
+
+/* Whether the log that this process has loaded was retired. */
+static bool loaded_retired = false;
 
 static void tree_broken(LedgerTree *tree, const char *format, ...) pg_attribute_printf(2, 3);
 
@@ -31,61 +30,6 @@ tree_broken(LedgerTree *tree, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(tree->problem, sizeof(tree->problem), format, args);
 	va_end(args);
-}
-
-/* A random UUID, version 4 (RFC 9562). */
-static void
-random_log_id(uint8 *out)
-{
-	if (!pg_strong_random(out, LEDGER_LOG_ID_SIZE))
-		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not get random bytes")));
-	out[6] = (out[6] & 0x0f) | 0x40;
-	out[8] = (out[8] & 0x3f) | 0x80;
-}
-
-static bool
-has_rows(Relation relation)
-{
-	SysScanDesc scan =
-		systable_beginscan(relation, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
-	bool any = HeapTupleIsValid(systable_getnext(scan));
-
-	systable_endscan(scan);
-	return any;
-}
-
-static void
-own_identity(LedgerLog *log)
-{
-	memset(log, 0, sizeof(*log));
-	random_log_id(log->log_id);
-	log->database_oid = MyDatabaseId;
-	log->system_identifier = (int64) GetSystemIdentifier();
-	log->parent_size = -1;
-}
-
-/* Gives a ledger that has none its first identity. */
-static void
-take_first_identity(LedgerTree *tree)
-{
-	Relation relation = store_open("log", RowExclusiveLock);
-	Relation entry = store_open("entry", AccessShareLock);
-	LedgerLog log;
-
-	own_identity(&log);
-	if (relation == NULL || entry == NULL)
-		tree_broken(tree, "a table of the ledger is missing");
-	else if (has_rows(entry))
-		tree_broken(tree, "table biometric.log is empty, but there are entries");
-	else
-	{
-		store_insert_log(relation, &log);
-		memcpy(tree->log_id, log.log_id, LEDGER_LOG_ID_SIZE);
-	}
-	if (entry != NULL)
-		table_close(entry, NoLock);
-	if (relation != NULL)
-		table_close(relation, NoLock);
 }
 
 /* Size and root of a log that was forked from; of one that is damaged, what its head says. */
@@ -111,26 +55,6 @@ settle_parent(LedgerLog *log)
 	store_settle_fork(log);
 }
 
-/* The detail of a `forked` entry, a JSON object. */
-static char *
-fork_detail(const LedgerLog *log)
-{
-	StringInfoData json;
-
-	initStringInfo(&json);
-	appendStringInfoString(&json, "{\"parent\": \"");
-	for (int i = 0; i < LEDGER_LOG_ID_SIZE; i++)
-		appendStringInfo(&json, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
-						 log->parent[i]);
-	appendStringInfo(&json, "\", \"size\": " INT64_FORMAT ", \"root\": \"", log->parent_size);
-	for (int i = 0; i < MERKLE_HASH_SIZE; i++)
-		appendStringInfo(&json, "%02x", log->parent_root.bytes[i]);
-	appendStringInfoString(&json, "\", \"reason\": ");
-	escape_json(&json, log->reason != NULL ? log->reason : "");
-	appendStringInfoChar(&json, '}');
-	return json.data;
-}
-
 /* Settles a fork: the parent's edge, and the first entry, which names it. */
 static void
 take_up_fork(LedgerTree *tree, LedgerLog *log)
@@ -145,7 +69,8 @@ take_up_fork(LedgerTree *tree, LedgerLog *log)
 	fields.at = session_unix_time();
 	fields.process = (uint64_t) MyProcPid;
 	fields.database = session_text(get_database_name(MyDatabaseId));
-	fields.detail = session_text(fork_detail(log));
+	fields.detail = session_text(
+		fork_detail(log->parent, log->parent_size, &log->parent_root, log->reason, false));
 	if (relation == NULL ||
 		entry_encode(&fields, (uint8_t *) VARDATA(bytes), ENTRY_MAX_SIZE, &length) != CORE_OK)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
@@ -242,7 +167,7 @@ take_foreign(LedgerTree *tree, const LedgerLog *log)
 	store_reader_close(&reader);
 	if (size == 0 && !log->has_parent)
 	{
-		own_identity(&own);
+		fork_own_identity(&own);
 		store_renew_identity(log->log_id, &own);
 		memcpy(tree->log_id, own.log_id, LEDGER_LOG_ID_SIZE);
 		return;
@@ -254,7 +179,15 @@ take_foreign(LedgerTree *tree, const LedgerLog *log)
 			 log->database_oid, (uint64) log->system_identifier);
 }
 
-/* Reads or makes the identity and then the frontier. */
+static void
+take_retired(LedgerTree *tree)
+{
+	tree->state = LEDGER_RETIRED;
+	snprintf(tree->problem, sizeof(tree->problem),
+			 "the ledger was retired; biometric.fork_ledger(reason) begins another");
+}
+
+/* Reads the identity and then the frontier. */
 static void
 load_newest(LedgerTree *tree)
 {
@@ -264,13 +197,16 @@ load_newest(LedgerTree *tree)
 	merkle_frontier_init(&tree->frontier);
 	if (log == NULL)
 	{
-		take_first_identity(tree);
+		tree_broken(tree, "this database's row of table biometric.log is missing");
 		return;
 	}
 	memcpy(tree->log_id, log->log_id, LEDGER_LOG_ID_SIZE);
+	loaded_retired = log->retired;
 	if (log->database_oid != MyDatabaseId ||
 		log->system_identifier != (int64) GetSystemIdentifier())
 		take_foreign(tree, log);
+	else if (log->retired)
+		take_retired(tree);
 	else if (log->has_parent && log->parent_size < 0)
 		take_up_fork(tree, log);
 	else
@@ -370,5 +306,6 @@ tree_is_current(const uint8 *log_id)
 	List *logs = store_logs(GetActiveSnapshot());
 	LedgerLog *log = logs == NIL ? NULL : llast(logs);
 
-	return log != NULL && memcmp(log->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0;
+	return log != NULL && log->retired == loaded_retired &&
+		   memcmp(log->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0;
 }

@@ -26,6 +26,7 @@
 #include "utils/uuid.h"
 
 #include "base/compat.h"
+#include "ledger/fork.h"
 #include "ledger/verify.h"
 
 /* Rows that may have been added between the edge and the snapshot. */
@@ -36,7 +37,9 @@
 #define PUBLISH_PATIENCE_MS 2000
 
 PGDLLEXPORT Datum ledger_verify(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ledger_verify_restored(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(ledger_verify);
+PG_FUNCTION_INFO_V1(ledger_verify_restored);
 
 typedef struct Verification
 {
@@ -46,7 +49,7 @@ typedef struct Verification
 	LedgerState state;
 	LedgerStatus *status; /* of the slot; NULL when there is none */
 	Snapshot snapshot;
-	char *stray; /* a row that belongs to no log */
+	char *stray; /* a row that belongs to nothing at all */
 } Verification;
 
 /* Waits for the worker to have taken up the ledger, and reads what it published. */
@@ -110,11 +113,35 @@ expect(Verification *v, LogCheck *check, List *logs)
 	}
 }
 
+/*
+ * What a restored log must be: what was verified when it was adopted, else
+ * what the log that was forked from it says, else what its own head row says.
+ */
 static void
-open_checks(Verification *v)
+expect_restored(LogCheck *check)
 {
-	List *logs = store_logs(v->snapshot);
+	const LedgerLog *log = check->log;
+	int64 known = check->has_head ? Max(check->head.size, 0) : 0;
 
+	if (log->adopted)
+	{
+		check->size = log->adopted_size;
+		check->root = log->adopted_root;
+		check->root_known = true;
+	}
+	/* one forged row must not make this count to the end of numbers */
+	else if (check->size > known + ROWS_BEYOND_EDGE)
+	{
+		verify_problem(check, known, "entry " INT64_FORMAT ": far more are said to follow", known);
+		check->size = known;
+		check->root_known = false;
+	}
+}
+
+/* Begins to check some logs. kin: all logs that may have been forked from them. */
+static void
+open_checks(Verification *v, List *logs, List *kin)
+{
 	v->count = list_length(logs);
 	v->checks = palloc0(Max(v->count, 1) * sizeof(LogCheck));
 	for (int i = 0; i < v->count; i++)
@@ -122,13 +149,15 @@ open_checks(Verification *v)
 		LogCheck *check = &v->checks[i];
 
 		check->log = list_nth(logs, i);
-		check->newest = i == v->count - 1;
+		check->newest = i == v->count - 1 && !check->log->restored;
 		check->highest = -1;
 		check->tile_index = -1;
 		if (!store_reader_open(&check->reader, check->log->log_id, v->snapshot))
 			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
 		check->has_head = store_head(check->log->log_id, v->snapshot, &check->head);
-		expect(v, check, logs);
+		expect(v, check, kin);
+		if (check->log->restored)
+			expect_restored(check);
 		check->seen_limit = check->size + ROWS_BEYOND_EDGE;
 		check->seen = palloc_extended((check->seen_limit / 64 + 1) * sizeof(uint64),
 									  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
@@ -144,12 +173,15 @@ check_of(Verification *v, const uint8 *log_id)
 	return NULL;
 }
 
+/*
+ * Rows of other logs are somebody else's history: a dump may bring them, and
+ * they count for nothing. But each row says whose it is.
+ */
 static void
-stray_row(Verification *v, const char *table, const char *which)
+stray_row(Verification *v, const char *table)
 {
 	if (v->stray == NULL)
-		v->stray =
-			psprintf("a row of biometric.%s%s belongs to no log of this database", table, which);
+		v->stray = psprintf("a row of biometric.%s belongs to no log", table);
 }
 
 /* Notes that an entry's row was found; false when it must not be there (again). */
@@ -254,14 +286,12 @@ check_entry_row(Verification *v, TupleTableSlot *row)
 	if (row->tts_isnull[ENTRY_COL_LOG_ID - 1] || row->tts_isnull[ENTRY_COL_SEQ - 1] ||
 		row->tts_isnull[ENTRY_COL_BYTES - 1])
 	{
-		stray_row(v, "entry", " with nothing in it");
+		stray_row(v, "entry");
 		return;
 	}
 	sequence = DatumGetInt64(row->tts_values[ENTRY_COL_SEQ - 1]);
 	check = check_of(v, DatumGetUUIDP(row->tts_values[ENTRY_COL_LOG_ID - 1])->data);
-	if (check == NULL)
-		stray_row(v, "entry", psprintf(" with sequence number " INT64_FORMAT, sequence));
-	else if (note_entry(check, sequence))
+	if (check != NULL && note_entry(check, sequence))
 		check_entry(check, sequence, row->tts_values[ENTRY_COL_BYTES - 1]);
 }
 
@@ -297,17 +327,14 @@ check_tile_row(Verification *v, TupleTableSlot *row)
 	for (int i = 0; i < TILE_COLUMNS; i++)
 		if (row->tts_isnull[i])
 		{
-			stray_row(v, "tile", " with nothing in it");
+			stray_row(v, "tile");
 			return;
 		}
 	level = DatumGetInt16(row->tts_values[TILE_COL_LEVEL - 1]);
 	index = DatumGetInt64(row->tts_values[TILE_COL_INDEX - 1]);
 	check = check_of(v, DatumGetUUIDP(row->tts_values[TILE_COL_LOG_ID - 1])->data);
 	if (check == NULL)
-	{
-		stray_row(v, "tile", psprintf(" (tile %d/" INT64_FORMAT ")", level, index));
 		return;
-	}
 	most = Max(check->size, check->highest + 1);
 	if (level < 0 || level >= MERKLE_MAX_TILE_LEVELS || index < 0 ||
 		index >= most >> ((level + 1) * MERKLE_TILE_HEIGHT))
@@ -326,9 +353,7 @@ check_head_row(Verification *v, TupleTableSlot *row)
 	check = row->tts_isnull[HEAD_COL_LOG_ID - 1]
 				? NULL
 				: check_of(v, DatumGetUUIDP(row->tts_values[HEAD_COL_LOG_ID - 1])->data);
-	if (check == NULL)
-		stray_row(v, "head", "");
-	else if (++check->heads > 1)
+	if (check != NULL && ++check->heads > 1)
 		verify_problem(check, check->size, "the head row is there more than once");
 }
 
@@ -371,7 +396,7 @@ check_missing(LogCheck *check, int64 size)
 	}
 }
 
-/* Rows beyond the edge must become part of the published tree. */
+/* Rows beyond the edge must be the worker's, durable already or not. */
 static void
 check_beyond_edge(Verification *v, LogCheck *check)
 {
@@ -383,7 +408,7 @@ check_beyond_edge(Verification *v, LogCheck *check)
 		return;
 	while (!(ledger_status_read(v->slot, now) && now->loaded &&
 			 memcmp(now->log_id, check->log->log_id, LEDGER_LOG_ID_SIZE) == 0 &&
-			 (int64) now->frontier.size >= rows))
+			 (int64) pg_atomic_read_u64(&ledger_slot(v->slot)->ordered) >= rows))
 	{
 		if (GetCurrentTimestamp() >= deadline)
 		{
@@ -435,7 +460,7 @@ general_problem(Verification *v)
 	if (v->stray != NULL)
 		return v->stray;
 	if (v->count == 0)
-		return pstrdup("this database has no ledger yet");
+		return pstrdup("this database's row of table biometric.log is missing");
 	if (v->state == LEDGER_BROKEN || v->state == LEDGER_FOREIGN)
 	{
 		LedgerStatus *status = palloc(sizeof(LedgerStatus));
@@ -459,50 +484,120 @@ first_problem(Verification *v)
 
 		if (check->problem == NULL)
 			continue;
-		if (check->newest)
+		if (check->newest || check->log->restored)
 			return check->problem;
-		return psprintf("log %s, before it was forked: %s",
-						DatumGetCString(DirectFunctionCall1(
-							uuid_out, UUIDPGetDatum((pg_uuid_t *) check->log->log_id))),
+		return psprintf("log %s, before it was forked: %s", fork_log_id_text(check->log->log_id),
 						check->problem);
 	}
 	return general_problem(v);
+}
+
+static void
+run_all(Verification *v)
+{
+	run_checks(v);
+	scan_heads(v);
+}
+
+static void
+close_checks(Verification *v)
+{
+	for (int i = 0; i < v->count; i++)
+		store_reader_close(&v->checks[i].reader);
+	UnregisterSnapshot(v->snapshot);
+}
+
+/* The row that both functions return. size -1: neither size nor root are known. */
+static Datum
+answer(FunctionCallInfo fcinfo, int64 size, const MerkleHash *root, const char *problem)
+{
+	bool known = size >= 0;
+	Datum values[4] = {0};
+	bool nulls[4] = {false, !known, !known, problem == NULL};
+	TupleDesc desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = BoolGetDatum(problem == NULL);
+	if (known)
+	{
+		values[1] = Int64GetDatum(size);
+		values[2] = PointerGetDatum(store_hashes(root, 1));
+	}
+	if (problem != NULL)
+		values[3] = CStringGetTextDatum(problem);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* What was computed of a log: its size, -1 when not even that could be. */
+static int64
+computed(const LogCheck *check, MerkleHash *root)
+{
+	if (check == NULL || !check->computed)
+		return -1;
+	merkle_frontier_root(&check->frontier, root);
+	return check->size;
 }
 
 Datum
 ledger_verify(PG_FUNCTION_ARGS)
 {
 	Verification v = {0};
-	Datum values[4] = {0};
-	bool nulls[4] = {false, true, true, false};
-	LogCheck *newest;
-	TupleDesc desc;
+	MerkleHash root;
+	List *logs;
+	int64 size;
 	char *problem;
 
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
 	read_published(&v);
 	v.snapshot = RegisterSnapshot(GetLatestSnapshot());
-	open_checks(&v);
-	run_checks(&v);
-	scan_heads(&v);
+	logs = store_logs(v.snapshot);
+	open_checks(&v, logs, logs);
+	run_all(&v);
 	problem = first_problem(&v);
-	newest = v.count == 0 ? NULL : &v.checks[v.count - 1];
-	values[0] = BoolGetDatum(problem == NULL);
-	if (newest != NULL && newest->computed)
-	{
-		MerkleHash root;
+	size = computed(v.count == 0 ? NULL : &v.checks[v.count - 1], &root);
+	close_checks(&v);
+	PG_RETURN_DATUM(answer(fcinfo, size, &root, problem));
+}
 
-		merkle_frontier_root(&newest->frontier, &root);
-		values[1] = Int64GetDatum(newest->size);
-		values[2] = PointerGetDatum(store_hashes(&root, 1));
-		nulls[1] = nulls[2] = false;
-	}
-	nulls[3] = problem == NULL;
-	if (problem != NULL)
-		values[3] = CStringGetTextDatum(problem);
-	for (int i = 0; i < v.count; i++)
-		store_reader_close(&v.checks[i].reader);
-	UnregisterSnapshot(v.snapshot);
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+static LedgerLog *
+find_log(List *logs, const uint8 *log_id)
+{
+	ListCell *cell;
+
+	foreach(cell, logs)
+		if (memcmp(((LedgerLog *) lfirst(cell))->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0)
+			return lfirst(cell);
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("no log %s was restored in this database", fork_log_id_text(log_id)),
+					errhint("biometric.ledger_history shows those that were; the present log is "
+							"verified by biometric.verify_ledger().")));
+}
+
+char *
+verify_restored(const uint8 *log_id, int64 *size, MerkleHash *root)
+{
+	Verification v = {.slot = -1};
+	List *logs;
+	char *problem;
+
+	v.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	logs = store_restored_logs(v.snapshot);
+	open_checks(&v, list_make1(find_log(logs, log_id)), logs);
+	run_all(&v);
+	problem = first_problem(&v);
+	*size = computed(&v.checks[0], root);
+	if (*size < 0 && problem == NULL)
+		problem = pstrdup("entries are missing");
+	close_checks(&v);
+	return problem;
+}
+
+Datum
+ledger_verify_restored(PG_FUNCTION_ARGS)
+{
+	MerkleHash root;
+	int64 size;
+	char *problem = verify_restored(PG_GETARG_UUID_P(0)->data, &size, &root);
+
+	PG_RETURN_DATUM(answer(fcinfo, size, &root, problem));
 }

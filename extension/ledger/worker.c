@@ -6,15 +6,25 @@
  * mark and the ring's tail, in this order. An error ends the process: the
  * ring keeps what was not committed, and the next worker begins by reading
  * the tables, so there is one way of recovery and it is used every time.
+ *
+ * A batch of nothing but changes of images is committed asynchronously: its
+ * commit is in the WAL (the ordered mark), ahead of those of the transactions
+ * that wait for it, whose flush carries it along. Only a while later, or when
+ * somebody asks, does the worker see to it itself and publish it as durable.
+ * Until then other sessions see rows that a crash may take back; a worker that
+ * ends in between leaves them to its successor, who finds them in the tables
+ * and commits synchronously before it publishes anything.
  */
 #include "postgres.h"
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "replication/syncrep.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -26,14 +36,17 @@
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
+#include "ledger/batch.h"
+#include "ledger/follow.h"
 #include "ledger/store.h"
 #include "ledger/tree.h"
 #include "ledger/worker.h"
 
 #define MAX_TASKS 4
-#define BATCH_ENTRIES 8192
-#define BATCH_BYTES (2 * 1024 * 1024)
 #define HEAD_INTERVAL_MS 1000L
+
+/* How long the commits that wait for a batch may take to flush it along with their own. */
+#define DEFER_MS 10
 #define IDLE_MS 60000L
 
 typedef struct WorkerTask
@@ -41,23 +54,6 @@ typedef struct WorkerTask
 	LedgerWorkerTask task;
 	LedgerSlotReset reset;
 } WorkerTask;
-
-/* A tile that the batch at hand has filled. */
-typedef struct FullTile
-{
-	int level;
-	uint64 index;
-	MerkleHash hashes[MERKLE_TILE_WIDTH];
-} FullTile;
-
-typedef struct Batch
-{
-	StoreEntry *entries;
-	int count;
-	uint64 end;				 /* ring position behind the last record that was looked at */
-	List *tiles;			 /* of FullTile, lower levels first */
-	MerkleFrontier frontier; /* as it will be */
-} Batch;
 
 typedef struct Worker
 {
@@ -67,7 +63,12 @@ typedef struct Worker
 	LedgerTree tree;
 	uint64 head_size; /* what the head row says */
 	TimestampTz head_written;
-	MemoryContext context; /* reset after each batch */
+	uint64 position;		  /* ring: all before it is in the tables */
+	uint64 found_in_ring;	  /* ring: what was there when this worker began ends here */
+	bool deferred;			  /* what is in the tables is not all durable yet */
+	XLogRecPtr deferred_end;  /* end of the last commit record that is not */
+	TimestampTz deferred_due; /* when to wait no longer for others to flush it */
+	MemoryContext context;	  /* reset after each batch */
 } Worker;
 
 static WorkerTask tasks[MAX_TASKS];
@@ -173,7 +174,7 @@ worker_detach(int code, Datum arg)
 	pg_atomic_write_u32(&slot->state, LEDGER_STARTING);
 	pg_memory_barrier();
 	pg_atomic_write_u32(&slot->worker_pid, 0);
-	ledger_wake(number, 0, true);
+	ledger_wake(number, true);
 	ledger_poke_launcher();
 }
 
@@ -236,8 +237,9 @@ worker_begin(void)
 	StartTransactionCommand();
 }
 
+/* From here on no cancel may get at the wait for a synchronous standby. */
 static void
-worker_commit(void)
+worker_commit_begins(void)
 {
 	committing = true;
 	if (QueryCancelPending)
@@ -245,11 +247,56 @@ worker_commit(void)
 		committing = false;
 		CHECK_FOR_INTERRUPTS();
 	}
-	CommitTransactionCommand();
+}
+
+static void
+worker_commit_ends(void)
+{
 	committing = false;
 	/* Being ended while waiting for a standby also lets the commit stand without its answer. */
 	CHECK_FOR_INTERRUPTS();
 	busy = false;
+}
+
+static void
+worker_commit(void)
+{
+	worker_commit_begins();
+	CommitTransactionCommand();
+	worker_commit_ends();
+}
+
+/* Puts the commit into the WAL, flushed or not, and returns where it ends there. */
+static XLogRecPtr
+worker_commit_ordered(void)
+{
+	int asked_for = synchronous_commit;
+	XLogRecPtr end;
+
+	worker_commit_begins();
+	/* Not by SetConfigOption: what is waited for of a standby later must stay as it is. */
+	synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
+	CommitTransactionCommand();
+	synchronous_commit = asked_for;
+	end = XactLastCommitEnd;
+	worker_commit_ends();
+	return end;
+}
+
+/* Makes durable what was committed by worker_commit_ordered, as a synchronous commit would. */
+static void
+worker_flush(XLogRecPtr end)
+{
+	busy = true;
+	if (stop_wanted)
+		ProcDiePending = InterruptPending = true;
+	CHECK_FOR_INTERRUPTS();
+	worker_commit_begins();
+	HOLD_INTERRUPTS();
+	XLogFlush(end);
+	SyncRepWaitForLSN(end, true);
+	RESUME_INTERRUPTS();
+	worker_commit_ends();
 }
 
 static void
@@ -268,7 +315,7 @@ worker_run_tasks(Worker *w)
 	}
 	pg_memory_barrier();
 	pg_atomic_write_u64(&w->slot->tasks_done, requested);
-	ledger_wake(w->number, 0, true);
+	ledger_wake(w->number, true);
 }
 
 /* Gives the slot back, because the extension is not in this database (any more). */
@@ -292,6 +339,8 @@ worker_take_up(Worker *w)
 	worker_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	there = tree_load(w->number, &w->tree);
+	if (there && w->tree.state == LEDGER_READY)
+		follow_load(w->tree.log_id, (int64) w->tree.frontier.size);
 	PopActiveSnapshot();
 	worker_commit();
 	if (!there)
@@ -308,7 +357,7 @@ worker_take_up(Worker *w)
 		pg_atomic_write_u32(&slot->failures, 0);
 		pg_write_barrier();
 		pg_atomic_write_u32(&slot->state, w->tree.state);
-		ledger_wake(w->number, 0, true);
+		ledger_wake(w->number, true);
 		return;
 	}
 	same = ledger_status_read(w->number, status) && status->loaded &&
@@ -322,90 +371,15 @@ worker_take_up(Worker *w)
 	w->generation = pg_atomic_read_u32(&slot->generation);
 	w->head_size = w->tree.frontier.size;
 	w->head_written = GetCurrentTimestamp();
+	w->position = pg_atomic_read_u64(&slot->tail);
+	w->found_in_ring = pg_atomic_read_u64(&slot->head);
 	pg_atomic_write_u32(&slot->entry_relation, w->tree.entry_relation);
 	ledger_status_write(w->number, w->tree.log_id, &w->tree.frontier);
+	pg_atomic_write_u64(&slot->ordered, w->tree.frontier.size);
 	pg_atomic_write_u64(&slot->durable, w->tree.frontier.size);
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->state, LEDGER_READY);
-	ledger_wake(w->number, 0, true);
-}
-
-/* Copies one entry out of the ring, as a bytea. */
-static bytea *
-copy_entry(Worker *w, uint64 at, uint32 length)
-{
-	bytea *bytes = palloc(VARHDRSZ + length);
-
-	SET_VARSIZE(bytes, VARHDRSZ + length);
-	ledger_ring_read(w->number, at, VARDATA(bytes), length);
-	return bytes;
-}
-
-/*
- * Collects what is in the ring, in the batch context. Records of an earlier
- * generation, and those that a predecessor committed, are passed over.
- */
-static void
-batch_collect(Worker *w, Batch *batch)
-{
-	uint64 head = pg_atomic_read_u64(&w->slot->head);
-	uint64 at = pg_atomic_read_u64(&w->slot->tail);
-	uint64 next = w->tree.frontier.size;
-	uint64 limit = at + BATCH_BYTES;
-	int capacity = 0;
-
-	memset(batch, 0, offsetof(Batch, frontier));
-	pg_read_barrier();
-	while (at < head && at < limit && batch->count < BATCH_ENTRIES)
-	{
-		LedgerRecord record;
-
-		ledger_ring_read(w->number, at, &record, sizeof(record));
-		at += sizeof(record);
-		if (record.generation == w->generation && record.sequence >= (int64) next)
-		{
-			if (record.sequence != (int64) next || record.length > ENTRY_MAX_SIZE)
-				ereport(ERROR,
-						(errcode(ERRCODE_INTERNAL_ERROR),
-						 errmsg("the ledger's ring is out of step at entry " UINT64_FORMAT, next)));
-			if (batch->count == capacity)
-			{
-				capacity = Max(64, capacity * 2);
-				batch->entries = batch->entries == NULL
-									 ? palloc(capacity * sizeof(StoreEntry))
-									 : repalloc(batch->entries, capacity * sizeof(StoreEntry));
-			}
-			batch->entries[batch->count++].bytes = copy_entry(w, at, record.length);
-			next++;
-		}
-		at += record.length;
-	}
-	batch->end = at;
-}
-
-static void
-batch_keep_tile(int level, uint64_t index, const MerkleHash *hashes, void *context)
-{
-	Batch *batch = context;
-	FullTile *tile = palloc(sizeof(FullTile));
-
-	tile->level = level;
-	tile->index = index;
-	memcpy(tile->hashes, hashes, sizeof(tile->hashes));
-	batch->tiles = lappend(batch->tiles, tile);
-}
-
-static void
-batch_hash(Worker *w, Batch *batch)
-{
-	batch->frontier = w->tree.frontier;
-	for (int i = 0; i < batch->count; i++)
-	{
-		StoreEntry *entry = &batch->entries[i];
-
-		merkle_leaf(VARDATA(entry->bytes), VARSIZE(entry->bytes) - VARHDRSZ, &entry->leaf);
-		merkle_frontier_add(&batch->frontier, &entry->leaf, batch_keep_tile, batch);
-	}
+	ledger_wake(w->number, true);
 }
 
 /* Tells whether the head row is behind and may be written again. */
@@ -420,6 +394,7 @@ static void
 head_write(Worker *w, const MerkleFrontier *frontier)
 {
 	store_write_head(w->tree.log_id, frontier);
+	follow_write(w->tree.log_id, (int64) frontier->size);
 	w->head_size = frontier->size;
 	w->head_written = GetCurrentTimestamp();
 }
@@ -455,17 +430,20 @@ batch_write(Worker *w, Batch *batch)
 		head_write(w, &batch->frontier);
 	table_close(tile, NoLock);
 	table_close(entry, NoLock);
-	worker_commit();
+	if (batch->urgent)
+		worker_commit();
+	else
+		w->deferred_end = worker_commit_ordered();
 	return true;
 }
 
-/* Makes a committed batch known; from here on its entries count as written. */
+/* Makes known that all that is in the tables is durable; from here on it counts as written. */
 static void
-batch_publish(Worker *w, Batch *batch)
+worker_publish(Worker *w)
 {
-	if (batch->count > 0)
+	w->deferred = false;
+	if (pg_atomic_read_u64(&w->slot->durable) != w->tree.frontier.size)
 	{
-		w->tree.frontier = batch->frontier;
 		ledger_status_write(w->number, w->tree.log_id, &w->tree.frontier);
 		if (w->slot->status.error[0] != '\0')
 			ledger_status_error(w->number, "");
@@ -475,8 +453,42 @@ batch_publish(Worker *w, Batch *batch)
 	}
 	/* Appenders overwrite what is before the tail: everything must have been read. */
 	pg_memory_barrier();
-	pg_atomic_write_u64(&w->slot->tail, batch->end);
-	ledger_wake(w->number, w->tree.frontier.size, false);
+	pg_atomic_write_u64(&w->slot->tail, w->position);
+	ledger_wake(w->number, false);
+}
+
+/* Makes known that a batch's commit is in the WAL. */
+static void
+batch_publish_order(Worker *w, Batch *batch)
+{
+	if (batch->count > 0)
+		w->tree.frontier = batch->frontier;
+	w->position = batch->end;
+	pg_atomic_write_u64(&w->slot->ordered, w->tree.frontier.size);
+	if (batch->count == 0 || batch->urgent)
+		return;
+	if (!w->deferred)
+		w->deferred_due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), DEFER_MS);
+	w->deferred = true;
+	ledger_wake(w->number, false);
+}
+
+/* Whether what is deferred is to be made durable now rather than by others. */
+static bool
+worker_must_flush(Worker *w)
+{
+	uint64 used = pg_atomic_read_u64(&w->slot->head) - pg_atomic_read_u64(&w->slot->tail);
+
+	return w->deferred &&
+		   (used > ledger_ring_size_bytes() / 2 || GetCurrentTimestamp() >= w->deferred_due ||
+			ledger_durability_wanted(w->number));
+}
+
+static void
+worker_flush_deferred(Worker *w)
+{
+	worker_flush(w->deferred_end);
+	worker_publish(w);
 }
 
 /* Writes what is in the ring; false when nothing was there. */
@@ -486,16 +498,20 @@ worker_write(Worker *w)
 	MemoryContext old;
 	Batch *batch;
 
-	if (w->tree.state != LEDGER_READY ||
-		pg_atomic_read_u64(&w->slot->head) == pg_atomic_read_u64(&w->slot->tail))
+	if (w->tree.state != LEDGER_READY || pg_atomic_read_u64(&w->slot->head) == w->position)
 		return false;
 	old = MemoryContextSwitchTo(w->context);
 	batch = palloc(sizeof(Batch));
-	batch_collect(w, batch);
-	batch_hash(w, batch);
+	batch_collect(w->number, w->generation, w->position, w->tree.frontier.size, batch);
+	batch_hash(&w->tree.frontier, batch);
+	batch_look_at(batch);
 	if (batch->count > 0 && !batch_write(w, batch))
 		worker_leave_database(w);
-	batch_publish(w, batch);
+	batch_publish_order(w, batch);
+	if (!w->deferred || batch->urgent)
+		worker_publish(w);
+	else if (worker_must_flush(w))
+		worker_flush_deferred(w);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(w->context);
 	return true;
@@ -507,6 +523,19 @@ worker_write_head(Worker *w)
 {
 	worker_begin();
 	head_write(w, &w->tree.frontier);
+	worker_commit();
+}
+
+/* Looks which transactions have ended, unless entries of a predecessor are still to be written. */
+static void
+worker_follow(Worker *w)
+{
+	if (w->tree.state != LEDGER_READY || w->position < w->found_in_ring || follow_wait_ms() != 0)
+		return;
+	worker_begin();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	follow_check(w->number, w->generation);
+	PopActiveSnapshot();
 	worker_commit();
 }
 
@@ -560,7 +589,12 @@ worker_sleep(Worker *w)
 	if (timeout <= 0 || timeout > IDLE_MS)
 		timeout = IDLE_MS;
 	if (head_behind)
-		timeout = HEAD_INTERVAL_MS;
+		timeout = Min(timeout, HEAD_INTERVAL_MS);
+	if (w->tree.state == LEDGER_READY && follow_wait_ms() >= 0)
+		timeout = Min(timeout, follow_wait_ms());
+	if (w->deferred)
+		timeout =
+			Min(timeout, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), w->deferred_due));
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
 					 PG_WAIT_EXTENSION);
 }
@@ -590,9 +624,19 @@ worker_loop(Worker *w)
 			worker_run_tasks(w);
 		}
 		if (worker_write(w))
+		{
+			worker_follow(w);
 			continue;
+		}
+		if (worker_must_flush(w))
+			worker_flush_deferred(w);
+		worker_follow(w);
 		if (w->tree.state == LEDGER_READY && head_is_due(w, w->tree.frontier.size))
+		{
 			worker_write_head(w);
+			if (w->deferred)
+				worker_publish(w);
+		}
 		pg_atomic_write_u32(&w->slot->failures, 0);
 		worker_sleep(w);
 	}

@@ -48,6 +48,17 @@ planned_permissions(PlannedStmt *plan)
 #endif
 }
 
+/* planned_permissions_set makes a list that planned_permissions is to return of a plan. */
+static inline void
+planned_permissions_set(PlannedStmt *plan, List *permissions)
+{
+#if PG_VERSION_NUM >= 160000
+	plan->permInfos = permissions;
+#else
+	plan->rtable = permissions;
+#endif
+}
+
 /* ExecutorRun lost execute_once (3eea7a0c97e) */
 #if PG_VERSION_NUM >= 180000
 #define EXECUTOR_RUN_ARGS QueryDesc *query, ScanDirection direction, uint64 count
@@ -62,6 +73,26 @@ planned_permissions(PlannedStmt *plan)
 #define database_owner_check(database, role) object_ownercheck(DatabaseRelationId, database, role)
 #else
 #define database_owner_check(database, role) pg_database_ownercheck(database, role)
+#endif
+
+/* so was ownership of relations, likewise */
+#if PG_VERSION_NUM >= 160000
+#define relation_owner_check(relation, role) object_ownercheck(RelationRelationId, relation, role)
+#else
+#define relation_owner_check(relation, role) pg_class_ownercheck(relation, role)
+#endif
+
+/* what an update asks of indexes became an enum, for indexes that summarise (19d8e2308bc) */
+#if PG_VERSION_NUM >= 160000
+#define UPDATE_INDEXES_VARIABLE(name) TU_UpdateIndexes name = TU_None
+#define insert_updated_index_tuples(info, slot, estate, updates)                                   \
+	((updates) == TU_None ? NIL                                                                    \
+						  : ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL,      \
+												  (updates) == TU_Summarizing))
+#else
+#define UPDATE_INDEXES_VARIABLE(name) bool name = false
+#define insert_updated_index_tuples(info, slot, estate, updates)                                   \
+	((updates) ? ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL) : NIL)
 #endif
 
 /* extra values of settings are allocated by guc_malloc from 16 on, by malloc before */
@@ -93,6 +124,13 @@ planned_permissions(PlannedStmt *plan)
 #define MY_PROC_NUMBER MyProcNumber
 #else
 #define MY_PROC_NUMBER MyProc->pgprocno
+#endif
+
+/* LockHeldByMe can be asked for stronger modes, too, from 17 on */
+#if PG_VERSION_NUM >= 170000
+#define lock_held_by_me(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
 #endif

@@ -17,7 +17,7 @@ extern void internal_init(void);
 typedef enum InternalTables
 {
 	INTERNAL_NONE = 0,
-	INTERNAL_LEDGER = 1, /* entry, tile, head, log */
+	INTERNAL_LEDGER = 1, /* entry, tile, head, log, image_entry */
 	INTERNAL_POLICY = 2	 /* all others */
 } InternalTables;
 
@@ -43,6 +43,16 @@ extern int internal_write_depth(void);
 extern InternalTables internal_write_tables(void);
 
 /*
+ * internal_ddl_begin opens a stretch in which our own code changes catalogs:
+ * attaches triggers, drops or keeps up its objects; internal_ddl_end closes
+ * it. Stretches nest; an error ends them all with its (sub)transaction.
+ * internal_ddl tells whether one is open.
+ */
+extern void internal_ddl_begin(void);
+extern void internal_ddl_end(void);
+extern bool internal_ddl(void);
+
+/*
  * internal_tables_of returns which sort a relation is: INTERNAL_NONE unless it
  * is a table of the extension. Needs a transaction.
  */
@@ -54,6 +64,19 @@ extern InternalTables internal_tables_of(Oid relation);
  * undone). Needs a transaction; cached until pg_extension changes.
  */
 extern Oid extension_oid(void);
+
+/*
+ * extension_forget empties the cache, when an extension is about to be
+ * deleted: its types, whose invalidations do this otherwise, go before it.
+ */
+extern void extension_forget(void);
+
+/*
+ * extension_may_be_here is false in a process without a database, and where it
+ * is known that the extension is not installed in this one. Looks nothing
+ * up: for code that runs outside of transactions.
+ */
+extern bool extension_may_be_here(void);
 
 /*
  * extension_created_here tells whether the current transaction itself created

@@ -38,6 +38,7 @@ typedef struct LedgerStatement
 typedef struct LedgerTicket
 {
 	bool pending; /* false: nothing to wait for */
+	Oid database; /* whose ledger */
 	uint32 generation;
 	int64 first; /* sequence number of the first of the caller's entries */
 	int64 last;	 /* sequence number of the last */
@@ -54,6 +55,8 @@ extern void ledger_statement_reset(LedgerStatement *statement);
  * changed) and the statement entry.
  *
  * statement: NULL for entries that refer to the session only.
+ * count: 0 writes the statement's entry alone, if it has none yet; nothing then
+ *   is pending if it had.
  * entries: event set; at and reference are filled in here. An entry that is
  *   too long is an error before anything is appended.
  * ticket: for ledger_wait. Its deadline is ledger_timeout from now.
@@ -74,6 +77,31 @@ extern void ledger_append(LedgerStatement *statement, EntryFields *entries, int 
  * dropped or forked meanwhile; 57014 on cancel.
  */
 extern void ledger_wait(LedgerTicket *ticket);
+
+/*
+ * ledger_wait_ordered returns when the worker has put the commit of all
+ * entries of the ticket into the WAL, flushed or not: a commit record that this
+ * backend writes from then on cannot become durable before they are. For
+ * changes that are about to be committed. Errors: as ledger_wait.
+ */
+extern void ledger_wait_ordered(LedgerTicket *ticket);
+
+/*
+ * ledger_append_created is ledger_append for the pre-commit of a transaction
+ * that created the extension: writes the entries (and session and statement entries)
+ * to the tables itself, since no worker can see them. May be called several
+ * times; ledger_created_finish then writes the ledger's edge.
+ */
+extern void ledger_append_created(LedgerStatement *statement, EntryFields *entries, int count);
+extern void ledger_created_finish(void);
+
+/*
+ * ledger_append_to is ledger_append for another database's ledger, named by
+ * its OID, from a backend that is not connected to any: replication
+ * connections. Errors: as ledger_append; 55000 when the database has no slot.
+ */
+extern void ledger_append_to(Oid database, LedgerStatement *statement, EntryFields *entries,
+							 int count, LedgerTicket *ticket);
 
 /*
  * ledger_durable tells whether ledger_wait would return at once. Never waits.

@@ -12,7 +12,7 @@
  *    they are written: the slot's append lock (LWLock). The worker reads head
  *    without it and sees only whole records (written before head, with a
  *    barrier).
- *  - tail, durable, state, generation: atomics, written by the worker without
+ *  - tail, ordered, durable, state, generation: atomics, written by the worker without
  *    a lock, so that a stopped worker holds nothing that an appender waits for
  *    uninterruptibly.
  *  - status (log id, frontier, last error): copied under a version number,

@@ -4,9 +4,10 @@
  *
  * Private to the ledger. ring.h says which lock guards what; in short:
  * appenders take the append lock, whoever gives a slot to a database takes
- * the directory lock, and the worker takes neither once it runs: everything
- * it writes is an atomic or is copied under a version number (the status), so
- * that a worker stopped at any instruction holds up nobody for good.
+ * the directory lock, and the worker takes neither once it runs, but to append
+ * entries of its own as any appender does: everything else that it writes is
+ * an atomic or is copied under a version number (the status), so that a worker
+ * that is stopped while it writes tables holds up nobody for good.
  *
  * Nor is there a condition variable, whose spinlock a stopped worker might
  * hold: a waiter announces in a table of its own what it waits for, and is
@@ -35,7 +36,8 @@ typedef enum LedgerState
 	LEDGER_STARTING = 0, /* no worker, or one that has not read the tables yet */
 	LEDGER_READY = 1,	 /* entries are taken */
 	LEDGER_BROKEN = 2,	 /* tables contradict the tree: nothing is taken */
-	LEDGER_FOREIGN = 3	 /* a copy of another database's ledger: waits for a fork */
+	LEDGER_FOREIGN = 3,	 /* a copy of another database's ledger: waits for a fork */
+	LEDGER_RETIRED = 4	 /* closed by retire_ledger(): nothing is taken any more */
 } LedgerState;
 
 /* What stands before each entry in the ring; copied bytewise, never aligned. */
@@ -75,7 +77,8 @@ typedef struct LedgerSlot
 	pg_atomic_uint64 head;			 /* bytes; written under the append lock */
 	char between_writers[PG_CACHE_LINE_SIZE];
 	pg_atomic_uint64 tail;	  /* bytes; the worker's */
-	pg_atomic_uint64 durable; /* entries below it are durable; the worker's */
+	pg_atomic_uint64 ordered; /* of entries below it the commit is in the WAL; the worker's */
+	pg_atomic_uint64 durable; /* entries below it are durable; the worker's. Never above ordered */
 
 	pg_atomic_uint32 status_version; /* odd while the worker writes the status */
 	LedgerStatus status;
@@ -138,11 +141,15 @@ extern void ledger_set_launcher(bool here);
 /* Waiting. A waiter announces itself, looks, sleeps, and looks again. */
 #define LEDGER_WAIT_ANY PG_UINT64_MAX
 
+/* Added to a count: the mark that is waited for is the slot's ordered mark. */
+#define LEDGER_WAIT_ORDERED (UINT64CONST(1) << 62)
+
 /*
  * ledger_wait_announce says that this process waits for the slot's durable
- * mark to reach a count, or for any change (LEDGER_WAIT_ANY); 0 takes it back.
+ * mark to reach a count, for its ordered mark to do so (LEDGER_WAIT_ORDERED
+ * plus the count), or for any change (LEDGER_WAIT_ANY); 0 takes it back.
  */
-extern void ledger_wait_announce(int number, uint64 durable);
+extern void ledger_wait_announce(int number, uint64 wanted);
 
 /*
  * ledger_wait_sleep sleeps until woken or slice_ms have passed, then checks
@@ -150,8 +157,11 @@ extern void ledger_wait_announce(int number, uint64 durable);
  */
 extern void ledger_wait_sleep(long slice_ms, bool interruptible);
 
-/* ledger_wake wakes who waits for at most durable entries, or everybody. Takes no lock. */
-extern void ledger_wake(int number, uint64 durable, bool everybody);
+/* ledger_wake wakes whose marks have been reached, or everybody. Takes no lock. */
+extern void ledger_wake(int number, bool everybody);
+
+/* ledger_durability_wanted tells whether anybody waits for more than order. */
+extern bool ledger_durability_wanted(int number);
 
 /* ledger_run_resets runs the registered resets for a slot (worker.c). */
 extern void ledger_run_resets(int number);

@@ -3,7 +3,8 @@
  *
  * Private to the ledger. Everything here needs a transaction. Rows are
  * written by the heap and its indexes directly, without triggers, rules or
- * privileges: for the worker and for fork_ledger only. Rows are read by the
+ * privileges: for the worker, fork_ledger, retire_ledger and the transaction
+ * that created the extension only. Rows are read by the
  * tables' primary keys.
  */
 #ifndef BIOMETRIC_LEDGER_STORE_H
@@ -39,7 +40,16 @@ enum
 	HEAD_COL_SIZE,
 	HEAD_COL_ROOT,
 	HEAD_COL_TAIL,
-	HEAD_COLUMNS = HEAD_COL_TAIL
+	HEAD_COL_SETTLED,
+	HEAD_COL_UNSETTLED,
+	HEAD_COLUMNS = HEAD_COL_UNSETTLED
+};
+enum
+{
+	IMAGE_COL_LOG_ID = 1,
+	IMAGE_COL_IMAGE_ID,
+	IMAGE_COL_SEQ,
+	IMAGE_COLUMNS = IMAGE_COL_SEQ
 };
 enum
 {
@@ -53,14 +63,19 @@ enum
 	LOG_COL_PARENT_SIZE,
 	LOG_COL_PARENT_ROOT,
 	LOG_COL_REASON,
-	LOG_COLUMNS = LOG_COL_REASON
+	LOG_COL_RETIRED_AT,
+	LOG_COL_ADOPTED_AT,
+	LOG_COL_ADOPTED_SIZE,
+	LOG_COL_ADOPTED_ROOT,
+	LOG_COLUMNS = LOG_COL_ADOPTED_ROOT
 };
 
 /* One row of biometric.log. */
 typedef struct LedgerLog
 {
 	uint8 log_id[LEDGER_LOG_ID_SIZE];
-	int32 ordinal;
+	bool restored; /* came from a dump: has no ordinal, is not this database's own */
+	int32 ordinal; /* from 1 */
 	Oid database_oid;
 	int64 system_identifier;
 	bool has_parent;
@@ -68,6 +83,10 @@ typedef struct LedgerLog
 	int64 parent_size; /* -1: not yet known, the worker fills it in */
 	MerkleHash parent_root;
 	char *reason; /* NULL: none */
+	bool retired;
+	bool adopted; /* a restored log; what was verified then: */
+	int64 adopted_size;
+	MerkleHash adopted_root;
 } LedgerLog;
 
 /* One row of biometric.head. */
@@ -98,10 +117,26 @@ typedef struct LedgerReader
 extern Relation store_open(const char *name, LOCKMODE mode);
 
 /*
- * store_logs returns a list of palloc'd LedgerLog, ascending by ordinal, as
- * snapshot sees them; NIL also when the table is not there.
+ * store_open_key opens the index of a table's primary key; the caller closes
+ * it with index_close. Error 55000 when somebody has taken it away.
+ */
+extern Relation store_open_key(Relation relation);
+
+/*
+ * store_logs returns a list of palloc'd LedgerLog, this database's own,
+ * ascending by ordinal, as snapshot sees them; NIL also when the table is not
+ * there. The last one is the present log.
  */
 extern List *store_logs(Snapshot snapshot);
+
+/* store_restored_logs returns the logs that came from dumps, ascending by id. */
+extern List *store_restored_logs(Snapshot snapshot);
+
+/*
+ * store_log_is_taken tells whether a log is one of this database's own or
+ * adopted, even if only by a transaction that is still running.
+ */
+extern bool store_log_is_taken(const uint8 *log_id);
 
 /* store_head reads the head row of a log; false when there is none. */
 extern bool store_head(const uint8 *log_id, Snapshot snapshot, LedgerHead *head);
@@ -146,7 +181,16 @@ typedef struct StoreEntry
 	MerkleHash leaf;
 } StoreEntry;
 
-/* store_insert_entries inserts count entries, numbered from sequence on. */
+/*
+ * store_insert_rows inserts count rows with their index entries, as
+ * store_insert. values: count times columns datums, none of them null.
+ */
+extern void store_insert_rows(Relation relation, const Datum *values, int columns, int count);
+
+/*
+ * store_insert_entries inserts count entries, numbered from sequence on, and
+ * the rows of biometric.image_entry that lead from images to them.
+ */
 extern void store_insert_entries(Relation relation, const uint8 *log_id, int64 sequence,
 								 const StoreEntry *entries, int count);
 
@@ -157,8 +201,38 @@ extern void store_insert_tile(Relation relation, const uint8 *log_id, int level,
 /* store_insert_log inserts a row of biometric.log; of parent_size -1 NULL is written. */
 extern void store_insert_log(Relation relation, const LedgerLog *log);
 
+/*
+ * store_retire_log and store_adopt_log write a log's retired_at, and its
+ * adopted_at, adopted_size and adopted_root. relation: as for store_insert.
+ */
+extern void store_retire_log(Relation relation, const uint8 *log_id);
+extern void store_adopt_log(Relation relation, const LedgerLog *log);
+
 /* store_write_head brings the head row of a log to a frontier. The worker's (by SPI). */
 extern void store_write_head(const uint8 *log_id, const MerkleFrontier *frontier);
+
+/* What became of the transactions that entries below a sequence number name. */
+typedef struct LedgerSettled
+{
+	int64 size;		 /* entries below it are settled, except those of: */
+	int count;		 /* transactions that had not ended */
+	uint64 *open;	 /* their full ids */
+	uint64 *entries; /* how many entries each has */
+} LedgerSettled;
+
+/*
+ * store_settled reads what the head row of a log says of transactions,
+ * palloc'd; nothing is settled when there is no row, or it does not say.
+ * store_write_settled writes it, where there is a row. The worker's (by SPI).
+ */
+extern void store_settled(const uint8 *log_id, Snapshot snapshot, LedgerSettled *settled);
+extern void store_write_settled(const uint8 *log_id, const LedgerSettled *settled);
+
+/*
+ * store_insert_head inserts the head row of a log that has none yet; as
+ * whoever creates the extension.
+ */
+extern void store_insert_head(const uint8 *log_id, const MerkleFrontier *frontier);
 
 /* store_settle_fork writes a log's parent_size and parent_root. The worker's (by SPI). */
 extern void store_settle_fork(const LedgerLog *log);

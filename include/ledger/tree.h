@@ -10,7 +10,7 @@
 /* The tree that a worker advances. */
 typedef struct LedgerTree
 {
-	LedgerState state; /* READY, BROKEN or FOREIGN */
+	LedgerState state; /* READY, BROKEN, FOREIGN or RETIRED */
 	char problem[LEDGER_ERROR_SIZE];
 	Oid entry_relation;
 	uint8 log_id[LEDGER_LOG_ID_SIZE];
@@ -19,7 +19,7 @@ typedef struct LedgerTree
 
 /*
  * tree_load reads the identity and the tree from the tables, in the caller's
- * transaction and active snapshot: a first or renewed identity is written, a
+ * transaction and active snapshot: a renewed identity is written, a
  * fork is settled with its `forked` entry, the head row is written even when
  * nothing has changed, so that the caller's synchronous commit confirms what a
  * predecessor may have committed without a standby's answer.
@@ -29,7 +29,10 @@ typedef struct LedgerTree
  */
 extern bool tree_load(int number, LedgerTree *tree);
 
-/* tree_is_current tells whether a log id is still the newest; needs a transaction. */
+/*
+ * tree_is_current tells whether a log id is still the newest, and not retired
+ * or its retirement undone since tree_load; needs a transaction.
+ */
 extern bool tree_is_current(const uint8 *log_id);
 
 #endif

@@ -45,6 +45,13 @@ typedef struct LogCheck
 	char *problem; /* NULL: none so far */
 } LogCheck;
 
+/*
+ * verify_restored verifies a log that came from a dump. Returns NULL, or what
+ * is wrong; size (-1 when not known) and root: what its entries make up.
+ * Error 22023 when no such log was restored.
+ */
+extern char *verify_restored(const uint8 *log_id, int64 *size, MerkleHash *root);
+
 /* verify_problem keeps a problem if it concerns an earlier entry than the one that is known. */
 extern void verify_problem(LogCheck *check, int64 at, const char *format, ...)
 	pg_attribute_printf(3, 4);

@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(48);
+SELECT plan(54);
 
 -- Enough entries for more than two tiles
 SELECT biometric.register_party('ledger test', 'Ledger test', NULL);
@@ -22,6 +22,17 @@ SELECT columns_are('biometric', 'ledger', ARRAY['seq', 'at', 'event', 'statement
 	'the view ledger has the columns that users rely on');
 SELECT has_view('biometric', 'disclosure', 'there is a view of disclosures');
 SELECT has_view('biometric', 'refusal', 'there is a view of refusals');
+SELECT columns_are('biometric', 'change', ARRAY['seq', 'at', 'event', 'statement', 'party', 'client_addr',
+	'session_user_name', 'application', 'purpose', 'kind', 'image_id', 'relation', 'row_key', 'detail', 'operation',
+	'column_name', 'old_image_id', 'transaction', 'relation_oid', 'command', 'state'],
+	'the view change has these and its own');
+SELECT is(biometric.transaction_state((SELECT log_id FROM biometric.ledger_status()), n::text::xid8), 'unknown',
+	'nothing is said of a transaction that never was: ' || n)
+FROM unnest(ARRAY[0, 2, 9223372036854775807]) AS n;
+SELECT is(biometric.transaction_state((SELECT log_id FROM biometric.ledger_status()), pg_current_xact_id()),
+	'in progress', 'one that is running is in progress');
+SELECT is(biometric.entry_row_key((SELECT log_id FROM biometric.ledger_status()), 0, '\x00'), NULL,
+	'bytes that are no entry have no row key');
 
 SELECT cmp_ok((SELECT size FROM biometric.ledger_status()), '>', 70::bigint, 'each change is an entry');
 SELECT is((SELECT state FROM biometric.ledger_status()), 'ready', 'the ledger is ready');
@@ -72,12 +83,12 @@ FROM unnest(ARRAY['entry', 'tile', 'head', 'log', 'party', 'network', 'permit'])
 	unnest(ARRAY['INSERT INTO biometric.%I DEFAULT VALUES', 'DELETE FROM biometric.%I',
 		'TRUNCATE biometric.%I CASCADE']) AS how;
 SELECT refused($$UPDATE biometric.entry SET entry = '\x00'$$);
-SELECT refused($$COPY biometric.entry FROM PROGRAM 'true'$$);
+SELECT refused($$COPY biometric.permit FROM PROGRAM 'true'$$);
 SELECT is((SELECT count(*) FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
 	WHERE c.relnamespace = 'biometric'::regnamespace AND c.relkind = 'r' AND t.tgenabled = 'A'
 		AND t.tgfoid = 'biometric.guard_trigger()'::regprocedure),
-	2 * (SELECT count(*) FROM pg_class WHERE relnamespace = 'biometric'::regnamespace AND relkind = 'r'),
-	'every table has both triggers of the guard, enabled always');
+	3 * (SELECT count(*) FROM pg_class WHERE relnamespace = 'biometric'::regnamespace AND relkind = 'r'),
+	'every table has the triggers of the guard, enabled always');
 
 -- A fork is taken up when it is committed, so it cannot be prepared
 \set ON_ERROR_STOP off
@@ -97,11 +108,16 @@ RESET ROLE;
 SELECT ok(:'all_read', 'an auditor reads the ledger');
 SELECT ok(has_table_privilege('ledger_auditor', 'biometric.ledger', 'SELECT')
 	AND has_table_privilege('ledger_auditor', 'biometric.disclosure', 'SELECT')
-	AND has_table_privilege('ledger_auditor', 'biometric.refusal', 'SELECT'), 'auditors read the views');
+	AND has_table_privilege('ledger_auditor', 'biometric.refusal', 'SELECT')
+	AND has_table_privilege('ledger_auditor', 'biometric.change', 'SELECT'), 'auditors read the views');
 SELECT ok(NOT has_table_privilege('ledger_nobody', 'biometric.ledger', 'SELECT')
+	AND NOT has_table_privilege('ledger_nobody', 'biometric.change', 'SELECT')
+	AND NOT has_table_privilege('ledger_nobody', 'biometric.image_entry', 'SELECT')
 	AND NOT has_table_privilege('ledger_nobody', 'biometric.entry', 'SELECT')
 	AND NOT has_function_privilege('ledger_nobody', 'biometric.leaf(bigint)', 'EXECUTE')
 	AND NOT has_function_privilege('ledger_nobody', 'biometric.verify_ledger()', 'EXECUTE')
+	AND NOT has_function_privilege('ledger_nobody', 'biometric.transaction_state(uuid, xid8)', 'EXECUTE')
+	AND NOT has_function_privilege('ledger_nobody', 'biometric.entry_row_key(uuid, bigint, bytea)', 'EXECUTE')
 	AND NOT has_function_privilege('ledger_nobody',
 		'biometric.ledger_row(uuid, bigint, bytea)', 'EXECUTE'), 'nobody else does');
 
