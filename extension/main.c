@@ -10,11 +10,14 @@
 
 #include "base/internal.h"
 #include "gate/gate.h"
+#include "guard/ddl.h"
+#include "home/home.h"
 #include "hooks.h"
 #include "image/image.h"
 #include "keyring/keyring.h"
 #include "ledger/ring.h"
 #include "policy/policy.h"
+#include "trigger/trigger.h"
 
 PG_MODULE_MAGIC;
 
@@ -49,6 +52,7 @@ main_define_settings(void)
 	ledger_define_settings();
 	policy_define_settings();
 	gate_define_settings();
+	guard_define_settings();
 	MarkGUCPrefixReserved("biometric_audit");
 }
 
@@ -77,7 +81,8 @@ _PG_init(void)
 	internal_init();
 	image_init();
 	policy_init();
-	gate_init();
+	home_init();
+	trigger_init();
 	ledger_register_launcher();
 	hooks_install();
 }

@@ -8,9 +8,10 @@
 #include "access/xact.h"
 
 #include "base/internal.h"
+#include "gate/export.h"
 #include "gate/gate.h"
-#include "gate/relations.h"
 #include "gate/statement.h"
+#include "home/relations.h"
 #include "policy/policy.h"
 
 /* Asks for each kind among kinds; false when one is refused and nothing may be raised. */
@@ -41,7 +42,8 @@ gate_check_relation(const PermissionInfo *info, uint32 kinds, bool abort_on_viol
 {
 	const RelationImages *images = relation_images(info->relid);
 	List *lineage = list_copy(images->lineage);
-	List *judged = info->inh ? gate_heirs_to_judge(lineage, images->heirs, images->relatives) : NIL;
+	List *judged =
+		info->inh ? relations_heirs_to_judge(lineage, images->heirs, images->relatives) : NIL;
 	bool allowed = gate_check_kinds(info->relid, lineage, kinds, abort_on_violation);
 	ListCell *cell;
 
@@ -84,7 +86,7 @@ gate_check_columns(List *permission_infos, bool inside, bool abort_on_violation)
 	foreach(cell, permission_infos)
 	{
 		PermissionInfo *info = (PermissionInfo *) lfirst(cell);
-		uint32 kinds = gate_selected_kinds(info);
+		uint32 kinds = relations_selected_kinds(info);
 
 		if (kinds == 0)
 			continue;
@@ -95,7 +97,10 @@ gate_check_columns(List *permission_infos, bool inside, bool abort_on_violation)
 			continue;
 		}
 		if (inside)
+		{
 			gate_statement_note_read(info, kinds);
+			export_note_read(info->relid);
+		}
 		if (policy_client()->present && !gate_check_relation(info, kinds, abort_on_violation))
 			return false;
 	}

@@ -26,9 +26,11 @@
 #include "base/internal.h"
 #include "core/seal.h"
 #include "gate/datarow.h"
+#include "gate/export.h"
 #include "gate/gate.h"
-#include "gate/relations.h"
 #include "gate/statement.h"
+#include "home/home.h"
+#include "home/relations.h"
 #include "image/image.h"
 #include "keyring/keyring.h"
 #include "ledger/append.h"
@@ -49,9 +51,9 @@ static int release_batch_size = 4096;
 /* What a result column can hold. */
 typedef struct GateColumn
 {
-	ImageKind kind; /* IMAGE_KIND_NONE: no image type */
-	bool stampable; /* bytea */
-	int relation;	/* 1-based into the statement's relations; 0: unknown */
+	ImageKind kind;				  /* IMAGE_KIND_NONE: no image type */
+	bool stampable;				  /* bytea */
+	const GateRelation *relation; /* that it plainly is of; NULL: not known */
 } GateColumn;
 
 typedef struct GateRow
@@ -112,12 +114,6 @@ gate_define_settings(void)
 							NULL, NULL, NULL);
 }
 
-void
-gate_init(void)
-{
-	relations_init();
-}
-
 bool
 gate_wanted(QueryDesc *query)
 {
@@ -138,20 +134,18 @@ gate_wanted(QueryDesc *query)
 	return false;
 }
 
-/* The number, in the statement's list, of the relation that a result column plainly is of. */
-static int
+/* The relation, among those that the statement reads, that a result column plainly is of. */
+static const GateRelation *
 release_column_relation(const GateStatement *statement, const TargetEntry *target)
 {
 	ListCell *cell;
 
 	if (target == NULL || !OidIsValid(target->resorigtbl))
-		return 0;
+		return NULL;
 	foreach(cell, statement->relations)
-	{
 		if (((GateRelation *) lfirst(cell))->relation == target->resorigtbl)
-			return foreach_current_index(cell) + 1;
-	}
-	return 0;
+			return lfirst(cell);
+	return NULL;
 }
 
 static void
@@ -176,39 +170,17 @@ release_describe_columns(ReleaseGate *gate, List *targets)
 
 /* ---- deciding ---- */
 
-/*
- * The number of the relation that an image is of: what its column says, or
- * the only one that can be meant; 0 when it is not known.
- */
-static int
-release_relation_number(const ReleaseGate *gate, const GateImage *image)
+static GateSubject
+release_subject(const ReleaseGate *gate, const GateImage *image)
 {
-	int number = gate->columns[image->column].relation;
+	GateSubject subject = {.kind = image->header.kind,
+						   .shown = gate->columns[image->column].relation};
 
-	return number > 0 ? number : gate_statement_only_relation(gate->statement, image->header.kind);
-}
-
-static GateRelation *
-release_relation(const ReleaseGate *gate, int number)
-{
-	return number > 0 ? list_nth(gate->statement->relations, number - 1) : NULL;
-}
-
-static Decision
-release_decide(const ReleaseGate *gate, const GateImage *image)
-{
-	GateRelation *relation = release_relation(gate, gate->columns[image->column].relation);
-
-	return relation ? gate_statement_decide_by(gate->statement, relation, image->header.kind)
-					: gate_statement_decide(gate->statement, image->header.kind);
-}
-
-static const char *
-release_relation_name(const ReleaseGate *gate, const GateImage *image)
-{
-	GateRelation *relation = release_relation(gate, release_relation_number(gate, image));
-
-	return relation ? relation->name : NULL;
+	subject.home = gate_statement_home(gate->statement, image->header.home);
+	subject.origin = memcmp(image->header.origin, image->header.home, ENVELOPE_HOME_SIZE) == 0
+						 ? subject.home
+						 : gate_statement_home(gate->statement, image->header.origin);
+	return subject;
 }
 
 /* Tells a session once why it gets sealed values. */
@@ -224,46 +196,87 @@ release_notice_purpose(void)
 }
 
 /*
- * A batch asks once for each (column, kind); within one batch the answer
- * must be one and the same.
+ * A batch asks once for each (column, kind, home, origin); within one batch
+ * the answer must be one and the same.
  */
-typedef struct DecisionCache
+typedef struct BatchVerdict
 {
-	bool known[IMAGE_KIND_LAST + 1];
-	Decision decisions[IMAGE_KIND_LAST + 1];
-} DecisionCache;
+	GateSubject subject;
+	GateVerdict verdict;
+	const GateRelation *of; /* the relation that the images are of; NULL: not known */
+	bool own;				/* home_may_open() was asked */
+	bool may_open;			/* and its answer */
+} BatchVerdict;
 
-static const Decision *
-release_cached_decision(ReleaseGate *gate, DecisionCache *caches, const GateImage *image)
+static bool
+release_same_subject(const GateSubject *one, const GateSubject *other)
 {
-	DecisionCache *cache = &caches[image->column];
-	ImageKind kind = image->header.kind;
+	return one->kind == other->kind && one->shown == other->shown && one->home == other->home &&
+		   one->origin == other->origin;
+}
 
-	if (!cache->known[kind])
+/* Asks, and says what there is to say about the answer. */
+static BatchVerdict *
+release_judge(ReleaseGate *gate, const GateSubject *subject)
+{
+	BatchVerdict *judged = palloc0_object(BatchVerdict);
+	const Decision *decision = &judged->verdict.decision;
+
+	judged->subject = *subject;
+	judged->verdict = gate_statement_judge(gate->statement, subject);
+	judged->of = gate_statement_relation_of(gate->statement, subject);
+	if (decision->delivery == DELIVERY_REFUSE)
+		policy_refuse(decision, subject->kind,
+					  judged->verdict.relation ? judged->verdict.relation->name : NULL,
+					  gate_command());
+	if (decision->reason == REASON_PURPOSE_MISSING && decision->delivery == DELIVERY_SEALED)
+		release_notice_purpose();
+	gate_statement_describe(gate->statement, decision);
+	return judged;
+}
+
+/* The verdict on an image; verdicts: of the batch, List of BatchVerdict, the last one first. */
+static BatchVerdict *
+release_verdict(ReleaseGate *gate, List **verdicts, const GateImage *image)
+{
+	GateSubject subject = release_subject(gate, image);
+	ListCell *cell;
+
+	foreach(cell, *verdicts)
 	{
-		cache->decisions[kind] = release_decide(gate, image);
-		cache->known[kind] = true;
-		if (cache->decisions[kind].delivery == DELIVERY_REFUSE)
-			policy_refuse(&cache->decisions[kind], kind, release_relation_name(gate, image),
-						  gate_command());
-		if (cache->decisions[kind].reason == REASON_PURPOSE_MISSING &&
-			cache->decisions[kind].delivery == DELIVERY_SEALED)
-			release_notice_purpose();
-		gate_statement_describe(gate->statement, &cache->decisions[kind]);
+		BatchVerdict *judged = lfirst(cell);
+
+		if (release_same_subject(&judged->subject, &subject))
+			return judged;
 	}
-	return &cache->decisions[kind];
+	*verdicts = lappend(*verdicts, release_judge(gate, &subject));
+	return llast(*verdicts);
+}
+
+/*
+ * An imported image opens for who may read the column that it claims to come
+ * from, and only if that is known.
+ */
+static bool
+release_may_open(BatchVerdict *judged)
+{
+	if (!judged->own)
+	{
+		judged->may_open =
+			judged->subject.home->relation && home_may_open(judged->subject.home->home);
+		judged->own = true;
+	}
+	return judged->may_open;
 }
 
 /* Decides one image; true with its entry filled in when it is to be opened. */
 static bool
-release_decide_image(ReleaseGate *gate, DecisionCache *caches, GateImage *image, EntryFields *entry)
+release_decide_image(ReleaseGate *gate, List **verdicts, GateImage *image, EntryFields *entry)
 {
-	const Decision *decision = release_cached_decision(gate, caches, image);
+	BatchVerdict *judged = release_verdict(gate, verdicts, image);
+	const Decision *decision = &judged->verdict.decision;
 
 	image->open = false;
-	/* nobody has yet shown whose image this was: it never opens, whatever the permit */
-	if (image->header.flags & ENVELOPE_FLAG_IMPORTED)
-		return false;
 	switch (decision->delivery)
 	{
 		case DELIVERY_OPEN:
@@ -278,11 +291,20 @@ release_decide_image(ReleaseGate *gate, DecisionCache *caches, GateImage *image,
 		default:
 			return false;
 	}
+	if (!image->authentic ||
+		((image->header.flags & ENVELOPE_FLAG_IMPORTED) && !release_may_open(judged)))
+		return false;
 	image->open = true;
 	entry->image_id = image->header.image_id;
 	entry->kind = image->header.kind;
-	entry->relation_index = release_relation_number(gate, image);
 	entry->permit = decision->permit;
+	if (judged->of && judged->of->number > 0)
+		entry->relation_index = judged->of->number;
+	else if (judged->of)
+	{
+		entry->relation.bytes = judged->of->name;
+		entry->relation.length = strlen(judged->of->name);
+	}
 	return true;
 }
 
@@ -291,7 +313,7 @@ static void
 release_promise(ReleaseGate *gate, GateBatch *batch)
 {
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
-	DecisionCache *caches = palloc0_array(DecisionCache, gate->descriptor->natts);
+	List *verdicts = NIL;
 	int capacity = batch->count * gate->descriptor->natts;
 	EntryFields *entries = palloc0_array(EntryFields, Min(capacity, RELEASE_APPEND_MAX));
 	int count = 0;
@@ -304,7 +326,7 @@ release_promise(ReleaseGate *gate, GateBatch *batch)
 
 		for (int i = 0; i < row->count; i++)
 		{
-			if (!release_decide_image(gate, caches, &row->images[i], &entries[count]))
+			if (!release_decide_image(gate, &verdicts, &row->images[i], &entries[count]))
 				continue;
 			if (++count == RELEASE_APPEND_MAX)
 			{
@@ -332,6 +354,24 @@ release_reset_batch(GateBatch *batch)
 	batch->size = 0;
 }
 
+/*
+ * What the cast to bytea made is sent past the output functions of the image
+ * types: those announce and count what goes out sealed, here it is done for them.
+ */
+static void
+release_account(const ReleaseGate *gate, const GateRow *row)
+{
+	for (int i = 0; i < row->count; i++)
+	{
+		if (gate->columns[row->images[i].column].kind != IMAGE_KIND_NONE)
+			continue;
+		if (row->images[i].open)
+			export_opened(VARSIZE(row->images[i].envelope) - VARHDRSZ);
+		else
+			export_announce();
+	}
+}
+
 /* Sends a batch that was promised. */
 static void
 release_send(ReleaseGate *gate, GateBatch *batch)
@@ -348,6 +388,7 @@ release_send(ReleaseGate *gate, GateBatch *batch)
 		GateRow *row = &batch->rows[r];
 
 		CHECK_FOR_INTERRUPTS();
+		release_account(gate, row);
 		ExecStoreMinimalTuple(row->others, gate->slot, false);
 		datarow_write(gate->writer, gate->slot, row->images, row->count);
 	}
@@ -406,22 +447,28 @@ release_copy_envelope(Datum value)
 	return copy;
 }
 
+/* A sealed value whose key is not at hand may go out sealed, but is not opened. */
 static void
-release_refuse_key(const ReleaseGate *gate, const GateImage *image)
+release_miss_key(const ReleaseGate *gate, const GateImage *image)
 {
-	Decision decision = release_decide(gate, image);
+	GateSubject subject;
+	GateVerdict verdict;
 
-	decision.delivery = DELIVERY_REFUSE;
-	decision.reason = REASON_KEY_UNAVAILABLE;
-	gate_statement_describe(gate->statement, &decision);
-	policy_refuse(&decision, image->header.kind, release_relation_name(gate, image),
+	/* what was imported need not open: it must not be able to make others' reads fail */
+	if (image->header.flags & ENVELOPE_FLAG_IMPORTED)
+		return;
+	subject = release_subject(gate, image);
+	verdict = gate_statement_judge(gate->statement, &subject);
+	if (verdict.decision.delivery == DELIVERY_SEALED)
+		return;
+	verdict.decision.delivery = DELIVERY_REFUSE;
+	verdict.decision.reason = REASON_KEY_UNAVAILABLE;
+	gate_statement_describe(gate->statement, &verdict.decision);
+	policy_refuse(&verdict.decision, subject.kind, verdict.relation ? verdict.relation->name : NULL,
 				  gate_command());
 }
 
-/*
- * Parses and authenticates the header of an image. A sealed value whose key
- * is not at hand may go out sealed, but is not opened.
- */
+/* Parses the header of an image, and authenticates it if its key is at hand. */
 static void
 release_examine(const ReleaseGate *gate, GateImage *image, ImageKind expected)
 {
@@ -437,13 +484,11 @@ release_examine(const ReleaseGate *gate, GateImage *image, ImageKind expected)
 		key = keyring_find(image->header.key_id);
 		if (key == NULL)
 		{
-			/* what was imported never opens: it must not be able to make others' reads fail */
-			if ((image->header.flags & ENVELOPE_FLAG_IMPORTED) == 0 &&
-				release_decide(gate, image).delivery != DELIVERY_SEALED)
-				release_refuse_key(gate, image);
+			release_miss_key(gate, image);
 			return;
 		}
 		status = seal_check_header(key, bytes, &image->header);
+		image->authentic = status == CORE_OK;
 	}
 	if (status != CORE_OK)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),

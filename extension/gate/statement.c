@@ -12,20 +12,22 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/portal.h"
-#include "utils/syscache.h"
 
+#include "base/compat.h"
 #include "base/lineage.h"
-#include "gate/relations.h"
 #include "gate/statement.h"
+#include "home/home.h"
+#include "home/relations.h"
 #include "image/image.h"
 
 static dlist_head statements = DLIST_STATIC_INIT(statements);
 static GateStatement *current = NULL;
 static uint64 last_number = 0;
 
-/* What was read while no statement was current; kept for the session. */
-static List *elsewhere = NIL;
-static MemoryContext elsewhere_context = NULL;
+/* The most relations that a statement entry names because images are at home there. */
+#define HOMES_NAMED_MAX 32
+
+static const uint8 no_home[ENVELOPE_HOME_SIZE];
 
 static void
 gate_statement_vanish(void *arg)
@@ -102,38 +104,53 @@ gate_statement_restore(GateStatement *statement)
 	image_statement_set(statement ? statement->number : 0);
 }
 
-/* Adds a relation to a list in a memory context, or kinds to one that is there. */
-static List *
-gate_relations_add(List *relations, MemoryContext context, const PermissionInfo *info, uint32 kinds)
+static GateRelation *
+gate_statement_find(const GateStatement *statement, Oid relation)
 {
-	const RelationImages *images;
-	MemoryContext old;
-	GateRelation *added;
 	ListCell *cell;
 
-	foreach(cell, relations)
-	{
-		GateRelation *known = lfirst(cell);
+	foreach(cell, statement->relations)
+		if (((GateRelation *) lfirst(cell))->relation == relation)
+			return lfirst(cell);
+	return NULL;
+}
 
-		if (known->relation == info->relid)
-		{
-			known->kinds |= kinds;
-			return relations;
-		}
+/* Puts a relation that is described at the end of the list; numbers never change. */
+static void
+gate_statement_list(GateStatement *statement, GateRelation *relation)
+{
+	statement->relations = lappend(statement->relations, relation);
+	relation->number = list_length(statement->relations);
+	statement->names = NULL;
+}
+
+/* Adds a relation that is read, or kinds to one that is there. */
+static void
+gate_statement_add(GateStatement *statement, const PermissionInfo *info, uint32 kinds)
+{
+	MemoryContext old = MemoryContextSwitchTo(statement->context);
+	GateRelation *relation = gate_statement_find(statement, info->relid);
+	bool known = relation != NULL;
+	const RelationImages *images;
+
+	if (!known)
+	{
+		relation = palloc0_object(GateRelation);
+		relation->relation = info->relid;
+		relation->name = gate_relation_name(info->relid);
 	}
-	old = MemoryContextSwitchTo(context);
-	added = palloc0(sizeof(GateRelation));
-	added->relation = info->relid;
-	added->kinds = kinds;
-	added->name = gate_relation_name(info->relid);
-	/* asked last: a look-up may empty the cache that this points into */
-	images = relation_images(info->relid);
-	added->lineage = list_copy(images->lineage);
-	added->heirs = info->inh ? list_copy(images->heirs) : NIL;
-	added->relatives = info->inh ? list_copy(images->relatives) : NIL;
-	relations = lappend(relations, added);
+	if (relation->kinds == 0)
+	{
+		/* asked last: a look-up may empty the cache that this points into */
+		images = relation_images(info->relid);
+		relation->lineage = list_copy(images->lineage);
+		relation->heirs = info->inh ? list_copy(images->heirs) : NIL;
+		relation->relatives = info->inh ? list_copy(images->relatives) : NIL;
+	}
+	relation->kinds |= kinds;
+	if (!known)
+		gate_statement_list(statement, relation);
 	MemoryContextSwitchTo(old);
-	return relations;
 }
 
 void
@@ -146,149 +163,170 @@ gate_statement_relations(GateStatement *statement)
 	foreach(cell, planned_permissions(statement->query->plannedstmt))
 	{
 		PermissionInfo *info = (PermissionInfo *) lfirst(cell);
-		uint32 kinds = gate_selected_kinds(info);
+		uint32 kinds = relations_selected_kinds(info);
 
-		if (kinds == 0)
-			continue;
-		statement->relations =
-			gate_relations_add(statement->relations, statement->context, info, kinds);
-		statement->names = NULL;
+		if (kinds != 0)
+			gate_statement_add(statement, info, kinds);
 	}
 	statement->listed = true;
-}
-
-/*
- * Forgets relations that are gone, and with them their permits, each time the
- * session's notes have doubled: a session may make tables without end.
- */
-static void
-gate_elsewhere_prune(void)
-{
-	static int prune_at = 256;
-	ListCell *cell;
-
-	if (list_length(elsewhere) < prune_at)
-		return;
-	foreach(cell, elsewhere)
-	{
-		GateRelation *relation = lfirst(cell);
-
-		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation->relation)))
-			continue;
-		list_free(relation->lineage);
-		list_free(relation->heirs);
-		list_free(relation->relatives);
-		pfree(relation->name);
-		pfree(relation);
-		elsewhere = foreach_delete_current(elsewhere, cell);
-	}
-	prune_at = Max(256, 2 * list_length(elsewhere));
 }
 
 void
 gate_statement_note_read(const PermissionInfo *info, uint32 kinds)
 {
-	int known;
-
-	if (elsewhere_context == NULL)
-		elsewhere_context = AllocSetContextCreate(TopMemoryContext, "biometric relations read",
-												  ALLOCSET_SMALL_SIZES);
-	gate_elsewhere_prune();
-	elsewhere = gate_relations_add(elsewhere, elsewhere_context, info, kinds);
 	if (current == NULL)
 		return;
-	/* the statement's own come first, so that their numbers do not change */
+	/* the statement's own come first */
 	gate_statement_relations(current);
-	known = list_length(current->relations);
-	current->relations = gate_relations_add(current->relations, current->context, info, kinds);
-	if (list_length(current->relations) != known)
-		current->names = NULL;
+	gate_statement_add(current, info, kinds);
+}
+
+/*
+ * The relation of a home. It is judged by name and lineage only: no kinds, so
+ * that images whose home is not known are not judged by it.
+ */
+static const GateRelation *
+gate_home_relation(GateStatement *statement, Oid oid)
+{
+	GateRelation *relation = gate_statement_find(statement, oid);
+
+	if (relation)
+		return relation;
+	relation = palloc0_object(GateRelation);
+	relation->relation = oid;
+	relation->name = gate_relation_name(oid);
+	relation->lineage = relation_lineage(oid);
+	if (statement->homes_named < HOMES_NAMED_MAX)
+	{
+		statement->homes_named++;
+		gate_statement_list(statement, relation);
+	}
+	return relation;
+}
+
+const GateHome *
+gate_statement_home(GateStatement *statement, const uint8 *home)
+{
+	MemoryContext old;
+	GateHome *found;
+	HomeColumn column;
+	ListCell *cell;
+
+	foreach(cell, statement->homes)
+		if (memcmp(((GateHome *) lfirst(cell))->home, home, ENVELOPE_HOME_SIZE) == 0)
+			return lfirst(cell);
+	old = MemoryContextSwitchTo(statement->context);
+	found = palloc0_object(GateHome);
+	memcpy(found->home, home, ENVELOPE_HOME_SIZE);
+	if (memcmp(home, no_home, ENVELOPE_HOME_SIZE) != 0 && home_find(home, &column))
+		found->relation = gate_home_relation(statement, column.relation);
+	statement->homes = lappend(statement->homes, found);
+	MemoryContextSwitchTo(old);
+	return found;
 }
 
 /* ---- deciding ---- */
 
-/* The more restrictive of two decisions. */
-static Decision
-gate_stricter(Decision one, Decision other)
+/* Replaces a verdict by what some relations' permits say, if that is more restrictive. */
+static void
+gate_judge_by_lineage(const GateStatement *statement, ImageKind kind, List *lineage,
+					  const GateRelation *relation, GateVerdict *verdict)
 {
-	return other.delivery < one.delivery ? other : one;
-}
-
-Decision
-gate_statement_decide_by(const GateStatement *statement, const GateRelation *relation,
-						 ImageKind kind)
-{
-	DecideRequest request = {
-		.kind = kind, .relations = relation->lineage, .purpose = statement->declared};
+	DecideRequest request = {.kind = kind, .relations = lineage, .purpose = statement->declared};
 	Decision decision = policy_decide(&request);
+
+	if (verdict->relation == NULL || decision.delivery < verdict->decision.delivery)
+	{
+		verdict->decision = decision;
+		verdict->relation = relation;
+	}
+}
+
+/* A relation as it is read: with its heirs. */
+static void
+gate_judge_by_relation(const GateStatement *statement, ImageKind kind, const GateRelation *relation,
+					   GateVerdict *verdict)
+{
 	ListCell *cell;
 
-	foreach(cell, gate_heirs_to_judge(relation->lineage, relation->heirs, relation->relatives))
-	{
-		request.relations = lfirst(cell);
-		decision = gate_stricter(decision, policy_decide(&request));
-	}
-	return decision;
+	gate_judge_by_lineage(statement, kind, relation->lineage, relation, verdict);
+	foreach(cell, relations_heirs_to_judge(relation->lineage, relation->heirs, relation->relatives))
+		gate_judge_by_lineage(statement, kind, lfirst(cell), relation, verdict);
 }
 
-/* Adds the judgements by those relations of a list that have images of a kind. */
-static int
-gate_decide_by_all(const GateStatement *statement, const List *relations, ImageKind kind,
-				   Decision *decision)
+/* Every relation that the statement reads images of a kind of. */
+static void
+gate_judge_by_all(const GateStatement *statement, ImageKind kind, GateVerdict *verdict)
 {
-	int judged = 0;
-	ListCell *cell;
-
-	foreach(cell, relations)
-	{
-		GateRelation *relation = lfirst(cell);
-
-		if ((relation->kinds & (1u << kind)) == 0)
-			continue;
-		*decision = gate_stricter(gate_statement_decide_by(statement, relation, kind), *decision);
-		judged++;
-	}
-	return judged;
-}
-
-Decision
-gate_statement_decide(const GateStatement *statement, ImageKind kind)
-{
-	DecideRequest request = {.kind = kind, .purpose = statement->declared};
-	Decision decision = {.delivery = DELIVERY_OPEN};
-	int judged = gate_decide_by_all(statement, statement->relations, kind, &decision) +
-				 gate_decide_by_all(statement, elsewhere, kind, &decision);
-
-	return judged > 0 ? decision : policy_decide(&request);
-}
-
-int
-gate_statement_only_relation(const GateStatement *statement, ImageKind kind)
-{
-	GateRelation *only = NULL;
-	int number = 0;
 	ListCell *cell;
 
 	foreach(cell, statement->relations)
 	{
-		GateRelation *relation = lfirst(cell);
+		const GateRelation *relation = lfirst(cell);
+
+		if ((relation->kinds & (1u << kind)) != 0)
+			gate_judge_by_relation(statement, kind, relation, verdict);
+	}
+	if (verdict->relation == NULL)
+		gate_judge_by_lineage(statement, kind, NIL, NULL, verdict);
+}
+
+/* Whether the client's party has a permit for a relation or for what it inherits from. */
+static bool
+gate_relation_is_named(const GateRelation *relation)
+{
+	ListCell *cell;
+
+	foreach(cell, relation->lineage)
+		if (OidIsValid(lfirst_oid(cell)) && policy_names_relation(lfirst_oid(cell)))
+			return true;
+	return false;
+}
+
+GateVerdict
+gate_statement_judge(const GateStatement *statement, const GateSubject *subject)
+{
+	const GateRelation *home = subject->home->relation;
+	const GateRelation *origin = subject->origin->relation;
+	GateVerdict verdict = {.relation = NULL};
+
+	if (subject->shown)
+		gate_judge_by_relation(statement, subject->kind, subject->shown, &verdict);
+	if (home && home != subject->shown)
+		gate_judge_by_lineage(statement, subject->kind, home->lineage, home, &verdict);
+	if (!home && !subject->shown)
+		gate_judge_by_all(statement, subject->kind, &verdict);
+	if (origin && origin != home && origin != subject->shown && gate_relation_is_named(origin))
+		gate_judge_by_lineage(statement, subject->kind, origin->lineage, origin, &verdict);
+	return verdict;
+}
+
+/* The only relation that an image of a kind can be of, if there is just one. */
+static const GateRelation *
+gate_statement_only_relation(const GateStatement *statement, ImageKind kind)
+{
+	const GateRelation *only = NULL;
+	ListCell *cell;
+
+	foreach(cell, statement->relations)
+	{
+		const GateRelation *relation = lfirst(cell);
 
 		if ((relation->kinds & (1u << kind)) == 0)
 			continue;
 		if (only != NULL)
-			return 0;
+			return NULL;
 		only = relation;
-		number = foreach_current_index(cell) + 1;
 	}
-	foreach(cell, elsewhere)
-	{
-		GateRelation *relation = lfirst(cell);
+	return only;
+}
 
-		if ((relation->kinds & (1u << kind)) != 0 &&
-			(only == NULL || relation->relation != only->relation))
-			return 0;
-	}
-	return number;
+const GateRelation *
+gate_statement_relation_of(const GateStatement *statement, const GateSubject *subject)
+{
+	if (subject->home->relation)
+		return subject->home->relation;
+	return subject->shown ? subject->shown : gate_statement_only_relation(statement, subject->kind);
 }
 
 const char *
@@ -302,10 +340,13 @@ gate_statement_purpose(void)
 char *
 gate_relation_name(Oid relation)
 {
-	const char *name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
-												  get_rel_name(relation));
+	const char *name = get_rel_name(relation);
 	StringInfoData escaped;
 
+	/* no lock is held on an image's home: it may have been dropped a moment ago */
+	if (name == NULL)
+		return psprintf("oid:%u", relation);
+	name = quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)), name);
 	initStringInfo(&escaped);
 	for (; *name != '\0'; name++)
 	{

@@ -7,6 +7,8 @@
 #include <ifaddrs.h>
 #include <netinet/in.h>
 
+#include "utils/builtins.h"
+
 #include "policy/address.h"
 
 static const uint8 mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
@@ -56,6 +58,26 @@ address_from_inet(const inet *network, PolicyAddress *address)
 	address->bits = ip_bits(network);
 	memcpy(address->bytes, ip_addr(network), ip_addrsize(network));
 	address_unmap(address);
+}
+
+bool
+address_parse(const char *text, PolicyAddress *address)
+{
+	bool six = strchr(text, ':') != NULL;
+	int bits;
+
+	memset(address, 0, sizeof(*address));
+	bits = pg_inet_net_pton(six ? PGSQL_AF_INET6 : PGSQL_AF_INET, text, address->bytes, -1);
+	if (bits < 0 || bits > (six ? 128 : 32))
+		return false;
+	/* as for type cidr: no bits may be set behind the prefix */
+	for (int bit = bits; bit < (six ? 128 : 32); bit++)
+		if (address->bytes[bit / 8] & (0x80 >> bit % 8))
+			return false;
+	address->family = six ? 6 : 4;
+	address->bits = bits;
+	address_unmap(address);
+	return true;
 }
 
 bool

@@ -15,6 +15,7 @@
 #include "utils/syscache.h"
 
 #include "base/internal.h"
+#include "base/roles.h"
 #include "ledger/append.h"
 #include "ledger/ring.h"
 #include "ledger/worker.h"
@@ -22,8 +23,6 @@
 #include "policy/policy_sql.h"
 #include "policy/publish.h"
 #include "policy/settings.h"
-
-#define CUSTODIAN "biometric_custodian"
 
 /* What an entry keeps for all other fields together, in bytes. */
 #define DETAIL_MAX_SIZE (ENTRY_MAX_SIZE - 1024)
@@ -181,15 +180,13 @@ change_owner(void)
 static void
 change_check_caller(Oid caller)
 {
-	Oid custodian = get_role_oid(CUSTODIAN, true);
-
-	if (OidIsValid(custodian) && is_member_of_role_nosuper(caller, custodian))
+	if (role_is_custodian(caller))
 		return;
 	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					errmsg("role \"%s\" may not change the biometric_audit policy",
 						   GetUserNameFromId(caller, false)),
-					errdetail("Only members of role %s may, superusers not excepted.", CUSTODIAN),
-					errhint("Use GRANT %s TO %s.", CUSTODIAN,
+					errdetail("Only members of role %s may, superusers not excepted.", CUSTODIAN_ROLE),
+					errhint("Use GRANT %s TO %s.", CUSTODIAN_ROLE,
 							quote_identifier(GetUserNameFromId(caller, false)))));
 }
 

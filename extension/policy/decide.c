@@ -78,6 +78,46 @@ policy_decide(const DecideRequest *request)
 	return decision;
 }
 
+/* What holds for a kind and a relation, InvalidOid for one without permits of its own. */
+static Decision
+decide_replicated(const PolicyView *view, ImageKind kind, Oid relation)
+{
+	ChooseRequest choose = {.kind = kind,
+							.relations = OidIsValid(relation) ? list_make1_oid(relation) : NIL,
+							.tls = policy_client()->tls,
+							.observe = policy_observes(),
+							.now = GetCurrentTimestamp()};
+
+	return policy_choose(view, &choose);
+}
+
+Decision
+policy_decide_replication(const PolicyView *view)
+{
+	Decision decision = {.delivery = DELIVERY_REFUSE, .reason = REASON_LEDGER_UNAVAILABLE};
+
+	if (!policy_client()->present || view->state != PUBLISH_POLICY)
+		return decision;
+	for (int kind = IMAGE_KIND_NONE + 1; kind <= IMAGE_KIND_LAST; kind++)
+	{
+		decision = decide_replicated(view, kind, InvalidOid);
+		for (int i = 0; i < view->permits && decision.delivery != DELIVERY_REFUSE; i++)
+			if (OidIsValid(view->permit[i].relation))
+			{
+				Decision named = decide_replicated(view, kind, view->permit[i].relation);
+
+				if (named.delivery == DELIVERY_REFUSE)
+					decision = named;
+			}
+		if (decision.delivery == DELIVERY_REFUSE)
+			break;
+	}
+	/* nothing is opened by it, whatever permits there are */
+	if (decision.reason == REASON_PURPOSE_MISSING)
+		decision.reason = REASON_PERMITTED;
+	return decision;
+}
+
 bool
 policy_names_relation(Oid relation)
 {

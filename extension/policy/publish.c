@@ -5,6 +5,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -22,9 +23,11 @@
 #include "ledger/worker.h"
 #include "policy/address.h"
 #include "policy/blob.h"
+#include "policy/kept.h"
 #include "policy/policy.h"
 #include "policy/policy_sql.h"
 #include "policy/publish.h"
+#include "policy/replication.h"
 #include "policy/settings.h"
 
 #define POLICY_TRANCHE "biometric_audit_policy"
@@ -60,14 +63,15 @@ publish_slot(int slot)
 Size
 policy_shmem_size(void)
 {
-	return mul_size(ledger_slots(), publish_slot_size());
+	return add_size(mul_size(ledger_slots(), publish_slot_size()), kept_shmem_size());
 }
 
+/* A lock for each slot, and one for what is kept. */
 void
 policy_shmem_request(void)
 {
 	RequestAddinShmemSpace(policy_shmem_size());
-	RequestNamedLWLockTranche(POLICY_TRANCHE, ledger_slots());
+	RequestNamedLWLockTranche(POLICY_TRANCHE, ledger_slots() + 1);
 }
 
 void
@@ -76,8 +80,10 @@ policy_shmem_init(void)
 	bool found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	slots = ShmemInitStruct("biometric_audit policy", policy_shmem_size(), &found);
+	slots = ShmemInitStruct("biometric_audit policy", mul_size(ledger_slots(), publish_slot_size()),
+							&found);
 	slot_locks = GetNamedLWLockTranche(POLICY_TRANCHE);
+	kept_shmem_init(&slot_locks[ledger_slots()].lock);
 	for (int i = 0; i < ledger_slots() && !found; i++)
 	{
 		PublishSlot *slot = publish_slot(i);
@@ -118,10 +124,10 @@ publish_store(int number, PublishState state, const char *bytes, Size length)
 	LWLockRelease(&slot_locks[number].lock);
 }
 
-PublishState
-publish_read(StringInfo out, uint64 *generation)
+static PublishState
+publish_read_slot(int number, StringInfo out, uint64 *generation)
 {
-	PublishSlot *slot = publish_slot(ledger_my_slot());
+	PublishSlot *slot = publish_slot(number);
 
 	*generation = 0;
 	if (slot == NULL)
@@ -148,6 +154,43 @@ publish_read(StringInfo out, uint64 *generation)
 	}
 	resetStringInfo(out);
 	return PUBLISH_NOTHING;
+}
+
+PublishState
+publish_read(StringInfo out, uint64 *generation)
+{
+	return publish_read_slot(ledger_my_slot(), out, generation);
+}
+
+PublishState
+publish_read_database(Oid database, StringInfo out)
+{
+	for (int number = 0; slots && number < ledger_slots(); number++)
+	{
+		uint64 generation;
+		PublishState state = publish_read_slot(number, out, &generation);
+		BlobReader reader = {out->data, out->data + out->len, false};
+
+		if (state == PUBLISH_POLICY && blob_get_u32(&reader) == BLOB_MAGIC &&
+			blob_get_u32(&reader) == database)
+			return state;
+	}
+	resetStringInfo(out);
+	return PUBLISH_NOTHING;
+}
+
+/* Whether a policy is published for any slot. */
+static bool
+publish_any(void)
+{
+	for (int number = 0; slots && number < ledger_slots(); number++)
+	{
+		PublishSlot *slot = publish_slot(number);
+
+		if (slot->state[pg_atomic_read_u64(&slot->generation) % 2] != PUBLISH_NOTHING)
+			return true;
+	}
+	return false;
 }
 
 bool
@@ -413,8 +456,13 @@ publish_task(int slot)
 	publish_put_networks(&blob);
 	publish_put_permits(&blob);
 
+	kept_ledgers(true);
 	if ((Size) blob.len <= policy_capacity())
+	{
 		publish_store(slot, PUBLISH_POLICY, blob.data, blob.len);
+		if (replication_is_served_by(get_database_name(MyDatabaseId)))
+			kept_policy(MyDatabaseId, blob.data, blob.len);
+	}
 	else
 	{
 		publish_store(slot, PUBLISH_TOO_LARGE, NULL, 0);
@@ -429,10 +477,16 @@ publish_task(int slot)
 	policy_sql_settings_end(settings);
 }
 
+/* A slot that is given away had nothing published; one whose extension is gone had. */
 static void
-publish_reset(int slot)
+publish_reset(int number)
 {
-	publish_store(slot, PUBLISH_NOTHING, NULL, 0);
+	PublishSlot *slot = publish_slot(number);
+	bool had = slot && slot->state[pg_atomic_read_u64(&slot->generation) % 2] != PUBLISH_NOTHING;
+
+	publish_store(number, PUBLISH_NOTHING, NULL, 0);
+	if (had && !publish_any())
+		kept_ledgers(false);
 }
 
 void

@@ -8,6 +8,7 @@
 
 #include "base/compat.h"
 #include "policy/policy.h"
+#include "policy/replication.h"
 #include "policy/settings.h"
 
 typedef enum Enforcement
@@ -141,4 +142,5 @@ policy_define_settings(void)
 							   "ALTER ROLE or ALTER DATABASE.",
 							   &purpose, "", PGC_USERSET, 0, settings_check_purpose,
 							   settings_assign_purpose, NULL);
+	replication_define_settings();
 }

@@ -177,19 +177,18 @@ snapshot_get_permits(BlobReader *reader, uint32 party, PolicyView *found)
 	}
 }
 
-/* Builds a view out of published bytes, in the current memory context. */
-static PolicyView *
-snapshot_build(const StringInfoData *blob)
+PolicyView *
+policy_view_build(const StringInfoData *blob, Oid database)
 {
 	BlobReader reader = {blob->data, blob->data + blob->len, false};
 	BlobReader parties;
 	PolicyView *built = palloc0_object(PolicyView);
 	uint32 magic = blob_get_u32(&reader);
-	uint32 database = blob_get_u32(&reader);
+	uint32 owner = blob_get_u32(&reader);
 	uint32 number;
 	PolicyView unused = {0};
 
-	if (magic != BLOB_MAGIC || database != MyDatabaseId)
+	if (magic != BLOB_MAGIC || owner != database)
 		return built;
 	parties = reader;
 	snapshot_get_party(&reader, NO_PARTY, &unused);
@@ -244,7 +243,7 @@ snapshot_refresh(void)
 	state = publish_read(&blob, &generation);
 	MemoryContextSwitchTo(view_context);
 	if (state == PUBLISH_POLICY)
-		built = snapshot_build(&blob);
+		built = policy_view_build(&blob, MyDatabaseId);
 	else
 	{
 		built = palloc0_object(PolicyView);

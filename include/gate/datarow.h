@@ -20,8 +20,9 @@ typedef struct GateImage
 {
 	int column;				  /* 0-based */
 	bool open;				  /* its plaintext is to be sent */
+	bool authentic;			  /* its key is at hand, and has authenticated its header */
 	struct varlena *envelope; /* owned copy, 4-byte header, not compressed */
-	EnvelopeHeader header;	  /* of it, authenticated */
+	EnvelopeHeader header;	  /* of it */
 } GateImage;
 
 typedef struct DataRowWriter DataRowWriter;

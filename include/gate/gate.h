@@ -14,9 +14,6 @@
 /* gate_define_settings: biometric_audit.release_batch_rows, .release_batch_size (kB). */
 extern void gate_define_settings(void);
 
-/* gate_init registers relcache callbacks; from _PG_init. */
-extern void gate_init(void);
-
 /*
  * gate_check_columns is the column gate: refuses a statement that reads an
  * image column (selected columns, whole row) which the client's network may

@@ -13,6 +13,7 @@
 #include "lib/ilist.h"
 #include "nodes/pg_list.h"
 
+#include "core/envelope.h"
 #include "gate/gate.h"
 #include "ledger/append.h"
 #include "policy/policy.h"
@@ -26,7 +27,31 @@ typedef struct GateRelation
 	List *heirs;	 /* OIDs of the relations that are read with it, because they inherit from it */
 	List *relatives; /* as RelationImages.relatives */
 	char *name;		 /* as gate_relation_name() */
+	int number;		 /* 1-based into the statement's relations; 0: not among them */
 } GateRelation;
+
+/* A home or an origin that an image of the statement carries, looked up once. */
+typedef struct GateHome
+{
+	uint8 home[ENVELOPE_HOME_SIZE];
+	const GateRelation *relation; /* NULL: it is zero, or unknown here */
+} GateHome;
+
+/* What is known of an image besides its kind; borrowed. */
+typedef struct GateSubject
+{
+	ImageKind kind;
+	const GateRelation *shown; /* that its result column plainly is of, or NULL */
+	const GateHome *home;
+	const GateHome *origin;
+} GateSubject;
+
+/* A decision, and the relation whose rules it goes by; NULL: by none in particular. */
+typedef struct GateVerdict
+{
+	Decision decision;
+	const GateRelation *relation;
+} GateVerdict;
 
 struct GateStatement
 {
@@ -36,7 +61,9 @@ struct GateStatement
 	MemoryContext context;
 	uint64 number;	 /* for the cast's stamp; never 0, never reused in this backend */
 	bool listed;	 /* relations holds those of the statement itself */
-	List *relations; /* GateRelation *, the statement's own, then those its functions read */
+	List *relations; /* GateRelation *, the statement's own, those its functions read, homes */
+	List *homes;	 /* GateHome *, as they were met */
+	int homes_named; /* how many relations were added as homes */
 	char *declared;	 /* the purpose, as it was when the statement began to run */
 	char *names;	 /* what ledger.relations points to */
 	char *party;
@@ -49,37 +76,40 @@ struct GateStatement
 extern void gate_statement_relations(GateStatement *statement);
 
 /*
- * gate_statement_note_read notes a relation that something inside of another
- * statement reads: a function, a trigger, a cursor, a utility command, or the
- * planner. An image whose origin does not show is judged by it, too. A cursor
- * or a plan may outlive the statement and bring the image up in any later one,
- * so the note is kept for the session.
+ * gate_statement_note_read notes a relation that something inside of the
+ * current statement reads: a function, a trigger, or the planner. An image
+ * that carries no home may be of it.
  */
 extern void gate_statement_note_read(const PermissionInfo *info, uint32 kinds);
+
+/*
+ * gate_statement_home returns what a home (ENVELOPE_HOME_SIZE bytes) stands
+ * for; never NULL, as lasting as the statement. Its relation is added to the
+ * statement's, unless that has too many already.
+ */
+extern const GateHome *gate_statement_home(GateStatement *statement, const uint8 *home);
 
 /* gate_statement_purpose returns the purpose of the current statement, else of the session. */
 extern const char *gate_statement_purpose(void);
 
 /*
- * gate_statement_decide_by decides on an image of a relation that the current
- * statement reads, or that something else in this session has read: the most
- * restrictive of what holds for it and for those heirs that have permits of
- * their own.
+ * gate_statement_judge decides on an image: the most restrictive of what holds
+ *  - for the relation that its column plainly shows, and for those heirs of it
+ *    that have permits of their own;
+ *  - for the relation that it is stored in, its home;
+ *  - for the relation that it was first stored in, its origin, if the client's
+ *    party has a permit that names that relation or an ancestor of it.
+ * An image of which neither the first nor the second is known is judged by
+ * every relation that the statement reads.
  */
-extern Decision gate_statement_decide_by(const GateStatement *statement,
-										 const GateRelation *relation, ImageKind kind);
+extern GateVerdict gate_statement_judge(const GateStatement *statement, const GateSubject *subject);
 
 /*
- * gate_statement_decide decides on an image whose relation is not known: by
- * every relation it may be of; the most restrictive answer counts.
+ * gate_statement_relation_of returns the relation that an image is of: its
+ * home, what its column shows, or the only one that can be meant; else NULL.
  */
-extern Decision gate_statement_decide(const GateStatement *statement, ImageKind kind);
-
-/*
- * gate_statement_only_relation returns the number (1-based) of the only
- * relation that an image of a kind can be of, 0 when there is none or more.
- */
-extern int gate_statement_only_relation(const GateStatement *statement, ImageKind kind);
+extern const GateRelation *gate_statement_relation_of(const GateStatement *statement,
+													  const GateSubject *subject);
 
 /*
  * gate_statement_describe brings the statement's ledger entry in line with a

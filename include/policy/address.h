@@ -32,6 +32,12 @@ extern bool address_from_socket(const struct sockaddr *socket, PolicyAddress *ad
  */
 extern void address_from_inet(const inet *network, PolicyAddress *address);
 
+/*
+ * address_parse reads a network as type cidr writes it ("192.0.2.0/24"), or one
+ * host without a prefix length; false for anything else. Needs no transaction.
+ */
+extern bool address_parse(const char *text, PolicyAddress *address);
+
 /* address_is_host tells whether an address is one host, not a wider network. */
 extern bool address_is_host(const PolicyAddress *address);
 

@@ -30,4 +30,12 @@ typedef struct ChooseRequest
  */
 extern Decision policy_choose(const PolicyView *view, const ChooseRequest *request);
 
+/*
+ * policy_decide_replication decides, by a view of any database, on a client
+ * that wants all there is, sealed: the first refusal among all kinds and all
+ * relations that its party has permits for, else what holds for the last kind.
+ * A part of policy_decide's file, which alone says yes or no.
+ */
+extern Decision policy_decide_replication(const PolicyView *view);
+
 #endif

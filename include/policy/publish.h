@@ -32,6 +32,12 @@ extern void publish_init(void);
 extern PublishState publish_read(StringInfo out, uint64 *generation);
 
 /*
+ * publish_read_database does so for any database, and out holds nothing else
+ * then; PUBLISH_NOTHING also when it has no slot.
+ */
+extern PublishState publish_read_database(Oid database, StringInfo out);
+
+/*
  * publish_fits tells whether a policy that grows by so many bytes over what
  * is published now would still fit.
  */

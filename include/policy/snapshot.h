@@ -50,6 +50,13 @@ typedef struct PolicyView
  */
 extern const PolicyView *policy_view(void);
 
+/*
+ * policy_view_build makes a view for this session's client out of the
+ * published bytes of a database, in the current memory context. Its state is
+ * PUBLISH_NOTHING when they are damaged or of another database.
+ */
+extern PolicyView *policy_view_build(const StringInfoData *blob, Oid database);
+
 /* period_holds tells whether now lies in a period. */
 extern bool period_holds(const PolicyPeriod *period, TimestampTz now);
 

@@ -545,63 +545,13 @@ subtest 'pictures of 100 bytes to 5 MB, given as parameters, come out as they we
 	}
 };
 
-subtest 'rows that go by a tuplestore give sealed values' => sub {
+subtest 'COPY gives sealed values' => sub {
 	my $wire = officer();
-	my $face = $node->sql($db, q{SELECT 'biometric.face_image'::regtype::oid});
 	my $mark = $node->mark($db);
-	my $sealed = sub {
-		my ($name, $result) = @_;
-		is($result->message, undef, "$name works");
-		my @values = grep { defined } map { $_->[-1] } $result->rows;
-		ok(@values > 0 && !grep({ !is_sealed($_) } @values), "$name gives sealed values");
-	};
-	$sealed->(
-		'INSERT RETURNING',
-		$wire->query(
-			'INSERT INTO traveller (id, img) SELECT 1000, img FROM traveller WHERE id = 1 RETURNING img'
-		));
-	$sealed->(
-		'UPDATE RETURNING',
-		$wire->extended(
-			'UPDATE traveller SET name = name WHERE id = 2 RETURNING img',
-			results => [BINARY]));
-	$sealed->(
-		'DELETE RETURNING',
-		$wire->query('DELETE FROM traveller WHERE id = 1000 RETURNING img'));
-	$sealed->(
-		'a CTE that modifies',
-		$wire->query(
-			'WITH u AS (UPDATE traveller SET name = name WHERE id = 2 RETURNING img) SELECT img FROM u'
-		));
-	$wire->query('PREPARE p AS SELECT img FROM traveller WHERE id = 3');
-	$sealed->('EXECUTE', $wire->query('EXECUTE p'));
-	foreach my $options ('', 'SCROLL', 'BINARY', 'NO SCROLL')
-	{
-		$wire->query("BEGIN; DECLARE c $options CURSOR FOR SELECT img FROM traveller");
-		$sealed->("FETCH from a $options cursor", $wire->query('FETCH 5 FROM c'));
-		$wire->query('COMMIT');
-	}
-	$wire->query('BEGIN; DECLARE h CURSOR WITH HOLD FOR SELECT img FROM traveller; COMMIT');
-	$sealed->('FETCH from a held cursor', $wire->query('FETCH 5 FROM h'));
-	$sealed->(
-		'COPY',
-		do
-		{
-			my $copied =
-			  $wire->query('COPY (SELECT img FROM traveller WHERE id = 4) TO STDOUT')->copied;
-			ok(is_sealed($copied), 'COPY TO STDOUT is sealed');
-			ok( index(
-					$wire->query('COPY (SELECT img::bytea FROM traveller WHERE id = 4) TO STDOUT')
-					  ->copied,
-					unpack('H*', "\xff\xd8\xff")) < 0,
-				'COPY of a cast is sealed');
-			$wire->query('SELECT img FROM traveller LIMIT 0; SELECT NULL, \'sealed:\'');
-		}
-	);
-	$node->sql(
-		$db, q{CREATE PROCEDURE give(INOUT face biometric.face_image) LANGUAGE sql
-		AS 'SELECT img FROM public.traveller WHERE id = 6'});
-	$sealed->('CALL', $wire->query('CALL give(NULL)'));
+	my $copied = $wire->query('COPY (SELECT img FROM traveller WHERE id = 4) TO STDOUT')->copied;
+	ok(is_sealed($copied), 'COPY TO STDOUT is sealed');
+	$copied = $wire->query('COPY (SELECT img::bytea FROM traveller WHERE id = 4) TO STDOUT')->copied;
+	ok(index($copied, unpack('H*', "\xff\xd8\xff")) < 0, 'COPY of a cast is sealed');
 	is_deeply({ $node->released($db, $mark) }, {}, 'nothing is entered as released');
 };
 

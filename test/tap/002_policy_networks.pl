@@ -296,6 +296,8 @@ subtest 'a purpose that the permit does not list is refused' => sub {
 };
 
 subtest 'a purpose set by ALTER ROLE, ALTER DATABASE or in a file does not count' => sub {
+	# custodians alone may set our settings so
+	$node->sql($db, 'GRANT biometric_custodian TO CURRENT_USER');
 	foreach my $target ('ROLE officer', "DATABASE $db", "ROLE officer IN DATABASE $db", 'ROLE ALL')
 	{
 		$node->sql($db, "ALTER $target SET biometric_audit.purpose = 'border_control'");
@@ -311,6 +313,7 @@ subtest 'a purpose set by ALTER ROLE, ALTER DATABASE or in a file does not count
 	my $wire =
 	  session(OFFICE, undef, params => { options => '-c biometric_audit.purpose=border_control' });
 	is(outcome($wire), 'open', 'the client may set it by its options');
+	$node->sql($db, 'REVOKE biometric_custodian FROM CURRENT_USER');
 };
 
 subtest 'an image whose key is not there is refused, the others are served' => sub {
@@ -332,31 +335,35 @@ subtest 'an image whose key is not there is refused, the others are served' => s
 	$node->sql($db, 'DELETE FROM traveller WHERE id = 51');
 };
 
-subtest 'a sealed value that came in from outside never opens' => sub {
+subtest 'a sealed value that came in from outside opens only for who may read its table' => sub {
 	my $sealed = session(OFFICE)->query('SELECT img FROM traveller WHERE id = 1')->value;
 	my $wire = session(OFFICE, 'border_control');
+	my $literal = "SELECT '$sealed'::biometric.face_image";
+	is(outcome($wire, undef, $literal), 'open', 'for the officer, who may');
+	is( outcome($wire, undef, "SELECT ${_}::biometric.face_image FROM traveller WHERE id = 1"),
+		'open',
+		"through $_")
+	  foreach ('img::text', 'img::bytea');
+	isnt(
+		outcome(
+			$wire, undef, 'SELECT img::text::biometric.plate_image FROM traveller WHERE id = 1'),
+		'open',
+		'not as another kind');
+
+	$node->sql($db, 'REVOKE SELECT ON traveller FROM officer');
 	is($wire->extended('INSERT INTO asylum VALUES (3000, $1)', params => [$sealed])->error,
-		undef, 'it is accepted');
+		undef, 'it is accepted from who may not');
 	is(outcome($wire, undef, 'SELECT img FROM asylum WHERE id = 3000'), 'sealed', 'in a table');
 	is(outcome($wire, undef, 'SELECT img::bytea FROM asylum WHERE id = 3000'),
 		'sealed', 'cast to bytea');
-	is(outcome($wire, undef, "SELECT '$sealed'::biometric.face_image"), 'sealed', 'as a literal');
-	is(outcome($wire, undef, "SELECT '$sealed'::biometric.face_image::bytea"),
-		'sealed', 'as a literal, cast');
-	is(outcome($wire, undef, "SELECT '$sealed'::biometric.face_image, id FROM traveller"),
+	is(outcome($wire, undef, $literal), 'sealed', 'as a literal');
+	is(outcome($wire, undef, "${literal}::bytea"), 'sealed', 'as a literal, cast');
+	is(outcome($wire, undef, "$literal, id FROM asylum"),
 		'sealed', 'beside a table that the client may read');
-	is( outcome($wire, undef, 'SELECT img::text::biometric.face_image FROM traveller WHERE id = 1'),
-		'sealed',
-		'through text');
-	is( outcome(
-			$wire, undef, 'SELECT img::bytea::biometric.face_image FROM traveller WHERE id = 1'),
-		'sealed',
-		'through bytea');
-	is( outcome(
-			$wire, undef, 'SELECT img::text::biometric.plate_image FROM traveller WHERE id = 1'
-		) eq 'open',
-		'',
-		'as another kind');
+	is(outcome($wire, undef, "$literal, 'asylum'::regclass"), 'sealed', 'beside the name of one');
+	$node->sql($db, 'GRANT SELECT ON traveller TO officer');
+	is(outcome($wire, undef, 'SELECT img FROM asylum WHERE id = 3000'),
+		'open', 'until who reads it may read that table as well');
 	$node->sql($db, 'DELETE FROM asylum WHERE id >= 1000');
 };
 

@@ -85,6 +85,10 @@ sub create
 	$node->append_conf(
 		'postgresql.conf', join "\n",
 		_settings($node, $preload),
+		# replication is decided by the policy of this database, see prepare()
+		$preload && $options{allows_streaming}
+		? "biometric_audit.replication_database = 'postgres'"
+		: (),
 		$options{conf} // '');
 	$node->append_conf('pg_hba.conf', "host all all 127.0.0.0/8 trust\nhost all all ::1/128 trust");
 	$node->start if $options{start} // 1;
@@ -290,6 +294,21 @@ sub sql
 	croak "$text: connection lost" if $result->eof;
 	my @rows = $result->rows;
 	return @rows ? $rows[-1][0] : undef;
+}
+
+# unguarded(database, text) does so on the server as it is without the library,
+# which nothing guards, and starts it again with the library.
+sub unguarded
+{
+	my ($self, $database, $text) = @_;
+	foreach my $library ('', 'biometric_audit')
+	{
+		$self->stop;
+		$self->append_conf('postgresql.conf', "shared_preload_libraries = '$library'");
+		$self->start;
+		$self->sql($database, $text) if $library eq '';
+	}
+	return;
 }
 
 # run(user, database, text) does so as somebody else, on a session of its own.

@@ -1,0 +1,362 @@
+/*
+ * replication.c - who may connect for replication.
+ */
+#include "base/compat.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xlog.h"
+#include "catalog/pg_database.h"
+#include "libpq/auth.h"
+#include "replication/walsender.h"
+#include "storage/latch.h"
+#include "utils/guc.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "ledger/append.h"
+#include "ledger/ring.h"
+#include "policy/advice.h"
+#include "policy/choose.h"
+#include "policy/client.h"
+#include "policy/kept.h"
+#include "policy/publish.h"
+#include "policy/replication.h"
+
+/* Pauses between looks at whether a worker has published. */
+#define LOOK_AGAIN_MS 20
+
+/* What a permitted unix socket is called in biometric_audit.replication_networks. */
+#define LOCAL_NETWORK "local"
+
+/* biometric_audit.replication_networks, taken apart. */
+typedef struct ReplicationNetworks
+{
+	bool local;
+	int count;
+	PolicyAddress network[FLEXIBLE_ARRAY_MEMBER];
+} ReplicationNetworks;
+
+static char *replication_database = NULL;
+static char *replication_networks = NULL;
+static const ReplicationNetworks *networks = NULL;
+
+/* ---- settings ---- */
+
+/* Cuts the next item off a comma separated list, without blanks; NULL at the end. */
+static char *
+networks_next(char **rest)
+{
+	char *item = *rest;
+	char *end;
+
+	if (item == NULL)
+		return NULL;
+	end = strchr(item, ',');
+	*rest = end ? end + 1 : NULL;
+	if (end == NULL)
+		end = item + strlen(item);
+	while (end > item && isspace((unsigned char) end[-1]))
+		end--;
+	*end = '\0';
+	while (isspace((unsigned char) *item))
+		item++;
+	return item;
+}
+
+/* Reads a list, which is changed; false, with the item at fault, when it is none. */
+static bool
+networks_read(char *list, ReplicationNetworks *read, const char **fault)
+{
+	char *rest = list;
+	char *item;
+
+	while ((item = networks_next(&rest)) != NULL)
+	{
+		if (item[0] == '\0' && read->count == 0 && !read->local && rest == NULL)
+			return true;
+		if (strcmp(item, LOCAL_NETWORK) == 0)
+			read->local = true;
+		else if (address_parse(item, &read->network[read->count]))
+			read->count++;
+		else
+		{
+			*fault = item;
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
+replication_check_networks(char **value, void **extra, GucSource source)
+{
+	int commas = 0;
+	const char *fault = NULL;
+	ReplicationNetworks *read;
+	char *list;
+	bool valid;
+
+	for (const char *at = *value; *at != '\0'; at++)
+		commas += *at == ',';
+	read = guc_malloc(LOG, offsetof(ReplicationNetworks, network) +
+							   (commas + 1) * sizeof(PolicyAddress));
+	if (read == NULL)
+		return false;
+	memset(read, 0, offsetof(ReplicationNetworks, network));
+	list = pstrdup(*value);
+	valid = networks_read(list, read, &fault);
+	if (!valid)
+		GUC_check_errdetail(
+			"\"%s\" is neither a network in CIDR notation nor \"" LOCAL_NETWORK "\".", fault);
+	pfree(list);
+	*extra = read;
+	return valid;
+}
+
+static void
+replication_assign_networks(const char *value, void *extra)
+{
+	networks = extra;
+}
+
+void
+replication_define_settings(void)
+{
+	DefineCustomStringVariable(
+		"biometric_audit.replication_database",
+		"The database whose policy and ledger serve replication connections.",
+		"While it is empty replication is refused as soon as any database has a ledger.",
+		&replication_database, "", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("biometric_audit.replication_networks",
+							   "Networks that may connect to a standby for replication.",
+							   "Networks in CIDR notation, separated by commas; \"" LOCAL_NETWORK
+							   "\" for unix sockets. A primary server goes by its policy.",
+							   &replication_networks, "", PGC_SIGHUP, 0, replication_check_networks,
+							   replication_assign_networks, NULL);
+}
+
+bool
+replication_is_served_by(const char *name)
+{
+	return name && replication_database && replication_database[0] != '\0' &&
+		   strcmp(name, replication_database) == 0;
+}
+
+/* ---- refusing ---- */
+
+pg_noreturn static void
+replication_refuse(const char *party, const char *rule, const char *problem, const char *advice)
+{
+	const PolicyClient *client = policy_client();
+	const char *address = client->local ? "a unix socket" : client->address;
+
+	ereport(FATAL, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					party ? errmsg("replication is refused to party \"%s\" (%s)", party, address)
+						  : errmsg("replication is refused to %s", address),
+					errdetail("%s", rule), problem ? errdetail_log("%s %s", rule, problem) : 0,
+					errhint("%s", advice)));
+	pg_unreachable();
+}
+
+/* ---- on a standby ---- */
+
+/* The server as its own client matches only exactly its address, as everywhere. */
+static bool
+replication_standby_permits(void)
+{
+	const PolicyClient *client = policy_client();
+
+	if (networks == NULL || !client->present)
+		return false;
+	if (client->local)
+		return networks->local;
+	for (int i = 0; i < networks->count; i++)
+		if (address_contains(&networks->network[i], policy_client_address()) &&
+			(address_is_host(&networks->network[i]) || !client->own_host))
+			return true;
+	return false;
+}
+
+static void
+replication_check_on_standby(const Port *port)
+{
+	if (!replication_standby_permits())
+		replication_refuse(NULL,
+						   "A standby serves replication only to the networks of "
+						   "biometric_audit.replication_networks.",
+						   NULL,
+						   "Add the network to biometric_audit.replication_networks on this "
+						   "server, or replicate from the primary server.");
+	ereport(LOG, (errmsg("replication connection from %s by user \"%s\" is not recorded in a "
+						 "ledger: this server is a standby",
+						 policy_client()->address, port->user_name)));
+}
+
+/* ---- on a primary server ---- */
+
+/*
+ * A database by name, InvalidOid when there is none. By a scan of pg_database:
+ * not every index can be used at this stage.
+ */
+static Oid
+replication_find_database(const char *name)
+{
+	Relation catalog = table_open(DatabaseRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple tuple;
+	Oid found = InvalidOid;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
+
+		if (strcmp(NameStr(database->datname), name) == 0)
+			found = database->oid;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return found;
+}
+
+/* The policy of a database as published, as remembered, or as published after a wait. */
+static const PolicyView *
+replication_view(Oid database)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	StringInfoData blob;
+
+	initStringInfo(&blob);
+	while (publish_read_database(database, &blob) != PUBLISH_POLICY && !kept_read(database, &blob))
+	{
+		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ledger_timeout_ms()))
+			break;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_AGAIN_MS,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return policy_view_build(&blob, database);
+}
+
+static char *
+replication_detail(const Port *port)
+{
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	appendStringInfo(&detail, "{\"physical\": %s", am_db_walsender ? "false" : "true");
+	if (am_db_walsender && port->database_name)
+	{
+		appendStringInfoString(&detail, ", \"database\": ");
+		escape_json(&detail, port->database_name);
+	}
+	appendStringInfoChar(&detail, '}');
+	return detail.data;
+}
+
+static void
+replication_append(Oid database, const Port *port, const Decision *decision)
+{
+	LedgerStatement statement = {
+		.party = decision->party, .network = decision->network, .command = "REPLICATION"};
+	EntryFields entry = {.reference = ENTRY_NO_REFERENCE};
+	LedgerTicket ticket = {0};
+	char *detail = replication_detail(port);
+
+	entry.event = decision->delivery == DELIVERY_REFUSE ? ENTRY_REFUSED : ENTRY_REPLICATION;
+	entry.permit = decision->permit;
+	entry.reason = decision->reason;
+	entry.detail.bytes = detail;
+	entry.detail.length = strlen(detail);
+	ledger_append_to(database, &statement, &entry, 1, &ticket);
+	ledger_wait(&ticket);
+}
+
+/* NULL when the entry is durable, else why it is not. */
+static const char *
+replication_record(Oid database, const Port *port, const Decision *decision)
+{
+	MemoryContext context = CurrentMemoryContext;
+	const char *volatile problem = NULL;
+
+	PG_TRY();
+	{
+		replication_append(database, port, decision);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		problem = psprintf("The ledger of database \"%s\" could not record it: %s.",
+						   replication_database, error->message ? error->message : "unknown error");
+	}
+	PG_END_TRY();
+	return problem;
+}
+
+static void
+replication_check_on_primary(const Port *port, Oid database)
+{
+	Decision decision = policy_decide_replication(replication_view(database));
+	const char *problem = replication_record(database, port, &decision);
+
+	if (decision.reason == REASON_LEDGER_UNAVAILABLE ||
+		(problem && decision.delivery != DELIVERY_REFUSE))
+		replication_refuse(
+			decision.party, advice_rule(REASON_LEDGER_UNAVAILABLE), problem,
+			psprintf("See biometric.ledger_status() in database \"%s\", which serves "
+					 "replication, and the server's log.",
+					 replication_database));
+	if (decision.delivery == DELIVERY_REFUSE)
+		replication_refuse(
+			decision.party, advice_rule(decision.reason), problem,
+			decision.reason == REASON_NO_PERMIT
+				? psprintf("A custodian of database \"%s\" can permit images of every "
+						   "kind, sealed, to party \"%s\" with "
+						   "biometric.authorize().",
+						   replication_database, decision.party)
+				: advice_what_to_do(&decision, IMAGE_KIND_NONE));
+}
+
+void
+replication_check_client(Port *port, int status)
+{
+	Oid database;
+
+	if (status != STATUS_OK || !am_walsender)
+		return;
+	/* names of nobody and nothing are refused by the server itself, and are in no encoding */
+	if (!SearchSysCacheExists1(AUTHNAME, CStringGetDatum(port->user_name)) ||
+		(am_db_walsender && !OidIsValid(replication_find_database(port->database_name))))
+		return;
+	if (RecoveryInProgress())
+	{
+		if (networks == NULL || networks->count > 0 || networks->local || kept_have_ledgers())
+			replication_check_on_standby(port);
+		return;
+	}
+	if (replication_database == NULL || replication_database[0] == '\0')
+	{
+		if (!kept_have_ledgers())
+			return;
+		replication_refuse(NULL,
+						   "Replication carries the images of all databases away, so it is "
+						   "decided by the policy of one of them.",
+						   NULL,
+						   "Set biometric_audit.replication_database to the database whose policy "
+						   "and ledger shall serve replication.");
+	}
+	database = replication_find_database(replication_database);
+	if (!OidIsValid(database))
+		replication_refuse(NULL, "The database whose policy decides on replication does not exist.",
+						   NULL, "Correct biometric_audit.replication_database.");
+	replication_check_on_primary(port, database);
+}
