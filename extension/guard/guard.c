@@ -1,16 +1,27 @@
 /*
  * guard.c - refuses DML on the extension's own tables.
+ *
+ * With one exception, for dumps: rows of logs that are another database's
+ * may be inserted into the tables that a dump brings. They are history and
+ * inert. The row trigger sees to it that nothing becomes this database's own
+ * by that: neither by what is inserted, nor, checked afterwards, by what
+ * another trigger made of it.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_type_d.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "replication/logicalworker.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/uuid.h"
 
 #include "base/internal.h"
 #include "guard/guard.h"
+#include "ledger/database.h"
 
 #define GUARDED_WRITES (ACL_INSERT | ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE)
 
@@ -42,6 +53,24 @@ guard_forbids(Oid relation, int depth)
 		   (tables != internal_write_tables() || depth != internal_write_depth());
 }
 
+/*
+ * Tables that a dump brings rows for; not while our own code writes, since
+ * what does so meanwhile is a trigger of somebody's. Should another table
+ * have got such a name, it still has no column log_id, and nothing is
+ * received.
+ */
+static bool
+guard_receives(Oid relation)
+{
+	static const char *const receiving[] = {"log", "entry", "tile", "head", "home", "image_entry"};
+	const char *name = internal_write_tables() == INTERNAL_NONE ? get_rel_name(relation) : NULL;
+
+	for (int i = 0; i < (int) lengthof(receiving); i++)
+		if (name != NULL && strcmp(name, receiving[i]) == 0)
+			return true;
+	return false;
+}
+
 /* Foreign keys between our tables lock rows, deeper than the statement that needs it. */
 static bool
 guard_sees_lock_only(const PermissionInfo *info)
@@ -67,6 +96,9 @@ guard_check_perms(List *permission_infos, bool abort_on_violation)
 			depth = internal_write_depth();
 		if (!guard_forbids(info->relid, depth))
 			continue;
+		/* each row is looked at by the trigger */
+		if ((info->requiredPerms & GUARDED_WRITES) == ACL_INSERT && guard_receives(info->relid))
+			continue;
 		if (abort_on_violation)
 			guard_refuse(info->relid);
 		return false;
@@ -82,6 +114,96 @@ guard_same_row(const TriggerData *trigger)
 		return NULL;
 	return TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ? trigger->tg_newtuple
 													  : trigger->tg_trigtuple;
+}
+
+/* The log that a row belongs to; NULL when the row does not say. */
+static const uint8 *
+guard_log_of_row(HeapTuple row, TupleDesc desc)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		bool isnull;
+		Datum value;
+
+		if (attribute->attisdropped || attribute->atttypid != UUIDOID ||
+			strcmp(NameStr(attribute->attname), "log_id") != 0)
+			continue;
+		value = heap_getattr(row, attribute->attnum, desc, &isnull);
+		return isnull ? NULL : DatumGetUUIDP(value)->data;
+	}
+	return NULL;
+}
+
+/* The columns of biometric.log that say what a log is to this database. */
+static const char *const standing[] = {"ordinal", "adopted_at", "adopted_size", "adopted_root"};
+
+static int
+guard_standing(TupleDesc desc, int *columns)
+{
+	int count = 0;
+
+	for (int i = 0; i < desc->natts; i++)
+		for (int j = 0; j < (int) lengthof(standing); j++)
+			if (!TupleDescAttr(desc, i)->attisdropped &&
+				strcmp(NameStr(TupleDescAttr(desc, i)->attname), standing[j]) == 0)
+				columns[count++] = i + 1;
+	return count;
+}
+
+pg_noreturn static void
+guard_refuse_row(Relation relation)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("table \"%s\" takes rows of other databases' logs only",
+					RelationGetRelationName(relation)),
+			 errdetail("Rows of this database's own logs, and of logs that it has adopted, are "
+					   "written by biometric_audit itself."),
+			 errhint("Restore a dump into a database that has not adopted it before.")));
+}
+
+/* Receives a restored row: whatever it was elsewhere, here it is history. */
+static HeapTuple
+guard_receive(const TriggerData *trigger)
+{
+	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+	const uint8 *log_id = guard_log_of_row(trigger->tg_trigtuple, desc);
+	Datum values[lengthof(standing)] = {0};
+	bool nulls[lengthof(standing)] = {true, true, true, true};
+	int columns[lengthof(standing)];
+	int count;
+
+	if (log_id == NULL || !ledger_receives(log_id))
+		guard_refuse_row(trigger->tg_relation);
+	count = guard_standing(desc, columns);
+	if (count == 0)
+		return trigger->tg_trigtuple;
+	return heap_modify_tuple_by_cols(trigger->tg_trigtuple, desc, count, columns, values, nulls);
+}
+
+/* Looks at a row as it was stored: a trigger that ran behind ours may have changed it. */
+static void
+guard_check_received(const TriggerData *trigger)
+{
+	TupleDesc desc = RelationGetDescr(trigger->tg_relation);
+	const uint8 *log_id = guard_log_of_row(trigger->tg_trigtuple, desc);
+	int columns[lengthof(standing)];
+	int count = guard_standing(desc, columns);
+
+	if (log_id == NULL || !ledger_receives(log_id))
+		guard_refuse_row(trigger->tg_relation);
+	for (int i = 0; i < count; i++)
+		if (!heap_attisnull(trigger->tg_trigtuple, columns[i], desc))
+			guard_refuse_row(trigger->tg_relation);
+}
+
+/* Whether a trigger was fired by a restored row, or by the statement that brings some. */
+static bool
+guard_is_received(const TriggerData *trigger)
+{
+	return TRIGGER_FIRED_BY_INSERT(trigger->tg_event) && !IsLogicalWorker() &&
+		   guard_receives(RelationGetRelid(trigger->tg_relation));
 }
 
 /*
@@ -106,6 +228,15 @@ biometric_guard_trigger(PG_FUNCTION_ARGS)
 	if (!guard_forbids(relation, internal_depth() - 1))
 		/* a pointer, and for a statement a null one, which is not an SQL null */
 		PG_RETURN_POINTER(guard_same_row(trigger));
+	if (guard_is_received(trigger))
+	{
+		if (!TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
+			PG_RETURN_POINTER(NULL);
+		if (TRIGGER_FIRED_BEFORE(trigger->tg_event))
+			PG_RETURN_POINTER(guard_receive(trigger));
+		guard_check_received(trigger);
+		PG_RETURN_POINTER(NULL);
+	}
 	if (!IsLogicalWorker() || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
 		guard_refuse(relation);
 	PG_RETURN_POINTER(NULL);

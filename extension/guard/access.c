@@ -1,0 +1,215 @@
+/*
+ * access.c - objects that are made, changed or dropped by whatever command.
+ *
+ * What ddl.c finds by the words of a command, before any lock is taken, is
+ * found here by what happens: the second line, which no name can mislead.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/catalog.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_cast.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "base/internal.h"
+#include "guard/ddl.h"
+#include "guard/objects.h"
+#include "guard/parts.h"
+#include "guard/refuse.h"
+#include "image/image.h"
+
+#define LIBRARY_NAME "biometric_audit"
+
+pg_noreturn static void
+refuse_object(GuardRule rule, Oid class_id, Oid object_id)
+{
+	guard_refuse_command(rule, guard_command_name(), guard_describe(class_id, object_id));
+}
+
+/* Rebuilding indexes and tables leaves them as they are; ddl.c says when it may be done. */
+static bool
+is_maintenance(void)
+{
+	const GuardCommand *command = guard_command_current();
+
+	if (command == NULL)
+		return false;
+	return command->tag == T_ReindexStmt || command->tag == T_ClusterStmt ||
+		   command->tag == T_VacuumStmt;
+}
+
+static bool
+is_catalog(Oid class_id, Oid object_id)
+{
+	Oid relation =
+		class_id == RelationRelationId ? object_id : guard_relation_of(class_id, object_id);
+
+	return OidIsValid(relation) && IsCatalogRelationOid(relation);
+}
+
+static void
+check_drop(Oid class_id, Oid object_id, const ObjectAccessDrop *drop)
+{
+	const GuardCommand *command = guard_command_current();
+
+	if (command != NULL && command->may_drop)
+		return;
+	if (drop != NULL && (drop->dropflags & PERFORM_DELETION_INTERNAL) != 0 &&
+		class_id != ExtensionRelationId)
+		return;
+	if (class_id == ExtensionRelationId && object_id == extension_oid())
+		refuse_object(GUARD_EXTENSION, class_id, object_id);
+	if (guard_protects(class_id, object_id))
+		refuse_object(GUARD_MEMBER, class_id, object_id);
+	/* with their table or column they go, by themselves they do not */
+	if (class_id == TriggerRelationId && command != NULL && command->drops_triggers &&
+		guard_is_attached_trigger(object_id))
+		refuse_object(GUARD_TRIGGER, class_id, object_id);
+	if (is_catalog(class_id, object_id))
+		refuse_object(GUARD_CATALOG, class_id, object_id);
+}
+
+static void
+check_alter(Oid class_id, Oid object_id, const ObjectAccessPostAlter *alter)
+{
+	const GuardCommand *command = guard_command_current();
+
+	if (class_id == InheritsRelationId)
+	{
+		if (guard_protects_relation(object_id))
+			refuse_object(GUARD_HANG, RelationRelationId, object_id);
+		if (alter != NULL && (guard_protects_relation(alter->auxiliary_id) ||
+							  IsCatalogRelationOid(alter->auxiliary_id)))
+			refuse_object(GUARD_HANG, RelationRelationId, alter->auxiliary_id);
+		return;
+	}
+	if (alter != NULL && alter->is_internal)
+		return;
+	if (class_id == ExtensionRelationId && command != NULL && command->tag == T_AlterExtensionStmt)
+		return;
+	if ((class_id == RelationRelationId || class_id == IndexRelationId) && is_maintenance())
+		return;
+	if (class_id == TriggerRelationId && guard_is_attached_trigger(object_id))
+		refuse_object(GUARD_TRIGGER, class_id, object_id);
+	if (guard_protects(class_id, object_id))
+		refuse_object(GUARD_MEMBER, class_id, object_id);
+	if (is_catalog(class_id, object_id))
+		refuse_object(GUARD_CATALOG, class_id, object_id);
+}
+
+/* Whether a file name is this library's: in any directory, with suffix or without. */
+static bool
+is_own_library(const char *file)
+{
+	const char *slash = strrchr(file, '/');
+	const char *base = slash ? slash + 1 : file;
+	size_t length = strlen(LIBRARY_NAME);
+
+	return strncmp(base, LIBRARY_NAME, length) == 0 &&
+		   (base[length] == '\0' || base[length] == '.');
+}
+
+static void
+check_new_function(Oid function)
+{
+	HeapTuple tuple;
+	Relation catalog;
+	Datum file;
+	bool isnull;
+
+	/* it was there before: CREATE OR REPLACE */
+	if (guard_is_member(ProcedureRelationId, function))
+		refuse_object(GUARD_MEMBER, ProcedureRelationId, function);
+	tuple = guard_new_row(ProcedureRelationId, function);
+	if (!HeapTupleIsValid(tuple))
+		return;
+	catalog = table_open(ProcedureRelationId, AccessShareLock);
+	file = heap_getattr(tuple, Anum_pg_proc_probin, RelationGetDescr(catalog), &isnull);
+	if (!isnull && is_own_library(TextDatumGetCString(file)))
+		guard_refuse_command(
+			GUARD_SYMBOL, guard_command_name(),
+			psprintf("function %s", NameStr(((Form_pg_proc) GETSTRUCT(tuple))->proname)));
+	table_close(catalog, AccessShareLock);
+	heap_freetuple(tuple);
+}
+
+static void
+check_new_cast(Oid cast)
+{
+	HeapTuple tuple = guard_new_row(CastRelationId, cast);
+	Form_pg_cast form;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	form = (Form_pg_cast) GETSTRUCT(tuple);
+	if (form->castmethod == COERCION_METHOD_BINARY &&
+		(image_type_kinds(form->castsource) != 0 || image_type_kinds(form->casttarget) != 0))
+		guard_refuse_command(GUARD_CAST, guard_command_name(),
+							 psprintf("cast from %s to %s", format_type_be(form->castsource),
+									  format_type_be(form->casttarget)));
+	heap_freetuple(tuple);
+}
+
+static void
+check_create(Oid class_id, Oid object_id, int sub_id)
+{
+	switch (class_id)
+	{
+		case ProcedureRelationId:
+			check_new_function(object_id);
+			return;
+		case CastRelationId:
+			check_new_cast(object_id);
+			return;
+		case RelationRelationId:
+			if (is_maintenance())
+				return;
+			break;
+		case TriggerRelationId:
+			if (guard_is_attached_trigger(object_id))
+				refuse_object(GUARD_TRIGGER, class_id, object_id);
+			break;
+		default:
+			break; /* looked at like all others */
+	}
+	if (guard_protects(class_id, object_id))
+		refuse_object(GUARD_HANG, class_id, object_id);
+	/* a relation that is made may be a catalog's index; a column has a catalog before it */
+	if (is_catalog(class_id, object_id) ||
+		(class_id == RelationRelationId && sub_id == 0 && is_catalog(IndexRelationId, object_id)))
+		refuse_object(GUARD_CATALOG, class_id, object_id);
+}
+
+void
+guard_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	if (access != OAT_POST_CREATE && access != OAT_POST_ALTER && access != OAT_DROP &&
+		access != OAT_TRUNCATE)
+		return; /* searching a schema and calling a function change nothing */
+	if (IsBinaryUpgrade || internal_ddl() || !OidIsValid(MyDatabaseId) || !IsTransactionState())
+		return;
+	if (access == OAT_POST_CREATE && class_id == ProcedureRelationId)
+		guard_lockdown_check_new_function(object_id);
+	if (guard_in_own_script() || !OidIsValid(extension_oid()))
+		return;
+	if (access == OAT_DROP)
+		check_drop(class_id, object_id, (const ObjectAccessDrop *) arg);
+	else if (access == OAT_POST_ALTER)
+		check_alter(class_id, object_id, (const ObjectAccessPostAlter *) arg);
+	else if (access == OAT_POST_CREATE)
+		check_create(class_id, object_id, sub_id);
+	else if (is_catalog(class_id, object_id))
+		refuse_object(GUARD_CATALOG, class_id, object_id);
+}

@@ -1,0 +1,217 @@
+/*
+ * refuse.c - refusals of commands: recorded first and then raised.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/json.h"
+#include "utils/memutils.h"
+
+#include "base/internal.h"
+#include "guard/refuse.h"
+#include "ledger/append.h"
+
+typedef struct RuleText
+{
+	const char *name;
+	const char *detail;
+	const char *hint;
+} RuleText;
+
+static const RuleText rule_texts[] = {
+	[GUARD_MEMBER] = {"member",
+					  "The objects of biometric_audit are changed by its own scripts only, not "
+					  "even by a superuser.",
+					  "Use the functions of schema biometric, or ALTER EXTENSION biometric_audit "
+					  "UPDATE."},
+	[GUARD_HANG] = {"hang",
+					"What hangs on a table of biometric_audit could change or slow down what the "
+					"ledger writes there.",
+					"Use a view or a materialized view in a schema of your own."},
+	[GUARD_EXTENSION] = {"extension",
+						 "The ledger of this database has entries, which would be lost.",
+						 "Call biometric.retire_ledger(reason) first, as a custodian; or drop the "
+						 "database."},
+	[GUARD_ROLE] = {"role",
+					"The rights of custodians and auditors hang on the names and privileges of "
+					"these roles.",
+					"Grant the roles to, and revoke them from, people."},
+	[GUARD_OWNER] = {"owner",
+					 "The role owns the extension biometric_audit, and its ledger with it.",
+					 "Change the owner of other objects one by one; the ledger goes with "
+					 "biometric.retire_ledger(reason) and DROP EXTENSION only."},
+	[GUARD_TRIGGER] = {"trigger",
+					   "The triggers of biometric_audit put every change of an image on record.",
+					   "They go when the image column or the table is dropped. To load data "
+					   "without other triggers use SET session_replication_role = replica, or "
+					   "DISABLE TRIGGER USER."},
+	[GUARD_CATALOG] = {"catalog",
+					   "Where biometric_audit is installed, system catalogs are changed by "
+					   "commands only, not even by a superuser.",
+					   "Use the command that changes such an object: CREATE, ALTER or DROP."},
+	[GUARD_IMAGE_COLUMN] = {"image_column", "The sealed images would no longer be known as images.",
+							"Add a column of the other type, fill it, and drop the image column."},
+	[GUARD_CAST] = {"cast",
+					"A cast without a function would take bytes for an image, or an image for "
+					"bytes, unchecked.",
+					"Use the casts between bytea and the image types, or write a function that "
+					"uses them."},
+	[GUARD_SYMBOL] = {"symbol",
+					  "The functions of the library biometric_audit are for the extension's own "
+					  "declarations.",
+					  "Call the functions of schema biometric, from functions of your own."},
+	[GUARD_LOCK] = {"lock",
+					"The lock would keep the ledger from growing, and so every image from being "
+					"released.",
+					"Take ROW EXCLUSIVE or a weaker lock: what is in the ledger does not change."},
+	[GUARD_MAINTENANCE] = {"maintenance",
+						   "Its lock would be held until the transaction ends, which cannot write "
+						   "to the ledger meanwhile.",
+						   "Run it outside of a transaction block, for this table alone."},
+	[GUARD_SETTING] = {"setting", "Whether and how images are guarded is for custodians to say.",
+					   "Have it done by somebody who logs in as a member of biometric_custodian "
+					   "and may also run this command."},
+	[GUARD_LOCKDOWN] = {"lockdown",
+						"biometric_audit.lockdown keeps SQL from running programs, from the "
+						"server's files, and from code that could read its memory.",
+						"Have biometric_audit.lockdown set to off in postgresql.conf, and "
+						"reload, for as long as it takes."}};
+
+/* Tables that the ledger's worker writes, whose lock it needs for each batch. */
+static const char *const written_tables[] = {"entry", "tile", "head", "log", "home", "image_entry"};
+
+/* Tables that it reads. */
+static const char *const read_tables[] = {"party", "network", "permit"};
+
+static bool
+table_is_locked(const char *name, LOCKMODE weakest)
+{
+	Oid relation = extension_relation(name);
+	LOCKTAG tag;
+
+	if (!OidIsValid(relation))
+		return false;
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relation);
+	for (LOCKMODE mode = weakest; mode <= AccessExclusiveLock; mode++)
+		if (lock_held_by_me(&tag, mode))
+			return true;
+	return false;
+}
+
+/* Whether the worker may be waiting for this very backend. */
+static bool
+worker_is_locked_out(void)
+{
+	for (int i = 0; i < (int) lengthof(written_tables); i++)
+		if (table_is_locked(written_tables[i], ShareLock))
+			return true;
+	for (int i = 0; i < (int) lengthof(read_tables); i++)
+		if (table_is_locked(read_tables[i], AccessExclusiveLock))
+			return true;
+	return false;
+}
+
+static void
+record(EntryEvent event, const char *detail)
+{
+	EntryFields entry = {0};
+	LedgerTicket ticket = {0};
+
+	entry.event = event;
+	entry.reference = ENTRY_NO_REFERENCE;
+	entry.detail.bytes = detail;
+	entry.detail.length = strlen(detail);
+	if (GetUserId() != GetSessionUserId())
+	{
+		char *name = GetUserNameFromId(GetUserId(), true);
+
+		entry.current_user_name.bytes = name;
+		entry.current_user_name.length = name ? strlen(name) : 0;
+	}
+	ledger_append(NULL, &entry, 1, &ticket);
+	if (!worker_is_locked_out())
+		ledger_wait(&ticket);
+}
+
+/* An object of three texts; a NULL is left out. */
+static char *
+record_detail(const char *const names[3], const char *const texts[3])
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	for (int i = 0; i < 3; i++)
+	{
+		if (names[i] == NULL || texts[i] == NULL)
+			continue;
+		appendStringInfoString(&json, json.len == 0 ? "{" : ", ");
+		escape_json(&json, names[i]);
+		appendStringInfoString(&json, ": ");
+		escape_json(&json, texts[i]);
+	}
+	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
+/*
+ * Returns NULL when the refusal is recorded, else why it is not. The error
+ * that is swallowed, be it a cancel, is replaced by the refusal: the command
+ * ends in an error all the same.
+ */
+static const char *
+record_refusal(const char *detail)
+{
+	MemoryContext context = CurrentMemoryContext;
+	const char *volatile problem = NULL;
+
+	PG_TRY();
+	{
+		record(ENTRY_DDL_REFUSED, detail);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		problem = error->message ? error->message : "unknown error";
+	}
+	PG_END_TRY();
+	return problem;
+}
+
+void
+guard_refuse_command(GuardRule rule, const char *command, const char *object)
+{
+	const RuleText *text = &rule_texts[rule];
+	const char *problem = NULL;
+
+	if (object == NULL)
+		object = "an object of biometric_audit";
+	if (OidIsValid(extension_oid()))
+		problem = record_refusal(record_detail((const char *const[]){"command", "object", "rule"},
+											   (const char *const[]){command, object, text->name}));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("%s is refused for %s", command, object), errdetail("%s", text->detail),
+			 problem ? errdetail_log("%s The refusal could not be recorded in the ledger: %s",
+									 text->detail, problem)
+					 : 0,
+			 errhint("%s", text->hint)));
+	pg_unreachable();
+}
+
+void
+guard_record_change(const char *command, const char *object)
+{
+	Reason reason;
+
+	if (!OidIsValid(extension_oid()) || extension_created_here() || !ledger_usable(&reason, NULL))
+		return;
+	record(ENTRY_POLICY_CHANGED, record_detail((const char *const[]){"action", "object", NULL},
+											   (const char *const[]){command, object, NULL}));
+}

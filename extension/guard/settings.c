@@ -1,0 +1,258 @@
+/*
+ * settings.c - who may change our settings for longer than a session, and
+ * the roles that say who may.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_db_role_setting.h"
+#include "commands/dbcommands.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+
+#include "base/internal.h"
+#include "base/roles.h"
+#include "guard/objects.h"
+#include "guard/parts.h"
+#include "guard/refuse.h"
+
+#define OUR_PREFIX "biometric_audit."
+
+static bool
+is_our_setting(const char *name)
+{
+	return pg_strncasecmp(name, OUR_PREFIX, strlen(OUR_PREFIX)) == 0;
+}
+
+static bool
+is_our_role(const char *name)
+{
+	return name != NULL && (strcmp(name, CUSTODIAN_ROLE) == 0 || strcmp(name, AUDITOR_ROLE) == 0);
+}
+
+/* What ALTER SYSTEM, ROLE or DATABASE sets; NULL for other statements. */
+static VariableSetStmt *
+set_statement_of(Node *statement)
+{
+	switch (nodeTag(statement))
+	{
+		case T_AlterSystemStmt:
+			return ((AlterSystemStmt *) statement)->setstmt;
+		case T_AlterRoleSetStmt:
+			return ((AlterRoleSetStmt *) statement)->setstmt;
+		case T_AlterDatabaseSetStmt:
+			return ((AlterDatabaseSetStmt *) statement)->setstmt;
+		default:
+			return NULL; /* no other statement outlives the session */
+	}
+}
+
+const char *
+guard_settings_name_changed(Node *statement)
+{
+	VariableSetStmt *set = set_statement_of(statement);
+
+	return set ? set->name : NULL;
+}
+
+/* Whether an array of "name=value" texts has a setting of ours. */
+static bool
+array_has_ours(Datum array)
+{
+	Datum *elements;
+	int count;
+	bool result = false;
+
+	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elements, NULL,
+					  &count);
+	for (int i = 0; i < count && !result; i++)
+		result = is_our_setting(TextDatumGetCString(elements[i]));
+	return result;
+}
+
+/* Whether RESET ALL for a role in a database (0: all) would take back a setting of ours. */
+static bool
+stored_has_ours(Oid database, Oid role)
+{
+	Relation catalog = table_open(DbRoleSettingRelationId, AccessShareLock);
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool result = false;
+
+	ScanKeyInit(&key[0], Anum_pg_db_role_setting_setdatabase, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(database));
+	ScanKeyInit(&key[1], Anum_pg_db_role_setting_setrole, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(role));
+	scan = systable_beginscan(catalog, DbRoleSettingDatidRolidIndexId, true, NULL, 2, key);
+	while (!result && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool isnull;
+		Datum array = heap_getattr(tuple, Anum_pg_db_role_setting_setconfig,
+								   RelationGetDescr(catalog), &isnull);
+
+		result = !isnull && array_has_ours(array);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return result;
+}
+
+static bool
+reset_all_takes_ours(Node *statement)
+{
+	if (IsA(statement, AlterRoleSetStmt))
+	{
+		AlterRoleSetStmt *alter = (AlterRoleSetStmt *) statement;
+
+		return stored_has_ours(alter->database ? get_database_oid(alter->database, true)
+											   : InvalidOid,
+							   alter->role ? get_rolespec_oid(alter->role, true) : InvalidOid);
+	}
+	if (IsA(statement, AlterDatabaseSetStmt))
+		return stored_has_ours(get_database_oid(((AlterDatabaseSetStmt *) statement)->dbname, true),
+							   InvalidOid);
+	return true; /* postgresql.auto.conf holds shared_preload_libraries, for all we know */
+}
+
+static bool
+concerns_us(Node *statement, const VariableSetStmt *set)
+{
+	if (set->kind == VAR_RESET_ALL)
+		return reset_all_takes_ours(statement);
+	if (set->name == NULL)
+		return false;
+	return is_our_setting(set->name) || (IsA(statement, AlterSystemStmt) &&
+										 pg_strcasecmp(set->name, "shared_preload_libraries") == 0);
+}
+
+/* A SECURITY DEFINER function of a custodian makes no custodian of its caller. */
+static bool
+is_by_custodian(void)
+{
+	return role_is_custodian(GetUserId()) && role_is_custodian(GetSessionUserId());
+}
+
+static void
+check_setting(Node *statement, const char *command)
+{
+	VariableSetStmt *set = set_statement_of(statement);
+	char *object;
+
+	if (!OidIsValid(get_role_oid(CUSTODIAN_ROLE, true)) || !concerns_us(statement, set))
+		return;
+	object = set->kind == VAR_RESET_ALL ? pstrdup("all settings")
+										: psprintf("setting \"%s\"", set->name);
+	if (!is_by_custodian())
+		guard_refuse_command(GUARD_SETTING, command, object);
+	guard_record_change(command, object);
+}
+
+/* Who becomes or ceases to be a custodian or an auditor is for the ledger to know. */
+static void
+check_granted_roles(List *roles, const char *command)
+{
+	ListCell *cell;
+
+	foreach(cell, roles)
+	{
+		AccessPriv *granted = lfirst_node(AccessPriv, cell);
+
+		if (is_our_role(granted->priv_name))
+			guard_record_change(command, psprintf("role %s", granted->priv_name));
+	}
+}
+
+static const char *
+role_name_of(const RoleSpec *role)
+{
+	return role != NULL && role->roletype == ROLESPEC_CSTRING ? role->rolename : NULL;
+}
+
+static void
+check_dropped_roles(List *roles, const char *command)
+{
+	ListCell *cell;
+
+	foreach(cell, roles)
+	{
+		const char *name = role_name_of(lfirst_node(RoleSpec, cell));
+
+		if (is_our_role(name) && OidIsValid(extension_oid()))
+			guard_refuse_command(GUARD_ROLE, command, psprintf("role %s", name));
+	}
+}
+
+static void
+check_altered_role(AlterRoleStmt *statement, const char *command)
+{
+	const char *name = role_name_of(statement->role);
+
+	if (is_our_role(name))
+		guard_record_change(command, psprintf("role %s", name));
+}
+
+/* CREATE ROLE x IN ROLE biometric_custodian. */
+static void
+check_created_role(CreateRoleStmt *statement, const char *command)
+{
+	ListCell *cell;
+	ListCell *role;
+
+	foreach(cell, statement->options)
+	{
+		DefElem *option = lfirst_node(DefElem, cell);
+
+		if (strcmp(option->defname, "addroleto") != 0)
+			continue;
+		foreach(role, (List *) option->arg)
+		{
+			const char *name = role_name_of(lfirst_node(RoleSpec, role));
+
+			if (is_our_role(name))
+				guard_record_change(command,
+									psprintf("role %s, for role %s", name, statement->role));
+		}
+	}
+}
+
+void
+guard_settings_check(Node *statement, const char *command)
+{
+	switch (nodeTag(statement))
+	{
+		case T_AlterSystemStmt:
+		case T_AlterRoleSetStmt:
+		case T_AlterDatabaseSetStmt:
+			check_setting(statement, command);
+			break;
+		case T_GrantRoleStmt:
+			check_granted_roles(((GrantRoleStmt *) statement)->granted_roles, command);
+			break;
+		case T_CreateRoleStmt:
+			check_created_role((CreateRoleStmt *) statement, command);
+			break;
+		case T_AlterRoleStmt:
+			check_altered_role((AlterRoleStmt *) statement, command);
+			break;
+		case T_DropRoleStmt:
+			check_dropped_roles(((DropRoleStmt *) statement)->roles, command);
+			break;
+		case T_RenameStmt:
+			if (((RenameStmt *) statement)->renameType == OBJECT_ROLE &&
+				is_our_role(((RenameStmt *) statement)->subname))
+				guard_refuse_command(GUARD_ROLE, command,
+									 psprintf("role %s", ((RenameStmt *) statement)->subname));
+			break;
+		default:
+			break; /* says nothing of settings or roles */
+	}
+}
