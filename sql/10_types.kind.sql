@@ -13,7 +13,7 @@ COMMENT ON FUNCTION biometric.@KIND@_image_in(pg_catalog.cstring) IS
 	'biometric_audit.max_image_size, F0000 without a keyring';
 
 CREATE FUNCTION biometric.@KIND@_image_out(biometric.@KIND@_image) RETURNS pg_catalog.cstring
-	AS 'MODULE_PATHNAME', 'image_out' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+	AS 'MODULE_PATHNAME', 'image_out' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 100;
 REVOKE ALL ON FUNCTION biometric.@KIND@_image_out(biometric.@KIND@_image) FROM PUBLIC;
 COMMENT ON FUNCTION biometric.@KIND@_image_out(biometric.@KIND@_image) IS
 	'text output: sealed: and the sealed image in base64, never the image. Errors: 22P03 for a '
@@ -27,7 +27,7 @@ COMMENT ON FUNCTION biometric.@KIND@_image_recv(pg_catalog.internal) IS
 	'image, which is marked as imported. Errors: as text input';
 
 CREATE FUNCTION biometric.@KIND@_image_send(biometric.@KIND@_image) RETURNS pg_catalog.bytea
-	AS 'MODULE_PATHNAME', 'image_send' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 100;
+	AS 'MODULE_PATHNAME', 'image_send' LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 100;
 REVOKE ALL ON FUNCTION biometric.@KIND@_image_send(biometric.@KIND@_image) FROM PUBLIC;
 COMMENT ON FUNCTION biometric.@KIND@_image_send(biometric.@KIND@_image) IS
 	'binary output: the sealed image, never the image. Errors: 22P03 for a damaged value';

@@ -3,10 +3,19 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/relation.h"
+#include "access/stratnum.h"
 #include "access/sysattr.h"
+#include "access/table.h"
 #include "access/transam.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
+#include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -14,8 +23,9 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+#include "base/internal.h"
 #include "base/lineage.h"
-#include "gate/relations.h"
+#include "home/relations.h"
 #include "image/image.h"
 #include "policy/policy.h"
 
@@ -74,6 +84,63 @@ relation_relatives(const RelationImages *images)
 	return list_difference_oid(relatives, images->lineage);
 }
 
+/* The bit of one of our triggers in relation_has_triggers; 0 for any other. */
+static int
+trigger_bit(Form_pg_trigger trigger)
+{
+	const int16 bind =
+		TRIGGER_TYPE_ROW | TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE;
+	const int16 record =
+		TRIGGER_TYPE_ROW | TRIGGER_TYPE_INSERT | TRIGGER_TYPE_UPDATE | TRIGGER_TYPE_DELETE;
+	const int16 truncate = TRIGGER_TYPE_BEFORE | TRIGGER_TYPE_TRUNCATE;
+
+	/* an ordinary trigger that somebody made of our function may have a condition */
+	if (!trigger->tgisinternal || trigger->tgenabled != TRIGGER_FIRES_ALWAYS ||
+		getExtensionOfObject(ProcedureRelationId, trigger->tgfoid) != extension_oid())
+		return 0;
+	return trigger->tgtype == bind		 ? 1
+		   : trigger->tgtype == record	 ? 2
+		   : trigger->tgtype == truncate ? 4
+										 : 0;
+}
+
+bool
+relation_has_triggers(Oid relation)
+{
+	Relation catalog;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	int found = 0;
+
+	if (!OidIsValid(extension_oid()))
+		return false;
+	catalog = table_open(TriggerRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_trigger_tgrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relation));
+	scan = systable_beginscan(catalog, TriggerRelidNameIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		found |= trigger_bit((Form_pg_trigger) GETSTRUCT(tuple));
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return found == 7;
+}
+
+/* Whether a table with images, and those of its heirs that hold rows, have their triggers. */
+static bool
+relation_is_guarded(const RelationImages *images)
+{
+	ListCell *cell;
+
+	if (images->relkind == RELKIND_RELATION && !relation_has_triggers(images->relation))
+		return false;
+	foreach(cell, images->heirs)
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION &&
+			!relation_has_triggers(lfirst_oid(cell)))
+			return false;
+	return true;
+}
+
 static void
 relation_describe(Oid oid, RelationImages *images)
 {
@@ -81,6 +148,7 @@ relation_describe(Oid oid, RelationImages *images)
 	TupleDesc descriptor = RelationGetDescr(relation);
 
 	memset(images, 0, sizeof(*images));
+	images->guarded = true;
 	images->relation = oid;
 	images->relkind = relation->rd_rel->relkind;
 	for (int i = 0; i < descriptor->natts; i++)
@@ -95,6 +163,10 @@ relation_describe(Oid oid, RelationImages *images)
 			images->attributes = descriptor->natts;
 			images->attribute_kinds = palloc0_array(uint32, descriptor->natts);
 		}
+		if (image_type_kind(attribute->atttypid) != IMAGE_KIND_NONE)
+			images->columns++;
+		else
+			images->guarded = false;
 		images->attribute_kinds[i] = kinds;
 		images->kinds |= kinds;
 	}
@@ -104,6 +176,7 @@ relation_describe(Oid oid, RelationImages *images)
 	images->lineage = relation_lineage(oid);
 	images->heirs = list_delete_oid(find_all_inheritors(oid, NoLock, NULL), oid);
 	images->relatives = relation_relatives(images);
+	images->guarded = images->guarded && relation_is_guarded(images);
 }
 
 const RelationImages *
@@ -142,7 +215,7 @@ relations_are_named(const List *relations, const List *others)
 }
 
 List *
-gate_heirs_to_judge(const List *lineage, const List *heirs, const List *relatives)
+relations_heirs_to_judge(const List *lineage, const List *heirs, const List *relatives)
 {
 	List *judged = NIL;
 	ListCell *cell;
@@ -160,7 +233,7 @@ gate_heirs_to_judge(const List *lineage, const List *heirs, const List *relative
 }
 
 uint32
-gate_selected_kinds(const PermissionInfo *info)
+relations_selected_kinds(const PermissionInfo *info)
 {
 	const RelationImages *images;
 	uint32 kinds = 0;

@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 
 #include "core/seal.h"
+#include "image/bind.h"
 #include "image/image.h"
 #include "image/value.h"
 
@@ -24,6 +25,34 @@ PG_FUNCTION_INFO_V1(image_send);
 PG_FUNCTION_INFO_V1(image_from_bytea);
 PG_FUNCTION_INFO_V1(image_to_bytea);
 PG_FUNCTION_INFO_V1(image_typanalyze);
+
+static ImageOutput output;
+static void (*output_announce)(void) = NULL;
+
+ImageOutput
+image_output(void)
+{
+	return output;
+}
+
+void
+image_output_watch(void (*announce)(void))
+{
+	output_announce = announce;
+}
+
+/* announced: whoever watches is to know before it is handed out. */
+static void
+count_output(Size length, bool announced)
+{
+	if (output_announce && announced)
+	{
+		output_announce();
+		output_announce = NULL;
+	}
+	output.images++;
+	output.bytes += length;
+}
 
 /* The value of a hexadecimal digit plus one; 0 for every other byte. */
 static const uint8 hex_digit[256] = {
@@ -185,6 +214,7 @@ image_out(PG_FUNCTION_ARGS)
 		elog(ERROR, "could not encode a sealed image of %zu bytes", length);
 	result[SEALED_PREFIX_LENGTH + encoded] = '\0';
 	pfree(envelope);
+	count_output(length, true);
 	PG_RETURN_CSTRING(result);
 }
 
@@ -207,6 +237,7 @@ image_send(PG_FUNCTION_ARGS)
 	struct varlena *copy = copy_argument(fcinfo);
 
 	clear_transient((uint8 *) VARDATA(copy));
+	count_output(VARSIZE(copy) - VARHDRSZ, true);
 	PG_RETURN_BYTEA_P(copy);
 }
 
@@ -227,6 +258,7 @@ image_to_bytea(PG_FUNCTION_ARGS)
 	struct varlena *copy = copy_argument(fcinfo);
 
 	image_stamp((uint8 *) VARDATA(copy));
+	count_output(VARSIZE(copy) - VARHDRSZ, image_statement_current() == 0);
 	PG_RETURN_BYTEA_P(copy);
 }
 

@@ -6,8 +6,8 @@
  * only marks the cache; it is emptied at the next look-up, so a pointer that
  * relation_images returned is good until the next call.
  */
-#ifndef BIOMETRIC_GATE_RELATIONS_H
-#define BIOMETRIC_GATE_RELATIONS_H
+#ifndef BIOMETRIC_HOME_RELATIONS_H
+#define BIOMETRIC_HOME_RELATIONS_H
 
 #include "postgres.h"
 
@@ -19,33 +19,43 @@ typedef struct RelationImages
 	Oid relation; /* hash key */
 	char relkind;
 	uint32 kinds;			 /* union over the columns; bit 1 << ImageKind */
+	int columns;			 /* number of columns of an image type itself, or a domain over one */
 	int attributes;			 /* length of attribute_kinds; 0 when kinds is 0 */
 	uint32 *attribute_kinds; /* by attribute number - 1 */
 	List *lineage;			 /* as relation_lineage() */
 	List *heirs;			 /* OIDs of all relations that inherit from it; NIL when kinds is 0 */
 	List *relatives;		 /* OIDs of the heirs, and of what else those inherit from */
+	bool guarded; /* no column holds images inside of something else; it and its heirs that hold
+					 rows have our row triggers, enabled always; true when kinds is 0 */
 } RelationImages;
 
-/* relations_init registers the invalidation callbacks; from gate_init. */
+/*
+ * relation_has_triggers tells whether a table has our three row triggers, enabled always, as
+ * install_triggers makes them. Reads the catalogs; relation_images caches it as guarded.
+ */
+extern bool relation_has_triggers(Oid relation);
+
+/* relations_init registers the invalidation callbacks; from home_init. */
 extern void relations_init(void);
 
 /* relation_images looks a relation up; the caller holds a lock on it. Never NULL. */
 extern const RelationImages *relation_images(Oid relation);
 
 /*
- * gate_heirs_to_judge returns the lineages (lists of OIDs) of those heirs that
+ * relations_heirs_to_judge returns the lineages (lists of OIDs) of those heirs that
  * permits may treat otherwise than the relation that they are read through:
  * because one names them, or another of their ancestors. Arguments: of the
  * relation, as in RelationImages. Result in the current memory context.
  */
-extern List *gate_heirs_to_judge(const List *lineage, const List *heirs, const List *relatives);
+extern List *relations_heirs_to_judge(const List *lineage, const List *heirs,
+									  const List *relatives);
 
 /*
- * gate_selected_kinds returns the kinds of image (bit 1 << ImageKind) that a
+ * relations_selected_kinds returns the kinds of image (bit 1 << ImageKind) that a
  * statement may read of a table, materialized view or foreign table: by the
  * columns it selects, all of them for a whole row. 0 for a view, whose images
  * come from tables that are checked themselves. The caller holds a lock.
  */
-extern uint32 gate_selected_kinds(const PermissionInfo *info);
+extern uint32 relations_selected_kinds(const PermissionInfo *info);
 
 #endif

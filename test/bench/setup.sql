@@ -38,6 +38,24 @@ CREATE TABLE bench.small_sealed (LIKE bench.sealed INCLUDING ALL);
 CREATE TABLE bench.new_plain (LIKE bench.plain INCLUDING ALL);
 CREATE TABLE bench.new_default (id pg_catalog.int4 PRIMARY KEY, image pg_catalog.bytea NOT NULL);
 CREATE TABLE bench.new_sealed (LIKE bench.sealed INCLUDING ALL);
+
+-- What is usually done to have changes on record: a row trigger and a table.
+CREATE TABLE bench.new_audited (LIKE bench.plain INCLUDING ALL);
+CREATE TABLE bench.new_audit (
+	at pg_catalog.timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	by_user pg_catalog.text NOT NULL DEFAULT CURRENT_USER,
+	operation pg_catalog.text NOT NULL,
+	row_key pg_catalog.jsonb NOT NULL,
+	transaction_id pg_catalog.xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id()
+);
+CREATE FUNCTION bench.audit() RETURNS trigger LANGUAGE plpgsql AS $body$
+BEGIN
+	INSERT INTO bench.new_audit (operation, row_key)
+		VALUES (TG_OP, pg_catalog.jsonb_build_object('id', NEW.id));
+	RETURN NULL;
+END
+$body$;
+CREATE TRIGGER audit AFTER INSERT ON bench.new_audited FOR EACH ROW EXECUTE FUNCTION bench.audit();
 CREATE TABLE bench.new_crypt (LIKE bench.crypt INCLUDING ALL);
 
 -- For the time that one durable commit takes.

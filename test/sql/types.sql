@@ -2,7 +2,7 @@
 \ir include/images.sql
 
 BEGIN;
-SELECT plan(71);
+SELECT plan(70);
 
 -- Every format, with its width and height.
 
@@ -103,18 +103,18 @@ SELECT throws_ok(
 SELECT is(biometric.width(i), 3, 'hexadecimal digits may be in upper case')
   FROM CAST(('\x' || upper(encode(made.png(3, 2), 'hex')))::text AS biometric.face_image) AS i;
 
-CREATE TABLE visit (id int, face biometric.face_image, faces biometric.face_image[]);
+CREATE TABLE visit (id int, face biometric.face_image);
 SELECT lives_ok(
-	format('INSERT INTO visit VALUES (1, %L::bytea, NULL)', made.png(3, 2)),
+	format('INSERT INTO visit VALUES (1, %L::bytea), (2, NULL)', made.png(3, 2)),
 	'bytea is assigned to an image column without a cast');
-SELECT lives_ok(
-	format('INSERT INTO visit VALUES (2, NULL, ARRAY[%L, NULL]::biometric.face_image[])', made.png(4, 2)),
-	'an array of images is taken, with a NULL in it');
 SELECT is(
-	(SELECT array_agg(format('%s %s', biometric.width(face), biometric.width(faces[1])) ORDER BY id)
-	   FROM visit), ARRAY['3 ', ' 4'], 'NULL images answer NULL');
+	(SELECT array_agg(concat(biometric.width(face)) ORDER BY id) FROM visit), ARRAY['3', ''], 'NULL images answer NULL');
+SELECT is(
+	(SELECT format('%s %s', biometric.width(faces[1]), faces[2] IS NULL)
+	   FROM CAST(ARRAY[made.png(4, 2)::text, NULL]::biometric.face_image[] AS biometric.face_image[]) AS faces), '4 t',
+	'an array of images is taken, with a NULL in it');
 SELECT throws_ok(
-	format('INSERT INTO visit VALUES (3, %L::text, NULL)', made.png(3, 2)),
+	format('INSERT INTO visit VALUES (3, %L::text)', made.png(3, 2)),
 	'42804', NULL, 'text is not assigned to an image column without a cast');
 CREATE TABLE copied (b bytea);
 SELECT throws_ok(
@@ -158,11 +158,5 @@ ANALYZE visit;
 SELECT is(
 	(SELECT array_agg(attname::text) FROM pg_stats WHERE tablename = 'visit' AND attname IN ('id', 'face')),
 	ARRAY['id'], 'ANALYZE leaves nothing of an image in pg_stats');
-SELECT is_empty(
-	$$SELECT 1 FROM pg_stats
-	   WHERE tablename = 'visit' AND attname = 'faces'
-		 AND (most_common_vals IS NOT NULL OR histogram_bounds IS NOT NULL OR most_common_elems IS NOT NULL)$$,
-	'nor any value of an array of images');
-
 SELECT * FROM finish();
 ROLLBACK;

@@ -1,0 +1,202 @@
+/*
+ * adopt.c - the SQL functions by which tables and images come under guard
+ * after the fact.
+ */
+#include "base/compat.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "fmgr.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "base/internal.h"
+#include "base/roles.h"
+#include "home/relations.h"
+#include "image/image.h"
+#include "trigger/attach.h"
+
+PG_FUNCTION_INFO_V1(biometric_adopt);
+PG_FUNCTION_INFO_V1(biometric_attach_triggers);
+
+static void
+adopt_refuse_role(const char *what, const char *rule, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("role \"%s\" may not %s", GetUserNameFromId(GetUserId(), false), what),
+					errdetail_internal("%s", rule), errhint("%s", hint)));
+}
+
+/* Locks a table and its heirs; returns the OIDs of those that hold rows. */
+static List *
+adopt_tables(Oid relation)
+{
+	List *tables = NIL;
+	List *all;
+	ListCell *cell;
+
+	LockRelationOid(relation, ShareRowExclusiveLock);
+	switch (get_rel_relkind(relation))
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+			break;
+		default:
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("relation with OID %u is not a table", relation),
+					 errdetail("Only tables have triggers and images of their own."),
+					 errhint("Name a table. A materialized view is bound when it is refreshed.")));
+	}
+	all = find_all_inheritors(relation, ShareRowExclusiveLock, NULL);
+	foreach(cell, all)
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION)
+			tables = lappend_oid(tables, lfirst_oid(cell));
+	return tables;
+}
+
+/* Attaches triggers to a table with images that lacks them; 1 if it did. */
+static int
+attach_table(Oid table)
+{
+	const Sweep all = {0};
+	Relation relation;
+
+	if (relation_images(table)->kinds == 0)
+		return 0;
+	relation = table_open(table, NoLock);
+	install_check_columns(relation);
+	table_close(relation, NoLock);
+	if (!install_triggers(table))
+		return 0;
+	(void) sweep_rows(table, &all);
+	return 1;
+}
+
+/* The OIDs of tables with image columns, found without locking any table. */
+static List *
+attach_candidates(void)
+{
+	Relation catalog = table_open(AttributeRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	List *tables = NIL;
+	HeapTuple tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_attribute attribute = (Form_pg_attribute) GETSTRUCT(tuple);
+
+		if (!attribute->attisdropped && image_type_kinds(attribute->atttypid) != 0 &&
+			get_rel_relkind(attribute->attrelid) == RELKIND_RELATION)
+			tables = list_append_unique_oid(tables, attribute->attrelid);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return tables;
+}
+
+static int
+attach_everywhere(void)
+{
+	List *tables = attach_candidates();
+	int attached = 0;
+	ListCell *cell;
+
+	foreach(cell, tables)
+	{
+		Oid table = lfirst_oid(cell);
+
+		/* other sessions' temporary tables are theirs to write to, and to attach to */
+		if (get_rel_persistence(table) == RELPERSISTENCE_TEMP &&
+			!isTempOrTempToastNamespace(get_rel_namespace(table)))
+			continue;
+		LockRelationOid(table, AccessShareLock);
+		if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table)) ||
+			relation_images(table)->guarded)
+			continue;
+		LockRelationOid(table, ShareRowExclusiveLock);
+		attached += attach_table(table);
+	}
+	return attached;
+}
+
+PGDLLEXPORT Datum
+biometric_attach_triggers(PG_FUNCTION_ARGS)
+{
+	bool custodian = superuser() || role_is_custodian(GetUserId());
+	int attached = 0;
+	ListCell *cell;
+	List *tables;
+
+	PreventCommandIfReadOnly("biometric.attach_triggers()");
+	if (PG_ARGISNULL(0))
+	{
+		if (!custodian)
+			adopt_refuse_role("attach triggers to all tables",
+							  "Superusers and members of biometric_custodian may.",
+							  "Name a table of your own.");
+		PG_RETURN_INT32(attach_everywhere());
+	}
+	if (!custodian && !relation_owner_check(PG_GETARG_OID(0), GetUserId()))
+		adopt_refuse_role("attach triggers to a table of somebody else",
+						  "Its owner, superusers and members of biometric_custodian may.",
+						  "Ask the table's owner to call biometric.attach_triggers().");
+	tables = adopt_tables(PG_GETARG_OID(0));
+	foreach(cell, tables)
+		attached += attach_table(lfirst_oid(cell));
+	PG_RETURN_INT32(attached);
+}
+
+/* Adopts one column of one table; returns the number of images. */
+static uint64
+adopt_column(Oid table, const char *column)
+{
+	AttrNumber attribute = get_attnum(table, column);
+	Sweep sweep = {.adopt = true};
+
+	if (attribute == InvalidAttrNumber)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("column \"%s\" of table \"%s\" does not exist", column,
+							   get_rel_name(table)),
+						errhint("Name a column that holds images.")));
+	if (image_type_kind(get_atttype(table, attribute)) == IMAGE_KIND_NONE)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("column \"%s\" of table \"%s\" holds no images", column,
+							   get_rel_name(table)),
+						errdetail("Its type is none of the image types, nor a domain over one."),
+						errhint("Name a column that holds images.")));
+	sweep.attributes = bms_make_singleton(attribute);
+	return sweep_rows(table, &sweep);
+}
+
+PGDLLEXPORT Datum
+biometric_adopt(PG_FUNCTION_ARGS)
+{
+	const char *column = NameStr(*PG_GETARG_NAME(1));
+	uint64 adopted = 0;
+	ListCell *cell;
+	List *tables;
+
+	PreventCommandIfReadOnly("biometric.adopt()");
+	if (!role_is_custodian(GetUserId()))
+		adopt_refuse_role("adopt images",
+						  "Whoever adopts images vouches for where they come from: members of "
+						  "biometric_custodian only, not superusers as such.",
+						  "Ask a custodian, or have biometric_custodian granted to the role.");
+	tables = adopt_tables(PG_GETARG_OID(0));
+	foreach(cell, tables)
+	{
+		(void) attach_table(lfirst_oid(cell));
+		adopted += adopt_column(lfirst_oid(cell), column);
+	}
+	PG_RETURN_INT64((int64) adopted);
+}

@@ -1,0 +1,115 @@
+/*
+ * bind.c - BEFORE ROW: binds the images of a row to the columns they go into.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "utils/rel.h"
+
+#include "home/home.h"
+#include "image/bind.h"
+#include "trigger/row.h"
+#include "trigger/table.h"
+#include "trigger/trigger.h"
+
+PG_FUNCTION_INFO_V1(biometric_bind_trigger);
+
+bool
+row_value(HeapTuple row, Relation relation, const TriggerColumn *column, Datum *value)
+{
+	bool isnull = true;
+
+	if (row != NULL)
+		*value = heap_getattr(row, column->attribute, RelationGetDescr(relation), &isnull);
+	return !isnull;
+}
+
+bool
+row_value_same(Datum one, Datum other)
+{
+	const void *a = DatumGetPointer(one);
+	const void *b = DatumGetPointer(other);
+
+	return a == b || (VARSIZE_ANY(a) == VARSIZE_ANY(b) && memcmp(a, b, VARSIZE_ANY(a)) == 0);
+}
+
+void
+row_trigger_check(FunctionCallInfo fcinfo, const char *name, bool as_attached)
+{
+	if (CALLED_AS_TRIGGER(fcinfo) && as_attached)
+		return;
+	ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+					errmsg("biometric.%s() was not called as the trigger that it is for", name),
+					errdetail("It works at certain events and times only."),
+					errhint("The extension attaches it to tables with images by itself.")));
+}
+
+Datum
+trigger_bind_value(const uint8 *home, ImageKind kind, Datum value)
+{
+	ImageBinding binding = {.home = home};
+	EnvelopeHeader header;
+
+	image_read_header(kind, value, &header);
+	if ((header.flags & ENVELOPE_FLAG_IMPORTED) != 0)
+	{
+		if (!home_may_import(header.home))
+			return value;
+		binding.clear_imported = true;
+	}
+	return image_bind(kind, value, &binding);
+}
+
+/* The row with its images bound; the very row when nothing needs to change. */
+static HeapTuple
+bind_row(const TriggerTable *table, Relation relation, HeapTuple old, HeapTuple row)
+{
+	int *changed = palloc(table->columns * sizeof(int));
+	Datum *values = palloc(table->columns * sizeof(Datum));
+	bool *nulls = palloc0(table->columns * sizeof(bool));
+	int count = 0;
+
+	for (int i = 0; i < table->columns; i++)
+	{
+		const TriggerColumn *column = &table->column[i];
+		Datum value;
+		Datum before;
+		Datum bound;
+
+		if (!row_value(row, relation, column, &value))
+			continue;
+		if (row_value(old, relation, column, &before) && row_value_same(before, value))
+			continue;
+		bound = trigger_bind_value(column->home, column->kind, value);
+		if (bound == value)
+			continue;
+		changed[count] = column->attribute;
+		values[count++] = bound;
+	}
+	if (count == 0)
+		return row;
+	return heap_modify_tuple_by_cols(row, RelationGetDescr(relation), count, changed, values,
+									 nulls);
+}
+
+PGDLLEXPORT Datum
+biometric_bind_trigger(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	bool update;
+	const TriggerTable *table;
+	HeapTuple row;
+
+	row_trigger_check(fcinfo, "bind_trigger",
+					  CALLED_AS_TRIGGER(fcinfo) && TRIGGER_FIRED_BEFORE(trigger->tg_event) &&
+						  TRIGGER_FIRED_FOR_ROW(trigger->tg_event) &&
+						  !TRIGGER_FIRED_BY_DELETE(trigger->tg_event));
+	update = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event);
+	row = update ? trigger->tg_newtuple : trigger->tg_trigtuple;
+	table = trigger_table(trigger->tg_relation);
+	if (table->columns > 0)
+		row = bind_row(table, trigger->tg_relation, update ? trigger->tg_trigtuple : NULL, row);
+	PG_RETURN_POINTER(row);
+}

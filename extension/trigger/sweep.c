@@ -1,0 +1,210 @@
+/*
+ * sweep.c - binds and records images that are in a table already.
+ *
+ * Rows are changed past triggers, rules and row security: what is written is
+ * the same image in the same row. Nobody else can be writing meanwhile.
+ */
+#include "base/compat.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "executor/executor.h"
+#include "executor/tuptable.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "image/bind.h"
+#include "trigger/attach.h"
+#include "trigger/queue.h"
+#include "trigger/table.h"
+
+typedef struct SweepState
+{
+	const Sweep *sweep;
+	Relation relation;
+	const TriggerTable *table;
+	EState *estate;
+	ResultRelInfo *info;
+	Snapshot snapshot;
+	TupleTableSlot *changed; /* a row to be written */
+	uint64 images;			 /* recorded so far */
+} SweepState;
+
+/* A column of the present row whose image has been bound. */
+typedef struct SweptColumn
+{
+	const TriggerColumn *column;
+	EnvelopeHeader header;
+} SweptColumn;
+
+static bool
+sweep_wants(const SweepState *state, const TriggerColumn *column)
+{
+	return state->sweep->attributes == NULL ||
+		   bms_is_member(column->attribute, state->sweep->attributes);
+}
+
+static bool
+sweep_is_settled(const TriggerColumn *column, const EnvelopeHeader *header)
+{
+	return (header->flags & ENVELOPE_FLAG_IMPORTED) == 0 &&
+		   memcmp(header->home, column->home, ENVELOPE_HOME_SIZE) == 0;
+}
+
+/*
+ * Only a custodian who adopts it takes the mark from an imported image: it may have been in
+ * the table before, and whoever alters the table need not know where it came from.
+ */
+static Datum
+sweep_bind(const SweepState *state, const TriggerColumn *column, const EnvelopeHeader *header,
+		   Datum value)
+{
+	const ImageBinding binding = {.home = column->home,
+								  .clear_imported = state->sweep->adopt,
+								  .renew_origin = state->sweep->adopt};
+
+	if ((header->flags & ENVELOPE_FLAG_IMPORTED) != 0 && !state->sweep->adopt)
+		return value;
+	return image_bind(column->kind, value, &binding);
+}
+
+/* Functions and conditions of indexes are run for the owner, who wrote them. */
+static void
+sweep_write(SweepState *state, ItemPointer tid, HeapTuple row)
+{
+	UPDATE_INDEXES_VARIABLE(updates);
+	ItemPointerData where = *tid;
+	int level = NewGUCNestLevel();
+	Oid user;
+	int security;
+
+	CheckCmdReplicaIdentity(state->relation, CMD_UPDATE);
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(state->relation->rd_rel->relowner,
+						   security | SECURITY_RESTRICTED_OPERATION);
+	ExecForceStoreHeapTuple(row, state->changed, false);
+	simple_table_tuple_update(state->relation, &where, state->changed, state->snapshot, &updates);
+	list_free(insert_updated_index_tuples(state->info, state->changed, state->estate, updates));
+	ExecClearTuple(state->changed);
+	ResetPerTupleExprContext(state->estate);
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(user, security);
+}
+
+static void
+sweep_record(SweepState *state, const SweptColumn *swept, int count, HeapTuple row)
+{
+	const char *key = table_row_key(state->table, state->relation, row);
+
+	for (int i = 0; i < count; i++)
+	{
+		QueuedChange change = {.event = ENTRY_STORED,
+							   .operation =
+								   state->sweep->adopt ? OPERATION_ADOPT : OPERATION_CREATE,
+							   .kind = swept[i].column->kind,
+							   .image_id = swept[i].header.image_id,
+							   .relation = RelationGetRelid(state->relation),
+							   .column = swept[i].column->name,
+							   .row_key = key};
+
+		queue_add(&change);
+		state->images++;
+	}
+}
+
+static void
+sweep_row(SweepState *state, TupleTableSlot *slot)
+{
+	SweptColumn *swept = palloc_array(SweptColumn, state->table->columns);
+	int *changed = palloc_array(int, state->table->columns);
+	Datum *values = palloc_array(Datum, state->table->columns);
+	bool *nulls = palloc0_array(bool, state->table->columns);
+	int recorded = 0;
+	int changes = 0;
+	HeapTuple row;
+
+	for (int i = 0; i < state->table->columns; i++)
+	{
+		const TriggerColumn *column = &state->table->column[i];
+		bool isnull;
+		Datum value;
+
+		if (!sweep_wants(state, column))
+			continue;
+		value = slot_getattr(slot, column->attribute, &isnull);
+		if (isnull)
+			continue;
+		image_read_header(column->kind, value, &swept[recorded].header);
+		if (sweep_is_settled(column, &swept[recorded].header) && !state->sweep->all)
+			continue;
+		values[changes] = sweep_bind(state, column, &swept[recorded].header, value);
+		/* what cannot be bound stays as it is; that it is there now is still a fact */
+		if (values[changes] == value && state->sweep->adopt)
+			continue;
+		swept[recorded++].column = column;
+		if (values[changes] != value)
+			changed[changes++] = column->attribute;
+	}
+	if (recorded == 0)
+		return;
+	row = ExecCopySlotHeapTuple(slot);
+	if (changes > 0)
+	{
+		row = heap_modify_tuple_by_cols(row, RelationGetDescr(state->relation), changes, changed,
+										values, nulls);
+		sweep_write(state, &slot->tts_tid, row);
+	}
+	sweep_record(state, swept, recorded, row);
+}
+
+static void
+sweep_scan(SweepState *state)
+{
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "biometric sweep", ALLOCSET_DEFAULT_SIZES);
+	TupleTableSlot *slot = table_slot_create(state->relation, NULL);
+	TableScanDesc scan = table_beginscan(state->relation, state->snapshot, 0, NULL);
+
+	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	{
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		CHECK_FOR_INTERRUPTS();
+		sweep_row(state, slot);
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(context);
+	}
+	table_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextDelete(context);
+}
+
+uint64
+sweep_rows(Oid relation, const Sweep *sweep)
+{
+	SweepState state = {.sweep = sweep};
+
+	state.relation = table_open(relation, ShareRowExclusiveLock);
+	state.table = trigger_table(state.relation);
+	state.estate = CreateExecutorState();
+	state.info = makeNode(ResultRelInfo);
+	InitResultRelInfo(state.info, state.relation, 1, NULL, 0);
+	ExecOpenIndices(state.info, false);
+	state.changed = table_slot_create(state.relation, NULL);
+	/* rows that others have committed count, whatever this transaction's snapshot shows */
+	PushActiveSnapshot(GetLatestSnapshot());
+	state.snapshot = GetActiveSnapshot();
+
+	sweep_scan(&state);
+
+	PopActiveSnapshot();
+	ExecDropSingleTupleTableSlot(state.changed);
+	ExecCloseIndices(state.info);
+	FreeExecutorState(state.estate);
+	table_close(state.relation, NoLock);
+	CommandCounterIncrement();
+	return state.images;
+}

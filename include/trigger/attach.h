@@ -1,0 +1,97 @@
+/*
+ * attach.h - what the files that keep up with DDL share.
+ *
+ * For extension/trigger only.
+ */
+#ifndef BIOMETRIC_TRIGGER_ATTACH_H
+#define BIOMETRIC_TRIGGER_ATTACH_H
+
+#include "postgres.h"
+
+#include "access/attnum.h"
+#include "nodes/bitmapset.h"
+#include "nodes/nodes.h"
+#include "utils/relcache.h"
+
+#include "core/entry.h"
+
+/* attach_init registers the transaction callbacks of attach.c and receiver.c; from trigger_init. */
+extern void attach_init(void);
+
+/* ---- install.c: the triggers of one table */
+
+/*
+ * install_check_columns refuses what cannot be guarded: columns that hold images inside of
+ * other types, and generated columns of an image type. relation: open and locked.
+ * Errors: 0A000.
+ */
+extern void install_check_columns(Relation relation);
+
+/*
+ * install_triggers attaches the three triggers to a table that has image columns and lacks
+ * any of them, and drops them from one that has none. Returns true when it attached some.
+ * relation: OID of a table that holds rows; takes SHARE ROW EXCLUSIVE to attach.
+ * Errors: 55000 when the extension's functions are not there.
+ */
+extern bool install_triggers(Oid relation);
+
+/* ---- sweep.c: rows that were stored without row triggers */
+
+typedef struct Sweep
+{
+	const Bitmapset *attributes; /* columns to look at; NULL: all */
+	bool adopt;					 /* a custodian vouches for them: see adopt() */
+	bool all;					 /* record also images that are bound to their column already */
+} Sweep;
+
+/*
+ * sweep_rows looks for images of a table that are marked as imported or not bound to their
+ * column, binds them (imported ones only when they are adopted), and queues `stored`. No trigger of a user's fires, no rule and no row
+ * security applies; functions in indexes run as the table's owner, security-restricted.
+ * relation: OID of a table; takes SHARE ROW EXCLUSIVE.
+ * Returns the number of images recorded. Errors: image_bind's; 55000 for a published table
+ * without replica identity.
+ */
+extern uint64 sweep_rows(Oid relation, const Sweep *sweep);
+
+/* ---- dropped.c: images that go with what holds them */
+
+/*
+ * dropped_count counts the images of a relation's columns by attribute number - 1, by a
+ * scan that reads no image. Result: an array of natts, in the current memory context; NULL
+ * when the relation has no image columns or nothing is stored. relation: open and locked.
+ */
+extern uint64 *dropped_count(Relation relation);
+
+/* dropped_queue queues an event for each column with a count. attribute: one column; 0: all. */
+extern void dropped_queue(Relation relation, const uint64 *images, AttrNumber attribute,
+						  EntryEvent event, EntryOperation operation);
+
+/*
+ * dropped_object queues `dropped` for a relation or column that is about to be dropped.
+ * attribute: 0 for the relation. flags: as ObjectAccessDrop's. Returns true when it has a home.
+ */
+extern bool dropped_object(Oid relation, AttrNumber attribute, int flags);
+
+/* ---- receiver.c: relations that queries fill */
+
+/* receiver_note_created notes a relation that has been made; internal: a transient heap or the like. */
+extern void receiver_note_created(Oid relation, bool internal);
+
+/* receiver_utility_end ends what was noted for a utility command, and records REFRESH WITH NO DATA. */
+extern void receiver_utility_end(Node *statement);
+
+/* receiver_forget forgets everything; at the end of a transaction. Never raises. */
+extern void receiver_forget(void);
+
+/* receiver_end_of_subtransaction hands notes to the parent, or forgets them. Never raises. */
+extern void receiver_end_of_subtransaction(bool committed, SubTransactionId mine,
+										   SubTransactionId parent);
+
+/*
+ * receiver_refreshing returns the materialized view that is being refreshed, or
+ * InvalidOid. transient: set to the heap that takes its new rows, unless NULL.
+ */
+extern Oid receiver_refreshing(Oid *transient);
+
+#endif

@@ -1,0 +1,44 @@
+/*
+ * queue.h - the changes of images that a transaction has made.
+ *
+ * They are kept in memory up to a bound and in a temporary file beyond it
+ * (ids and row keys, never images), cut back when a subtransaction rolls
+ * back, and appended to the ledger at pre-commit or pre-prepare: once a
+ * transaction, ahead of its commit record in the WAL. A transaction that
+ * created the extension writes them into the ledger's tables itself.
+ */
+#ifndef BIOMETRIC_TRIGGER_QUEUE_H
+#define BIOMETRIC_TRIGGER_QUEUE_H
+
+#include "postgres.h"
+
+#include "core/entry.h"
+
+/* One change. Texts are copied. */
+typedef struct QueuedChange
+{
+	EntryEvent event; /* stored, replaced, erased, truncated, dropped */
+	EntryOperation operation;
+	ImageKind kind;		   /* IMAGE_KIND_NONE: absent */
+	const uint8 *image_id; /* of the image that is there afterwards, or was erased; NULL: absent */
+	const uint8 *old_image_id; /* of the one that was replaced; NULL: absent */
+	Oid relation;			   /* its name is looked up while it exists */
+	const char *column;		   /* NULL: absent */
+	const char *row_key;	   /* JSON object; NULL: the table has no key */
+	const char *detail;		   /* JSON object; NULL: absent */
+} QueuedChange;
+
+/* queue_init registers the transaction callbacks; from trigger_init. */
+extern void queue_init(void);
+
+/*
+ * queue_add queues a change. Errors: 53100 and the like from temporary
+ * files; 55000 in a parallel worker, and once the transaction's changes have
+ * been written to the ledger, just before it commits; 54000 for a text beyond 16 kB.
+ */
+extern void queue_add(const QueuedChange *change);
+
+/* queue_empty tells whether the transaction has queued nothing so far. */
+extern bool queue_empty(void);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * table.h - what the row triggers must know of a table, worked out once.
+ *
+ * Kept in the backend by relation; a relcache invalidation of the table, or
+ * of the table of homes, makes the next look-up begin anew. What a look-up
+ * returned stays good until the end of the transaction.
+ */
+#ifndef BIOMETRIC_TRIGGER_TABLE_H
+#define BIOMETRIC_TRIGGER_TABLE_H
+
+#include "postgres.h"
+
+#include "access/htup.h"
+#include "fmgr.h"
+#include "utils/relcache.h"
+
+#include "core/envelope.h"
+
+typedef struct TriggerColumn
+{
+	AttrNumber attribute;
+	ImageKind kind;
+	uint8 home[ENVELOPE_HOME_SIZE];
+	char *name;
+} TriggerColumn;
+
+/* How a key column's value is written as JSON. */
+typedef enum KeyForm
+{
+	KEY_INTEGER,
+	KEY_BOOLEAN,
+	KEY_TEXT,
+	KEY_TIMESTAMPTZ, /* in UTC, so that a row has one key whatever the session's time zone */
+	KEY_JSON,		 /* as to_jsonb() of a built-in type */
+	KEY_OUTPUT		 /* as a string, by the type's output function */
+} KeyForm;
+
+typedef struct TriggerKey
+{
+	AttrNumber attribute;
+	KeyForm form;
+	Oid type; /* without domains */
+	char *name;
+	FmgrInfo function; /* KEY_JSON: to_jsonb(); KEY_OUTPUT: the output function */
+} TriggerKey;
+
+typedef struct TriggerTable
+{
+	int columns; /* 0: the table has no images (any more) */
+	TriggerColumn *column;
+	int keys; /* 0: the table has no key */
+	TriggerKey *key;
+} TriggerTable;
+
+/* trigger_table_init registers the invalidation callback; from trigger_init. */
+extern void trigger_table_init(void);
+
+/*
+ * trigger_table describes a table that is open and locked. Makes the homes of
+ * its columns if there are none: errors as home_of_column's.
+ */
+extern const TriggerTable *trigger_table(Relation relation);
+
+/*
+ * table_row_key writes the key of a row as a JSON object; NULL when the
+ * table has no key. A key longer than TABLE_ROW_KEY_MAX bytes is replaced
+ * by an object with its SHA-256 as hexadecimal, member "sha256". Result: in the current
+ * memory context.
+ */
+extern char *table_row_key(const TriggerTable *table, Relation relation, HeapTuple row);
+
+#define TABLE_ROW_KEY_MAX 8192
+
+#endif

@@ -1,0 +1,193 @@
+# The gate judges an image by what its column shows, by the column that it is
+# stored in, and by the one that it was first stored in: restrictions follow
+# images into copies, and ordinary work with copies goes on.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use BiometricAudit::Node    qw(is_sealed opened);
+use BiometricAudit::Picture qw(numbered_jpeg);
+
+use constant { OFFICE => '127.0.0.2', SIZE => 3000 };
+
+my $node = BiometricAudit::Node->create('registry');
+my $db = 'postgres';
+my $super = $node->superuser;
+$node->prepare($db);
+$node->register($db, 'agency', OFFICE . '/32', '{face}', 'open', '{control}');
+
+my %number_of = map { numbered_jpeg($_, SIZE) => $_ } 1 .. 40;
+
+# table(name, first, delivery): three pictures, numbered from first on.
+sub table
+{
+	my ($name, $first, $delivery) = @_;
+	my $last = $first + 2;
+	$node->sql($db, <<"END");
+CREATE TABLE $name (id int PRIMARY KEY, img biometric.face_image);
+INSERT INTO $name SELECT n, numbered_jpeg(n, ${\SIZE})::biometric.face_image
+FROM generate_series($first, $last) AS n;
+GRANT ALL ON $name TO officer;
+END
+	return $delivery ? permit($name, $delivery) : undef;
+}
+
+sub permit
+{
+	my ($relation, $delivery) = @_;
+	return $node->policy($db,
+		"SELECT biometric.authorize('agency', '{face}', '$delivery', NULL, '$relation')");
+}
+
+sub officer { return $node->connect_from(OFFICE, $db, $_[0] // 'officer', 'control'); }
+
+# A column in words: numbers of pictures, "sealed", "NULL".
+sub seen
+{
+	my ($result) = @_;
+	return $result->sqlstate if $result->sqlstate;
+	return join ' ', map {
+		!defined $_ ? 'NULL' : is_sealed($_) ? 'sealed' : $number_of{ opened($_) } // 'bytes'
+	} $result->column(0);
+}
+
+# What was entered as released since a mark: "relation, relation", each once.
+sub relations
+{
+	my ($mark) = @_;
+	return join ', ',
+	  map { $_->{relation} // 'none' } $node->records($db,
+		"SELECT DISTINCT relation FROM biometric.disclosure WHERE seq >= $mark ORDER BY relation");
+}
+
+table('traveller', 1);
+table('witness', 11, 'sealed');
+table('asylum', 21, 'refuse');
+my $wire = officer();
+
+subtest 'a copy of permitted images opens, as what it is' => sub {
+	$wire->query('CREATE TEMP TABLE staging AS TABLE traveller');
+	my $mark = $node->mark($db);
+	is(seen($wire->query('SELECT img FROM staging ORDER BY id')), '1 2 3', 'CREATE TABLE AS');
+	like(relations($mark), qr/^pg_temp_\d+\.staging$/, 'entered under the name of the copy');
+	$wire->query('CREATE TABLE shelf (LIKE traveller); INSERT INTO shelf TABLE traveller');
+	is(seen($wire->query('SELECT img::bytea FROM shelf ORDER BY id')), '1 2 3', 'INSERT SELECT');
+};
+
+subtest 'a restriction that names a table follows its images into copies' => sub {
+	$wire->query('CREATE TEMP TABLE hidden AS TABLE witness');
+	is(seen($wire->query('SELECT img FROM hidden')), 'sealed sealed sealed', 'CREATE TABLE AS');
+	$wire->query('CREATE TABLE hideout (id int, img biometric.face_image)');
+	$wire->query('INSERT INTO hideout TABLE witness');
+	is(seen($wire->query("SELECT $_ FROM hideout")), 'sealed sealed sealed', "INSERT SELECT: $_")
+	  foreach ('img', 'img::bytea', 'coalesce(img, img)');
+	$wire->query('CREATE TEMP TABLE twice AS TABLE hideout');
+	is(seen($wire->query('SELECT img FROM twice')), 'sealed sealed sealed', 'a copy of a copy');
+	$node->sql($db, 'CREATE TABLE loot AS TABLE asylum; GRANT SELECT ON loot TO officer');
+	is(seen(officer()->query('SELECT img FROM loot')), '42501', 'a refusal does, too');
+	my ($refusal) = $node->records($db,
+		'SELECT relation FROM biometric.refusal ORDER BY seq DESC LIMIT 1');
+	is($refusal->{relation}, 'public.asylum', 'and is entered with the table that it goes by');
+};
+
+subtest 'images of several tables in one statement are judged one by one' => sub {
+	my $mark = $node->mark($db);
+	my $result = $wire->query(<<'END');
+SELECT img FROM (SELECT id, img FROM traveller UNION ALL SELECT id, img FROM witness) AS u ORDER BY id
+END
+	is(seen($result), '1 2 3 sealed sealed sealed', 'in a union');
+	is(relations($mark), 'public.traveller', 'each under its own name');
+	$result = $wire->query(<<'END');
+SELECT CASE WHEN t.id < 3 THEN t.img ELSE w.img END FROM traveller AS t JOIN witness AS w
+ON w.id = t.id + 10 ORDER BY t.id
+END
+	is(seen($result), '1 2 sealed', 'in an expression over a join');
+};
+
+subtest 'a session that has read a sealed table goes on with open ones' => sub {
+	my $mixed = officer();
+	$mixed->query('BEGIN; DECLARE c CURSOR FOR SELECT img FROM witness');
+	$mixed->query('FETCH c');
+	is(seen($mixed->query('SELECT img::bytea FROM traveller ORDER BY id')), '1 2 3', 'by cast');
+	is(seen($mixed->query('SELECT coalesce(img, img) FROM traveller ORDER BY id')),
+		'1 2 3', 'by an expression');
+};
+
+subtest 'a function is judged by what it returns, not by what it reads besides' => sub {
+	$node->sql($db, <<'END');
+CREATE FUNCTION pick(n int) RETURNS biometric.face_image LANGUAGE plpgsql AS $$
+DECLARE unused biometric.face_image;
+BEGIN
+	SELECT img INTO unused FROM public.witness WHERE id = n + 10;
+	RETURN (SELECT img FROM public.traveller WHERE id = n);
+END $$;
+CREATE FUNCTION peek(n int) RETURNS biometric.face_image LANGUAGE sql AS
+	'SELECT img FROM public.witness WHERE id = n + 10';
+END
+	is(seen($wire->query('SELECT pick(2)')), '2', 'a picture that is permitted');
+	is(seen($wire->query('SELECT peek(2)')), 'sealed', 'one that is not');
+	is(seen($wire->query('SELECT peek(id) FROM traveller')), 'sealed sealed sealed', 'beside one');
+};
+
+subtest 'a partition and its permits count, whatever the parent is called' => sub {
+	$node->sql($db, <<'END');
+CREATE TABLE lane (id int, img biometric.face_image) PARTITION BY RANGE (id);
+CREATE TABLE lane_a PARTITION OF lane FOR VALUES FROM (31) TO (33);
+CREATE TABLE lane_b PARTITION OF lane FOR VALUES FROM (33) TO (40);
+INSERT INTO lane SELECT n, numbered_jpeg(n, 3000)::biometric.face_image FROM generate_series(31, 34) AS n;
+GRANT ALL ON lane, lane_a, lane_b TO officer;
+END
+	my $mark = $node->mark($db);
+	is(seen($wire->query('SELECT img FROM lane ORDER BY id')), '31 32 33 34', 'all open');
+	is(relations($mark), 'public.lane_a, public.lane_b', 'entered as of their partitions');
+	my $permit = permit('lane', 'sealed');
+	$node->policy($db, "SELECT biometric.revoke($permit, 'for the copy')");
+	$wire->query('CREATE TEMP TABLE copied AS TABLE lane');
+	is(seen($wire->query('SELECT img FROM copied ORDER BY id')), '31 32 33 34', 'a copy opens');
+	$permit = permit('lane', 'sealed');
+	is(seen($wire->query('SELECT img FROM copied')), join(' ', ('sealed') x 4),
+		'until a permit names an ancestor of what it was copied from');
+	$node->policy($db, "SELECT biometric.revoke($permit, 'end of test')");
+};
+
+subtest 'more homes than a statement entry names are named by the entries themselves' => sub {
+	$node->sql($db, 'CREATE TABLE crowd (id int, img biometric.face_image) PARTITION BY LIST (id)');
+	$node->sql($db, join ';', map { "CREATE TABLE crowd_$_ PARTITION OF crowd FOR VALUES IN ($_)" } 1 .. 40);
+	$node->sql($db, <<'END');
+INSERT INTO crowd SELECT n, numbered_jpeg(n, 3000)::biometric.face_image FROM generate_series(1, 40) AS n;
+GRANT SELECT ON crowd TO officer;
+END
+	my $mark = $node->mark($db);
+	is(seen($wire->query('SELECT img FROM crowd ORDER BY id')), join(' ', 1 .. 40), 'all open');
+	is(scalar(split /, /, relations($mark)), 40, 'each is entered as of its own table');
+};
+
+subtest 'a sealed value that is given back opens for who may read where it comes from' => sub {
+	my $sealed = sub {
+		return $node->sql($db, "SELECT img::text FROM $_[0] ORDER BY id LIMIT 1");
+	};
+	my ($mine, $theirs) = ($sealed->('traveller'), $sealed->('witness'));
+	is(seen($wire->query("SELECT '$mine'::biometric.face_image")), '1', 'of a readable table');
+	is(seen($wire->query("SELECT '$theirs'::biometric.face_image")), 'sealed', 'of a sealed one');
+	$node->sql($db, 'REVOKE ALL ON traveller FROM officer');
+	is(seen($wire->query("SELECT '$mine'::biometric.face_image")), 'sealed',
+		'not after the right to read was revoked');
+	is(seen($wire->query("SELECT '$mine'::biometric.face_image, 'traveller'::regclass")),
+		'sealed', 'nor beside the table\'s name');
+	$node->sql($db, 'GRANT ALL ON traveller TO officer; ALTER TABLE traveller ENABLE ROW LEVEL SECURITY');
+	is(seen($wire->query("SELECT '$mine'::biometric.face_image")), 'sealed',
+		'nor under row-level security');
+	$node->sql($db, 'ALTER TABLE traveller DISABLE ROW LEVEL SECURITY');
+	my $header = $mine;
+	is(seen($wire->query("SELECT '$mine'::biometric.face_image")), '1', 'and again afterwards');
+	my $fresh = unpack('H*', numbered_jpeg(7, SIZE));
+	is(seen($wire->query("SELECT '\\x$fresh'::biometric.face_image")), '7',
+		'an image sealed by the statement itself has no home, and opens');
+};
+
+ok($node->verifies($db), 'the ledger verifies');
+$node->stop;
+done_testing();
