@@ -427,7 +427,11 @@ batch_write(Worker *w, Batch *batch)
 		store_insert_tile(tile, w->tree.log_id, full->level, full->index, full->hashes);
 	}
 	if (head_is_due(w, batch->frontier.size))
+	{
 		head_write(w, &batch->frontier);
+		/* the head row counts nothing that is not durable: verification holds it to that */
+		batch->urgent = true;
+	}
 	table_close(tile, NoLock);
 	table_close(entry, NoLock);
 	if (batch->urgent)
@@ -633,9 +637,9 @@ worker_loop(Worker *w)
 		worker_follow(w);
 		if (w->tree.state == LEDGER_READY && head_is_due(w, w->tree.frontier.size))
 		{
-			worker_write_head(w);
 			if (w->deferred)
-				worker_publish(w);
+				worker_flush_deferred(w);
+			worker_write_head(w);
 		}
 		pg_atomic_write_u32(&w->slot->failures, 0);
 		worker_sleep(w);
