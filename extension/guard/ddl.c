@@ -56,10 +56,26 @@ guard_leave(const GuardCommand *command)
 	running = command->outer;
 }
 
+/*
+ * A name that cannot be (a temporary table in a schema of its own) is for the
+ * command itself to complain of.
+ */
+Oid
+guard_find_relation(const RangeVar *name)
+{
+	RangeVar any;
+
+	if (name == NULL)
+		return InvalidOid;
+	any = *name;
+	any.relpersistence = RELPERSISTENCE_PERMANENT;
+	return RangeVarGetRelid(&any, NoLock, true);
+}
+
 static void
 check_relation(GuardRule rule, const RangeVar *name, const char *command)
 {
-	Oid relation = name != NULL ? RangeVarGetRelid(name, NoLock, true) : InvalidOid;
+	Oid relation = guard_find_relation(name);
 
 	if (guard_protects_relation(relation))
 		guard_refuse_command(rule, command, guard_describe(RelationRelationId, relation));
@@ -119,11 +135,12 @@ check_alter_table(AlterTableStmt *statement, const char *command)
 	}
 }
 
-static bool view_reads_ours(Oid view);
+static bool view_reads_ours(Oid view, List **seen);
 
 /*
  * Walks a view's query to the tables and views that LOCK TABLE would lock with
- * it. context: the view's OID.
+ * it. context: the views that were looked at; one may read itself by others,
+ * and before 16 a view's query has the view itself in it, as old and new.
  */
 static bool
 reads_ours_walker(Node *node, void *context)
@@ -138,11 +155,10 @@ reads_ours_walker(Node *node, void *context)
 		{
 			RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
 
-			/* before 16 a view's query has the view itself in it, as old and new */
-			if (entry->rtekind != RTE_RELATION || entry->relid == *(const Oid *) context)
+			if (entry->rtekind != RTE_RELATION)
 				continue;
 			if (internal_tables_of(entry->relid) != INTERNAL_NONE ||
-				(entry->relkind == RELKIND_VIEW && view_reads_ours(entry->relid)))
+				(entry->relkind == RELKIND_VIEW && view_reads_ours(entry->relid, context)))
 				return true;
 		}
 		return query_tree_walker((Query *) node, reads_ours_walker, context, 0);
@@ -151,16 +167,20 @@ reads_ours_walker(Node *node, void *context)
 }
 
 static bool
-view_reads_ours(Oid view)
+view_reads_ours(Oid view, List **seen)
 {
-	Relation relation = try_relation_open(view, AccessShareLock);
+	Relation relation;
 	bool result;
 
+	if (list_member_oid(*seen, view))
+		return false;
+	*seen = lappend_oid(*seen, view);
+	relation = try_relation_open(view, AccessShareLock);
 	if (relation == NULL)
 		return false;
 	check_stack_depth();
 	result = relation->rd_rel->relkind == RELKIND_VIEW && relation->rd_rel->relhasrules &&
-			 reads_ours_walker((Node *) get_view_query(relation), &view);
+			 reads_ours_walker((Node *) get_view_query(relation), seen);
 	relation_close(relation, AccessShareLock);
 	return result;
 }
@@ -174,11 +194,12 @@ check_lock(LockStmt *statement, const char *command)
 		return;
 	foreach(cell, statement->relations)
 	{
-		Oid relation = RangeVarGetRelid(lfirst_node(RangeVar, cell), NoLock, true);
+		Oid relation = guard_find_relation(lfirst_node(RangeVar, cell));
+		List *seen = NIL;
 
 		if (OidIsValid(relation) &&
 			(guard_protects_relation(relation) ||
-			 (get_rel_relkind(relation) == RELKIND_VIEW && view_reads_ours(relation))))
+			 (get_rel_relkind(relation) == RELKIND_VIEW && view_reads_ours(relation, &seen))))
 			guard_refuse_command(GUARD_LOCK, command, guard_describe(RelationRelationId, relation));
 	}
 }

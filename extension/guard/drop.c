@@ -31,8 +31,7 @@
 static Oid
 relation_by_name(List *name)
 {
-	return name == NIL ? InvalidOid
-					   : RangeVarGetRelid(makeRangeVarFromNameList(name), NoLock, true);
+	return name == NIL ? InvalidOid : guard_find_relation(makeRangeVarFromNameList(name));
 }
 
 /* The table of DROP TRIGGER, RULE or POLICY: all but the last part of the name. */
@@ -87,8 +86,7 @@ check_part(DropStmt *statement, List *name, const char *command)
 void
 guard_drop_check_depends(AlterObjectDependsStmt *statement, const char *command)
 {
-	Oid relation =
-		statement->relation ? RangeVarGetRelid(statement->relation, NoLock, true) : InvalidOid;
+	Oid relation = guard_find_relation(statement->relation);
 
 	if (guard_protects_relation(relation))
 		guard_refuse_command(GUARD_MEMBER, command, guard_describe(RelationRelationId, relation));

@@ -121,8 +121,7 @@ check_analyze(VacuumStmt *statement, const char *command)
 	foreach(cell, statement->rels)
 	{
 		VacuumRelation *named = lfirst_node(VacuumRelation, cell);
-		Oid relation =
-			named->relation ? RangeVarGetRelid(named->relation, NoLock, true) : named->oid;
+		Oid relation = named->relation ? guard_find_relation(named->relation) : named->oid;
 
 		if (guard_lockdown_reads_files(relation))
 			guard_refuse_command(GUARD_LOCKDOWN, command,

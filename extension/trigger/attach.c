@@ -347,7 +347,8 @@ attach_finish(const Note *note)
 		must_sweep = attach_check(note, relation);
 	/* only a table that has triggers can have any to lose */
 	holds_rows = holds_rows && (images || relation->rd_rel->relhastriggers);
-	relation_close(relation, NoLock);
+	/* the command itself holds whatever lock it needs until the end */
+	relation_close(relation, AccessShareLock);
 
 	if (holds_rows && install_triggers(note->relation) && !note->created)
 	{

@@ -17,6 +17,9 @@ extern const GuardCommand *guard_command_current(void);
 /* guard_command_name returns its command tag, or "a function call". */
 extern const char *guard_command_name(void);
 
+/* guard_find_relation returns the relation that a name means to a command, or InvalidOid. */
+extern Oid guard_find_relation(const RangeVar *name);
+
 /*
  * guard_settings_check refuses changes of our settings, and of the roles they
  * depend on, by others than custodians; records those of custodians. In every
