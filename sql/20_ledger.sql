@@ -199,7 +199,7 @@ WHERE e.log_id OPERATOR(pg_catalog.=)
 REVOKE ALL ON biometric.change FROM PUBLIC;
 GRANT SELECT ON biometric.change TO biometric_auditor;
 COMMENT ON VIEW biometric.change IS
-'Each change of an image: which one, where (relation, column_name, row_key), by which statement''s command and operation, and in which transaction. An entry is made just before the transaction commits or is prepared; state says what became of it: committed, in progress, aborted, or unknown. Of a transaction that did not commit after all there is an entry of event aborted, too. The other columns: as of biometric.ledger.';
+'Each change of an image: which one, where (relation, column_name, row_key), by which operation, and in which transaction (command: what ended it, COMMIT or PREPARE TRANSACTION). An entry is made just before the transaction commits or is prepared; state says what became of it: committed, in progress, aborted, or unknown. Of a transaction that did not commit after all there is an entry of event aborted, too. The other columns: as of biometric.ledger.';
 
 CREATE FUNCTION biometric.verify_ledger(
 	OUT ok pg_catalog.bool, OUT size pg_catalog.int8, OUT root pg_catalog.bytea,

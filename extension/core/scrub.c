@@ -495,6 +495,17 @@ scrub_quotation(Scrubber *scrubber)
 	return true;
 }
 
+/* Whether three full stops stand for words left out of a command, as in "COPY ... PROGRAM". */
+static bool
+is_ellipsis_in_prose(const Scrubber *scrubber)
+{
+	const char *text = scrubber->text;
+	size_t after = scrubber->at + 3;
+
+	return scrubber->out >= 2 && text[scrubber->out - 1] == ' ' &&
+		   text[scrubber->out - 2] != ':' && after < scrubber->length && text[after] == ' ';
+}
+
 /*
  * Three full stops after a value that was cut short by whoever reported it:
  * what was already kept of the value is taken back. A value may have anything
@@ -509,7 +520,8 @@ scrub_excerpt(Scrubber *scrubber)
 	size_t from = scrubber->out > EXCERPT_LINE ? scrubber->out - EXCERPT_LINE : 0;
 	size_t start = scrubber->out > EXCERPT_FIELD ? scrubber->out - EXCERPT_FIELD : 0;
 
-	if (scrubber->length - scrubber->at < 3 || memcmp(text + scrubber->at, "...", 3) != 0)
+	if (scrubber->length - scrubber->at < 3 || memcmp(text + scrubber->at, "...", 3) != 0 ||
+		is_ellipsis_in_prose(scrubber))
 		return false;
 	for (size_t i = from; i + 3 <= scrubber->out; i++)
 		if (memcmp(text + i, ": \"", 3) == 0)

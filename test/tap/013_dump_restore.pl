@@ -66,6 +66,7 @@ $node->sql('source', $_) foreach (
 	'CREATE TABLE lane_low PARTITION OF lane FOR VALUES FROM (0) TO (20)',
 	'CREATE TABLE lane_high PARTITION OF lane FOR VALUES FROM (20) TO (1000)',
 	'GRANT SELECT ON face, lane TO officer',
+	'CREATE MATERIALIZED VIEW gallery AS SELECT id, img FROM face WHERE id < 4',
 	'INSERT INTO face SELECT n, numbered_jpeg(n, 500)::biometric.face_image '
 	  . 'FROM generate_series(1, ' . PICTURES . ') AS n',
 	'INSERT INTO lane SELECT n, numbered_jpeg(n, 3000)::biometric.plate_image '
@@ -100,7 +101,7 @@ sub all_arrive
 my %contents = map {
 	$_ => "SELECT md5(string_agg(concat_ws(' ', id, biometric.image_id(img), "
 	  . "biometric.digest(img), biometric.byte_length(img)), ',' ORDER BY id)) FROM $_"
-} qw(face lane);
+} qw(face lane gallery);
 
 all_arrive($node, 'source', 'the source');
 $node->sql('source', 'BEGIN; DELETE FROM face WHERE id = 7; ROLLBACK');

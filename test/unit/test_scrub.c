@@ -57,6 +57,8 @@ static const Case texts[] = {
 	 "Output: 'a'::text, '', E'\\'b'",
 	 "Output: '?'::text, '', E'?'",
 	 {.kind = SCRUB_SQL, .limit = 40, .every = true}},
+	{"words left out of a command", "users of COPY ... PROGRAM may",
+	 "users of COPY ... PROGRAM may", PROSE},
 	{"the end of a line", "JSON data, line 1: ..." WORDS, "JSON data, line 1: <62 bytes>", QUOTED},
 	{"a statement in quotation marks", "SQL statement \"SELECT '" WORDS "'\"\nline 2",
 	 "SQL statement \"SELECT '<59 bytes>'\"\nline 2", QUOTED},
