@@ -359,6 +359,8 @@ attach_finish(const Note *note)
 	{
 		attach_record_retyped(note);
 		sweep.attributes = bms_difference(note->columns, note->retyped);
+		/* nothing but what was recorded just now; from 16 on an empty set is NULL, which is all */
+		must_sweep = must_sweep && !bms_is_empty(sweep.attributes);
 	}
 	if (must_sweep)
 		(void) sweep_rows(note->relation, &sweep);

@@ -107,6 +107,8 @@ way 'a cancel in the middle', gets => 'refused 57014',
   do => sub {
 	my ($wire) = @_;
 	$wire->send_query('SELECT img, pg_sleep(id * 20) FROM vault ORDER BY id');
+	# a cancel that comes before the query has no effect
+	WaysRound::node()->poll_query_until('postgres', q{SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')});
 	$wire->cancel;
 	return $wire->drain;
   };
