@@ -24,6 +24,7 @@
 #include "logs/logs.h"
 #include "policy/policy.h"
 #include "policy/replication.h"
+#include "policy/serving.h"
 #include "trigger/trigger.h"
 
 static emit_log_hook_type prev_emit_log = NULL;
@@ -171,11 +172,16 @@ hooks_run(EXECUTOR_RUN_ARGS)
 		binder_free(wrap.binder);
 }
 
+/* The triggers that were queued run here: part of the statement that ran. */
 static void
 hooks_finish(QueryDesc *query)
 {
+	ExportWatch watch;
+	volatile bool succeeded = false;
+
 	if (portal_is_stand_in(query))
 		return;
+	export_resume(&watch, query);
 	internal_depth_enter();
 	PG_TRY();
 	{
@@ -183,10 +189,12 @@ hooks_finish(QueryDesc *query)
 			prev_ExecutorFinish(query);
 		else
 			standard_ExecutorFinish(query);
+		succeeded = true;
 	}
 	PG_FINALLY();
 	{
 		internal_depth_leave();
+		export_end(&watch, query->estate->es_processed, !succeeded);
 	}
 	PG_END_TRY();
 }
@@ -261,22 +269,28 @@ hooks_utility(PlannedStmt *plan, const char *query_string, bool read_only_tree,
 {
 	GateStatement *outer = gate_statement_current();
 	GuardCommand command;
-	DatabaseCommand database;
+	AttachCommand attached;
+	DatabaseCommand database = {.slot = -1};
 	ExportWatch watch;
 	bool take_over;
+	int refresh;
 	volatile bool succeeded = false;
 
 	if (context == PROCESS_UTILITY_TOPLEVEL)
 		logs_conceal_statement(query_string);
 	guard_check_utility(plan, context == PROCESS_UTILITY_TOPLEVEL, &command);
-	attach_utility_begin(plan->utilityStmt);
-	ledger_database_begin(plan->utilityStmt, &database);
+	attach_check_lineage(plan->utilityStmt, command.name);
+	serving_check_command(plan->utilityStmt);
 	take_over = portal_utility_begins(context, dest);
 	export_begin(&watch, NULL);
+	/* what is entered here must be left again: from here on nothing raises before PG_TRY */
 	guard_enter(&command);
 	internal_depth_enter();
+	attach_enter(&attached, plan->utilityStmt);
+	refresh = gate_refresh_at(IsA(plan->utilityStmt, RefreshMatViewStmt) ? internal_depth() : 0);
 	PG_TRY();
 	{
+		ledger_database_begin(plan->utilityStmt, &database);
 		hooks_chain_utility(plan, query_string, read_only_tree, context, params, environment, dest,
 							completion);
 		attach_utility_end(plan->utilityStmt);
@@ -284,6 +298,8 @@ hooks_utility(PlannedStmt *plan, const char *query_string, bool read_only_tree,
 	}
 	PG_FINALLY();
 	{
+		gate_refresh_at(refresh);
+		attach_leave(&attached);
 		internal_depth_leave();
 		guard_leave(&command);
 		ledger_database_end(&database, succeeded);

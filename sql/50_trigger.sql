@@ -30,7 +30,7 @@ CREATE FUNCTION biometric.adopt(relation pg_catalog.regclass, column_name pg_cat
 REVOKE ALL ON FUNCTION biometric.adopt(pg_catalog.regclass, pg_catalog.name) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.adopt(pg_catalog.regclass, pg_catalog.name) TO biometric_custodian;
 COMMENT ON FUNCTION biometric.adopt(pg_catalog.regclass, pg_catalog.name) IS
-	'Makes the images of a column of a table, its partitions and heirs that column''s own: those that are marked as imported, or bound elsewhere, are bound to it as their first home, and recorded as stored by operation adopt. Images whose key is not at hand stay as they are. Returns the number of images adopted. For custodians. Errors: 42501 for others, 42703 without such a column, 42809 if it holds no images, 22P03 for a damaged image';
+	'Makes the images of a column of a table, its partitions and heirs that column''s own: those that are marked as imported, or bound elsewhere, are bound to it as their first home, and recorded as stored by operation adopt. Images whose key is not at hand stay as they are. Returns the number of images adopted. For custodians. Errors: 42501 for others, 42703 without such a column, 42809 if it holds no images or is a materialized view or otherwise no table, 22P03 for a damaged image';
 
 -- Tables that were made before these functions were.
 SELECT biometric.attach_triggers();

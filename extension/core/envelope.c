@@ -40,7 +40,7 @@ envelope_is_plausible(const EnvelopeHeader *header, uint64_t total)
 		   header->width >= 1 && header->width <= IMAGE_MAX_SIDE && header->height >= 1 &&
 		   header->height <= IMAGE_MAX_SIDE && header->plaintext_length >= 1 &&
 		   total > ENVELOPE_OVERHEAD && header->plaintext_length == total - ENVELOPE_OVERHEAD &&
-		   (header->flags & ~ENVELOPE_FLAG_IMPORTED) == 0;
+		   (header->flags & ~(ENVELOPE_FLAG_IMPORTED | ENVELOPE_FLAG_UNCLAIMED)) == 0;
 }
 
 CoreStatus

@@ -8,6 +8,9 @@
 #include "libpq/libpq-be.h"
 #include "replication/walsender.h"
 #include "storage/ipc.h"
+#include "tcop/pquery.h"
+#include "tcop/utility.h"
+#include "utils/backend_status.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -23,20 +26,35 @@
 /* Names of relations that a statement entry has room for, in bytes. */
 #define NAMES_SIZE_MAX 32768
 
+/* An entry that the ledger did not take when a statement had failed. */
+typedef struct ExportOwed
+{
+	struct ExportOwed *next;
+	MemoryContext context; /* of all this */
+	LedgerStatement ledger;
+	EntryFields entry;
+} ExportOwed;
+
 /* What is known of the statement that is running at top level, or ran last. */
 typedef struct ExportState
 {
 	ExportWatch *innermost;
+	const QueryDesc *ran; /* at top level, last; to be compared only */
+	const char *late;	  /* command, while what runs belongs to no statement; NULL: it does */
 	ImageOutput recorded; /* image_output() when an entry was written last */
 	ImageOutput opened;	  /* what the gate has opened since, though it was counted */
+	uint64 outside;		  /* images sealed only because they came in sealed */
 	bool announced;
 	const char *function; /* that reads changes out of the WAL; NULL: none */
 	List *noted;		  /* OIDs of relations, in context */
 	LedgerStatement ledger;
 	MemoryContext context; /* of what this points to; NULL: never used */
+	ExportOwed *owed;
 } ExportState;
 
 static ExportState state;
+
+static bool export_is_late(void);
 
 static bool
 export_is_for_client(void)
@@ -78,7 +96,45 @@ export_is_pending(void)
 	return export_pending().images > 0 || state.function != NULL;
 }
 
+/* What was handed out up to now is on record, or has been opened. */
+static void
+export_settle(void)
+{
+	state.recorded = image_output();
+	memset(&state.opened, 0, sizeof(state.opened));
+	state.outside = 0;
+	state.function = NULL;
+}
+
+/* Appends what is owed as far as the ledger takes it, without waiting. */
+static void
+export_pay(void)
+{
+	while (state.owed && ledger_append_now(&state.owed->ledger, &state.owed->entry, 1))
+	{
+		ExportOwed *paid = state.owed;
+
+		state.owed = paid->next;
+		MemoryContextDelete(paid->context);
+	}
+}
+
 /* ---- describing the statement ---- */
+
+/* What a client sent runs in a portal, but for its triggers when the portal is closed. */
+static const char *
+export_command(void)
+{
+	const ExportWatch *outermost = state.innermost;
+
+	if (state.late)
+		return state.late;
+	while (outermost && outermost->outer)
+		outermost = outermost->outer;
+	if (ActivePortal == NULL && outermost && outermost->query)
+		return CreateCommandName((Node *) outermost->query->plannedstmt);
+	return gate_command();
+}
 
 static void
 export_add_name(StringInfo names, List **added, Oid relation)
@@ -177,7 +233,7 @@ export_describe(LedgerTicket *ticket)
 	described.party = client.party;
 	described.network = client.network;
 	described.purpose = request.purpose;
-	described.command = gate_command();
+	described.command = export_command();
 	described.relations = export_names();
 	for (const ExportWatch *watch = state.innermost; watch; watch = watch->outer)
 		if (watch->query && watch->query->plannedstmt)
@@ -195,8 +251,15 @@ export_announce(void)
 	if (state.announced || !export_is_for_client())
 		return;
 	export_describe(&ticket);
+	export_pay();
 	ledger_wait(&ticket);
 	state.announced = true;
+}
+
+void
+export_outside(void)
+{
+	state.outside++;
 }
 
 void
@@ -204,8 +267,7 @@ export_note_read(Oid relation)
 {
 	MemoryContext old;
 
-	if (state.innermost == NULL || state.innermost->query != NULL ||
-		list_member_oid(state.noted, relation))
+	if ((state.innermost == NULL && !export_is_late()) || list_member_oid(state.noted, relation))
 		return;
 	export_prepare_context();
 	old = MemoryContextSwitchTo(state.context);
@@ -223,64 +285,101 @@ export_opened(Size bytes)
 /* ---- recording ---- */
 
 static char *
-export_detail(const ImageOutput *pending, uint64 rows)
+export_detail(uint64 rows)
 {
+	ImageOutput pending = export_pending();
 	StringInfoData detail;
 
 	initStringInfo(&detail);
 	appendStringInfo(&detail,
 					 "{\"rows\": " UINT64_FORMAT ", \"images\": " UINT64_FORMAT
 					 ", \"bytes\": " UINT64_FORMAT ", \"command\": \"%s\"",
-					 rows, pending->images, pending->bytes,
-					 state.ledger.command ? state.ledger.command : gate_command());
+					 rows, pending.images, pending.bytes,
+					 state.ledger.command ? state.ledger.command : export_command());
+	if (state.outside > 0)
+		appendStringInfo(&detail, ", \"sealed_outside\": " UINT64_FORMAT, state.outside);
 	if (state.function)
 		appendStringInfo(&detail, ", \"function\": \"%s\"", state.function);
 	appendStringInfoChar(&detail, '}');
 	return detail.data;
 }
 
-/* Appends the entry. What it says counts as recorded even if it cannot be: once is enough. */
-static void
-export_record(uint64 rows, LedgerTicket *ticket)
+/* The entry; its detail is palloc'd. */
+static EntryFields
+export_entry(uint64 rows)
 {
-	ImageOutput pending = export_pending();
 	EntryFields entry = {.event = ENTRY_EXPORTED_SEALED, .reference = ENTRY_NO_REFERENCE};
-	char *detail = export_detail(&pending, rows);
 
-	entry.detail.bytes = detail;
-	entry.detail.length = strlen(detail);
+	entry.detail.bytes = export_detail(rows);
+	entry.detail.length = strlen(entry.detail.bytes);
 	if (state.ledger.relations && strchr(state.ledger.relations, '\n') == NULL)
 		entry.relation_index = 1;
-	state.recorded = image_output();
-	memset(&state.opened, 0, sizeof(state.opened));
-	state.function = NULL;
-	ledger_append(&state.ledger, &entry, 1, ticket);
-	pfree(detail);
+	return entry;
 }
 
+/*
+ * What is handed out outside of any query, such as rows out of a store, is
+ * part of the statement that ran last, and described already if it was
+ * announced.
+ */
 static void
 export_record_and_wait(uint64 rows)
 {
 	LedgerTicket ticket = {0};
+	EntryFields entry;
 
-	export_describe(&ticket);
-	export_record(rows, &ticket);
+	if (!state.announced || state.innermost != NULL || state.late != NULL)
+		export_describe(&ticket);
+	entry = export_entry(rows);
+	ledger_append(&state.ledger, &entry, 1, &ticket);
+	export_settle();
+	export_pay();
 	ledger_wait(&ticket);
 }
 
+static const char *
+export_copy_text(MemoryContext context, const char *text)
+{
+	return text ? MemoryContextStrdup(context, text) : NULL;
+}
+
+/* Keeps an entry that was not taken, for later. */
+static void
+export_owe(const EntryFields *entry)
+{
+	MemoryContext context =
+		AllocSetContextCreate(TopMemoryContext, "biometric export owed", ALLOCSET_SMALL_SIZES);
+	ExportOwed *owed = MemoryContextAllocZero(context, sizeof(ExportOwed));
+
+	owed->context = context;
+	owed->ledger = state.ledger;
+	owed->ledger.party = export_copy_text(context, state.ledger.party);
+	owed->ledger.network = export_copy_text(context, state.ledger.network);
+	owed->ledger.purpose = export_copy_text(context, state.ledger.purpose);
+	owed->ledger.command = export_copy_text(context, state.ledger.command);
+	owed->ledger.relations = export_copy_text(context, state.ledger.relations);
+	owed->entry = *entry;
+	owed->entry.detail.bytes = export_copy_text(context, entry->detail.bytes);
+	owed->next = state.owed;
+	state.owed = owed;
+}
+
 /*
- * After a failure: the entry is put on its way. The statement's own entry is
- * durable already; an error here must not get in the way of the clean-up.
+ * After a failure: the entry is put on its way, or kept for later, without
+ * waiting. The statement's own entry is durable already; an error here must
+ * not get in the way of the clean-up.
  */
 static void
 export_record_quietly(void)
 {
 	MemoryContext context = CurrentMemoryContext;
-	LedgerTicket ticket = {0};
 
 	PG_TRY();
 	{
-		export_record(0, &ticket);
+		EntryFields entry = export_entry(0);
+
+		if (!ledger_append_now(&state.ledger, &entry, 1))
+			export_owe(&entry);
 	}
 	PG_CATCH();
 	{
@@ -290,6 +389,7 @@ export_record_quietly(void)
 							 "not record how many")));
 	}
 	PG_END_TRY();
+	export_settle();
 }
 
 static void
@@ -301,13 +401,15 @@ export_transaction(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
-			/* rows that PostgreSQL sent from a store, outside of any query */
+			/* of deferred triggers, and rows out of a store, outside of any query */
 			if (export_is_pending())
 				export_record_and_wait(0);
+			state.late = NULL;
 			break;
 		case XACT_EVENT_ABORT:
 			if (export_is_pending())
 				export_record_quietly();
+			state.late = NULL;
 			break;
 		default:
 			break;
@@ -318,8 +420,8 @@ export_transaction(XactEvent event, void *arg)
 static void
 export_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
-	if (event == SUBXACT_EVENT_ABORT_SUB && state.innermost == NULL && !export_is_unwatched() &&
-		export_is_pending())
+	if (event == SUBXACT_EVENT_ABORT_SUB && state.innermost == NULL && state.late == NULL &&
+		!export_is_unwatched() && export_is_pending())
 		export_record_quietly();
 }
 
@@ -330,10 +432,12 @@ export_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionI
 static void
 export_exit(int code, Datum arg)
 {
-	LedgerTicket ticket = {0};
-
 	if (!export_is_unwatched() && export_is_pending())
-		export_record(0, &ticket);
+		export_record_quietly();
+	export_pay();
+	if (state.owed)
+		ereport(LOG, (errmsg("sealed images left in a statement that failed, and the ledger could "
+							 "not record how many")));
 }
 
 /* ---- watching ---- */
@@ -356,12 +460,20 @@ static void
 export_start(void)
 {
 	export_register();
+	export_pay();
+	state.late = NULL;
 	/* what reads the WAL says so before its query runs */
 	if (state.function == NULL)
 	{
 		if (!export_is_unwatched() && export_is_pending())
-			export_record_and_wait(0);
-		memset(&state.opened, 0, sizeof(state.opened));
+		{
+			/* of the statement before, whose entry is durable: this one need not wait for it */
+			if (state.announced)
+				export_record_quietly();
+			else
+				export_record_and_wait(0);
+		}
+		export_settle();
 		state.announced = false;
 		state.noted = NIL;
 		memset(&state.ledger, 0, sizeof(state.ledger));
@@ -371,17 +483,67 @@ export_start(void)
 	image_output_watch(export_announce);
 }
 
+/*
+ * Whether what runs belongs to no statement that the client sent: a deferred
+ * trigger at the end of the transaction, or a function called by the fast
+ * path. All of it is put on record together, when the transaction ends.
+ */
+static bool
+export_is_late(void)
+{
+	if (ActivePortal != NULL || !IsTransactionState() || !export_is_for_client())
+		return false;
+	if (state.late == NULL && internal_depth() == 0)
+	{
+		export_start();
+		state.late =
+			MyBEEntry && MyBEEntry->st_state == STATE_FASTPATH ? "FUNCTION CALL" : "COMMIT";
+	}
+	return state.late != NULL;
+}
+
+static void
+export_push(ExportWatch *watch, const QueryDesc *query, bool finishing)
+{
+	watch->outer = state.innermost;
+	watch->query = query;
+	watch->finishing = finishing;
+	watch->watching = true;
+	state.innermost = watch;
+}
+
 void
 export_begin(ExportWatch *watch, const QueryDesc *query)
 {
-	watch->watching = export_is_for_client();
-	if (!watch->watching)
+	watch->watching = false;
+	if (!export_is_for_client())
+		return;
+	if (state.innermost == NULL && !export_is_late())
+		export_start();
+	export_push(watch, query, false);
+}
+
+void
+export_resume(ExportWatch *watch, const QueryDesc *query)
+{
+	watch->watching = false;
+	if (!export_is_for_client())
 		return;
 	if (state.innermost == NULL)
-		export_start();
-	watch->outer = state.innermost;
-	watch->query = query;
-	state.innermost = watch;
+	{
+		if (state.ran == query)
+			image_output_watch(export_announce);
+		else if (state.late == NULL || ActivePortal != NULL)
+			export_start();
+	}
+	export_push(watch, query, true);
+}
+
+/* Whether a query has triggers to come: ExecutorFinish follows at once then. */
+static bool
+export_goes_on(const ExportWatch *watch)
+{
+	return watch->query != NULL && !watch->finishing && watch->query->operation != CMD_SELECT;
 }
 
 void
@@ -390,9 +552,12 @@ export_end(ExportWatch *watch, uint64 rows, bool failed)
 	if (!watch->watching)
 		return;
 	state.innermost = watch->outer;
-	if (watch->outer == NULL && am_walsender)
+	if (watch->outer != NULL)
+		return;
+	state.ran = watch->query;
+	if (am_walsender)
 		image_output_watch(NULL);
-	if (watch->outer != NULL || failed || !export_is_pending())
+	if (failed || state.late != NULL || export_goes_on(watch) || !export_is_pending())
 		return;
 	state.innermost = watch;
 	PG_TRY();

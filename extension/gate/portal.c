@@ -168,13 +168,22 @@ portal_permissions_left(List *permissions)
 	return left;
 }
 
-/* The cursor that a statement fetches from, or NULL. */
+/*
+ * The cursor that a statement fetches from, or NULL. A portal of the protocol
+ * can itself be a FETCH, even of a portal that fetches from it: PostgreSQL
+ * refuses to run that, but only when it comes to it.
+ */
 static Portal
 portal_fetched(const PlannedStmt *statement)
 {
+	Portal cursor;
+	PlannedStmt *read;
+
 	if (statement->utilityStmt == NULL || !IsA(statement->utilityStmt, FetchStmt))
 		return NULL;
-	return GetPortalByName(((FetchStmt *) statement->utilityStmt)->portalname);
+	cursor = GetPortalByName(((FetchStmt *) statement->utilityStmt)->portalname);
+	read = cursor ? PortalGetPrimaryStmt(cursor) : NULL;
+	return read && read->utilityStmt && IsA(read->utilityStmt, FetchStmt) ? NULL : cursor;
 }
 
 /*

@@ -100,6 +100,7 @@ release_filling(ReleaseGate *gate)
 }
 
 static bool purpose_notice_given = false;
+static bool outside_notice_given = false;
 
 void
 gate_define_settings(void)
@@ -176,8 +177,11 @@ release_subject(const ReleaseGate *gate, const GateImage *image)
 	GateSubject subject = {.kind = image->header.kind,
 						   .shown = gate->columns[image->column].relation};
 
-	subject.home = gate_statement_home(gate->statement, image->header.home);
-	subject.origin = memcmp(image->header.origin, image->header.home, ENVELOPE_HOME_SIZE) == 0
+	/* what a header that nobody vouches for says is not looked up */
+	subject.home =
+		gate_statement_home(gate->statement, image->authentic ? image->header.home : NULL);
+	subject.origin = !image->authentic || memcmp(image->header.origin, image->header.home,
+												 ENVELOPE_HOME_SIZE) == 0
 						 ? subject.home
 						 : gate_statement_home(gate->statement, image->header.origin);
 	return subject;
@@ -193,6 +197,21 @@ release_notice_purpose(void)
 	ereport(NOTICE, (errmsg("images are sent sealed: this session has declared no purpose"),
 					 errhint("SET biometric_audit.purpose = '...' to the purpose that the images "
 							 "are needed for.")));
+}
+
+/* Tells a session once why it gets sealed what it may have opened. */
+static void
+release_notice_outside(void)
+{
+	if (outside_notice_given)
+		return;
+	outside_notice_given = true;
+	ereport(NOTICE,
+			(errmsg("an image is sent sealed: it came in sealed from outside"),
+			 errdetail("Who may not read the column that it claims to come from does not get it "
+					   "opened."),
+			 errhint("A custodian who vouches for the column's images makes them its own by "
+					 "biometric.adopt(relation, column).")));
 }
 
 /*
@@ -277,6 +296,7 @@ release_decide_image(ReleaseGate *gate, List **verdicts, GateImage *image, Entry
 	const Decision *decision = &judged->verdict.decision;
 
 	image->open = false;
+	image->outside = false;
 	switch (decision->delivery)
 	{
 		case DELIVERY_OPEN:
@@ -291,9 +311,15 @@ release_decide_image(ReleaseGate *gate, List **verdicts, GateImage *image, Entry
 		default:
 			return false;
 	}
-	if (!image->authentic ||
-		((image->header.flags & ENVELOPE_FLAG_IMPORTED) && !release_may_open(judged)))
+	if (!image->authentic)
 		return false;
+	image->outside =
+		(image->header.flags & ENVELOPE_FLAG_IMPORTED) != 0 && !release_may_open(judged);
+	if (image->outside)
+	{
+		release_notice_outside();
+		return false;
+	}
 	image->open = true;
 	entry->image_id = image->header.image_id;
 	entry->kind = image->header.kind;
@@ -363,6 +389,8 @@ release_account(const ReleaseGate *gate, const GateRow *row)
 {
 	for (int i = 0; i < row->count; i++)
 	{
+		if (row->images[i].outside)
+			export_outside();
 		if (gate->columns[row->images[i].column].kind != IMAGE_KIND_NONE)
 			continue;
 		if (row->images[i].open)

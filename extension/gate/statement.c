@@ -3,6 +3,7 @@
  */
 #include "postgres.h"
 
+#include "common/hashfn.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "tcop/pquery.h"
@@ -27,7 +28,47 @@ static uint64 last_number = 0;
 /* The most relations that a statement entry names because images are at home there. */
 #define HOMES_NAMED_MAX 32
 
-static const uint8 no_home[ENVELOPE_HOME_SIZE];
+/* What stands for every home that is zero, or cannot be relied on. */
+static const GateHome unknown_home = {.relation = NULL};
+
+typedef struct RelationSlot
+{
+	Oid relation; /* hash key */
+	GateRelation *known;
+	char status;
+} RelationSlot;
+
+#define SH_PREFIX relations_seen
+#define SH_ELEMENT_TYPE RelationSlot
+#define SH_KEY_TYPE Oid
+#define SH_KEY relation
+#define SH_HASH_KEY(table, key) murmurhash32(key)
+#define SH_EQUAL(table, one, other) ((one) == (other))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+typedef struct HomeSlot
+{
+	const uint8 *home; /* hash key, in known */
+	GateHome *known;
+	char status;
+} HomeSlot;
+
+#define SH_PREFIX homes_seen
+#define SH_ELEMENT_TYPE HomeSlot
+#define SH_KEY_TYPE const uint8 *
+#define SH_KEY home
+#define SH_HASH_KEY(table, key) hash_bytes(key, ENVELOPE_HOME_SIZE)
+#define SH_EQUAL(table, one, other) (memcmp(one, other, ENVELOPE_HOME_SIZE) == 0)
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
+/* Most statements read one table, whose images have one home. */
+#define SLOTS_FIRST 2
 
 static void
 gate_statement_vanish(void *arg)
@@ -107,15 +148,26 @@ gate_statement_restore(GateStatement *statement)
 static GateRelation *
 gate_statement_find(const GateStatement *statement, Oid relation)
 {
-	ListCell *cell;
+	RelationSlot *slot = statement->relations_by_oid == NULL
+							 ? NULL
+							 : relations_seen_lookup(statement->relations_by_oid, relation);
 
-	foreach(cell, statement->relations)
-		if (((GateRelation *) lfirst(cell))->relation == relation)
-			return lfirst(cell);
-	return NULL;
+	return slot ? slot->known : NULL;
 }
 
-/* Puts a relation that is described at the end of the list; numbers never change. */
+/* Remembers a relation that is described. */
+static void
+gate_statement_remember(GateStatement *statement, GateRelation *relation)
+{
+	bool found;
+
+	if (statement->relations_by_oid == NULL)
+		statement->relations_by_oid = relations_seen_create(statement->context, SLOTS_FIRST, NULL);
+	relations_seen_insert(statement->relations_by_oid, relation->relation, &found)->known =
+		relation;
+}
+
+/* Puts a relation at the end of the list; numbers never change. */
 static void
 gate_statement_list(GateStatement *statement, GateRelation *relation)
 {
@@ -149,6 +201,8 @@ gate_statement_add(GateStatement *statement, const PermissionInfo *info, uint32 
 	}
 	relation->kinds |= kinds;
 	if (!known)
+		gate_statement_remember(statement, relation);
+	if (relation->number == 0)
 		gate_statement_list(statement, relation);
 	MemoryContextSwitchTo(old);
 }
@@ -196,6 +250,7 @@ gate_home_relation(GateStatement *statement, Oid oid)
 	relation->relation = oid;
 	relation->name = gate_relation_name(oid);
 	relation->lineage = relation_lineage(oid);
+	gate_statement_remember(statement, relation);
 	if (statement->homes_named < HOMES_NAMED_MAX)
 	{
 		statement->homes_named++;
@@ -207,22 +262,28 @@ gate_home_relation(GateStatement *statement, Oid oid)
 const GateHome *
 gate_statement_home(GateStatement *statement, const uint8 *home)
 {
+	HomeSlot *slot = NULL;
 	MemoryContext old;
-	GateHome *found;
+	GateHome *known;
 	HomeColumn column;
-	ListCell *cell;
+	bool found;
 
-	foreach(cell, statement->homes)
-		if (memcmp(((GateHome *) lfirst(cell))->home, home, ENVELOPE_HOME_SIZE) == 0)
-			return lfirst(cell);
+	if (home == NULL || memcmp(home, unknown_home.home, ENVELOPE_HOME_SIZE) == 0)
+		return &unknown_home;
+	if (statement->homes == NULL)
+		statement->homes = homes_seen_create(statement->context, SLOTS_FIRST, NULL);
+	else
+		slot = homes_seen_lookup(statement->homes, home);
+	if (slot != NULL)
+		return slot->known;
 	old = MemoryContextSwitchTo(statement->context);
-	found = palloc0_object(GateHome);
-	memcpy(found->home, home, ENVELOPE_HOME_SIZE);
-	if (memcmp(home, no_home, ENVELOPE_HOME_SIZE) != 0 && home_find(home, &column))
-		found->relation = gate_home_relation(statement, column.relation);
-	statement->homes = lappend(statement->homes, found);
+	known = palloc0_object(GateHome);
+	memcpy(known->home, home, ENVELOPE_HOME_SIZE);
+	if (home_find(home, &column))
+		known->relation = gate_home_relation(statement, column.relation);
+	homes_seen_insert(statement->homes, known->home, &found)->known = known;
 	MemoryContextSwitchTo(old);
-	return found;
+	return known;
 }
 
 /* ---- deciding ---- */

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -13,15 +14,19 @@
 #include "catalog/dependency.h"
 #include "catalog/pg_cast.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_event_trigger.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 #include "base/internal.h"
 #include "guard/ddl.h"
@@ -29,6 +34,7 @@
 #include "guard/parts.h"
 #include "guard/refuse.h"
 #include "image/image.h"
+#include "ledger/database.h"
 
 #define LIBRARY_NAME "biometric_audit"
 
@@ -59,13 +65,31 @@ is_catalog(Oid class_id, Oid object_id)
 	return OidIsValid(relation) && IsCatalogRelationOid(relation);
 }
 
+/*
+ * Asked again at the first object that goes, before any is gone: by now the
+ * command has all its locks, and what it was let pass for may have ended while
+ * it waited for them.
+ */
+static void
+confirm_drop(GuardCommand *command)
+{
+	if (command->drop_confirmed)
+		return;
+	if (!ledger_may_drop())
+		refuse_object(GUARD_EXTENSION, ExtensionRelationId, extension_oid());
+	command->drop_confirmed = true;
+}
+
 static void
 check_drop(Oid class_id, Oid object_id, const ObjectAccessDrop *drop)
 {
-	const GuardCommand *command = guard_command_current();
+	GuardCommand *command = guard_command_current();
 
 	if (command != NULL && command->may_drop)
+	{
+		confirm_drop(command);
 		return;
+	}
 	if (drop != NULL && (drop->dropflags & PERFORM_DELETION_INTERNAL) != 0 &&
 		class_id != ExtensionRelationId)
 		return;
@@ -192,6 +216,80 @@ check_create(Oid class_id, Oid object_id, int sub_id)
 		refuse_object(GUARD_CATALOG, class_id, object_id);
 }
 
+/* Whether an enabled event trigger could run code of somebody's inside a script of ours. */
+static char *
+foreign_event_trigger(void)
+{
+	/* none is made or enabled before the script has ended */
+	Relation catalog = table_open(EventTriggerRelationId, ShareLock);
+	SysScanDesc scan = systable_beginscan(catalog, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple tuple;
+	char *name = NULL;
+
+	while (name == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_event_trigger form = (Form_pg_event_trigger) GETSTRUCT(tuple);
+		HeapTuple function;
+
+		if (form->evtenabled == TRIGGER_DISABLED || strcmp(NameStr(form->evtevent), "login") == 0)
+			continue;
+		function = SearchSysCache1(PROCOID, ObjectIdGetDatum(form->evtfoid));
+		if (!HeapTupleIsValid(function) ||
+			(((Form_pg_proc) GETSTRUCT(function))->prolang != ClanguageId &&
+			 ((Form_pg_proc) GETSTRUCT(function))->prolang != INTERNALlanguageId))
+			name = pstrdup(NameStr(form->evtname));
+		if (HeapTupleIsValid(function))
+			ReleaseSysCache(function);
+	}
+	systable_endscan(scan);
+	table_close(catalog, NoLock);
+	return name;
+}
+
+/* A script of ours is about to run, and what runs in it is not looked at. */
+static void
+check_script(Oid extension)
+{
+	HeapTuple tuple = guard_new_row(ExtensionRelationId, extension);
+	char *name;
+
+	if (!HeapTupleIsValid(tuple) ||
+		strcmp(NameStr(((Form_pg_extension) GETSTRUCT(tuple))->extname), LIBRARY_NAME) != 0)
+		return;
+	name = foreign_event_trigger();
+	if (name == NULL)
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("%s is refused while event trigger \"%s\" is enabled", guard_command_name(), name),
+		 errdetail("Its function would run inside the scripts of biometric_audit, which may "
+				   "change what nobody else may."),
+		 errhint("Run ALTER EVENT TRIGGER %s DISABLE, and ENABLE it afterwards.",
+				 quote_identifier(name))));
+}
+
+/* What is looked at even in a script of our own, and in databases without the extension. */
+static void
+check_everywhere(ObjectAccessType access, Oid class_id, Oid object_id)
+{
+	if (access == OAT_TRUNCATE)
+	{
+		if (OidIsValid(extension_oid()) && guard_protects_relation(object_id))
+			refuse_object(GUARD_WRITE, class_id, object_id);
+		if (is_catalog(class_id, object_id) && guard_keeps_catalog(object_id))
+			refuse_object(GUARD_CATALOG, class_id, object_id);
+	}
+	else if (class_id == ExtensionRelationId && access != OAT_DROP)
+		check_script(object_id);
+	else if (access == OAT_POST_CREATE)
+	{
+		guard_support_check_new(class_id, object_id);
+		if (class_id == ProcedureRelationId)
+			guard_lockdown_check_new_function(object_id);
+	}
+}
+
 void
 guard_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
 {
@@ -200,8 +298,7 @@ guard_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int su
 		return; /* searching a schema and calling a function change nothing */
 	if (IsBinaryUpgrade || internal_ddl() || !OidIsValid(MyDatabaseId) || !IsTransactionState())
 		return;
-	if (access == OAT_POST_CREATE && class_id == ProcedureRelationId)
-		guard_lockdown_check_new_function(object_id);
+	check_everywhere(access, class_id, object_id);
 	if (guard_in_own_script() || !OidIsValid(extension_oid()))
 		return;
 	if (access == OAT_DROP)
@@ -210,6 +307,4 @@ guard_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int su
 		check_alter(class_id, object_id, (const ObjectAccessPostAlter *) arg);
 	else if (access == OAT_POST_CREATE)
 		check_create(class_id, object_id, sub_id);
-	else if (is_catalog(class_id, object_id))
-		refuse_object(GUARD_CATALOG, class_id, object_id);
 }

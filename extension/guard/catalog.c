@@ -9,9 +9,11 @@
 #include "catalog/pg_largeobject.h"
 #include "catalog/pg_largeobject_metadata.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/lsyscache.h"
 
 #include "base/internal.h"
+#include "base/roles.h"
 #include "guard/ddl.h"
 #include "guard/objects.h"
 #include "guard/parts.h"
@@ -37,10 +39,21 @@ is_guarded_catalog(Oid relation)
 }
 
 bool
+guard_keeps_catalog(Oid relation)
+{
+	return guard_lockdown_on() || OidIsValid(extension_oid()) ||
+		   (IsSharedRelation(relation) && OidIsValid(get_role_oid(CUSTODIAN_ROLE, true)));
+}
+
+bool
 guard_check_catalogs(List *permission_infos, bool abort_on_violation)
 {
 	bool lockdown = guard_lockdown_on();
 	ListCell *cell;
+
+	if (lockdown && IsTransactionState() &&
+		!guard_lockdown_check_support("a query", abort_on_violation))
+		return false;
 
 	foreach(cell, permission_infos)
 	{
@@ -51,7 +64,7 @@ guard_check_catalogs(List *permission_infos, bool abort_on_violation)
 			guard_lockdown_reads_files(info->relid))
 			rule = GUARD_LOCKDOWN;
 		else if (is_guarded_catalog(info->relid) && writes_rows(info) && !IsBinaryUpgrade &&
-				 IsTransactionState() && !guard_in_own_script() && OidIsValid(extension_oid()))
+				 IsTransactionState() && !guard_in_own_script() && guard_keeps_catalog(info->relid))
 			rule = GUARD_CATALOG;
 		else
 			continue;

@@ -29,9 +29,9 @@
 #include "guard/refuse.h"
 #include "image/image.h"
 
-static const GuardCommand *running = NULL;
+static GuardCommand *running = NULL;
 
-const GuardCommand *
+GuardCommand *
 guard_command_current(void)
 {
 	return running;

@@ -11,6 +11,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type_d.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
@@ -21,23 +22,36 @@
 
 #include "base/internal.h"
 #include "guard/guard.h"
+#include "guard/objects.h"
+#include "guard/refuse.h"
 #include "ledger/database.h"
 
 #define GUARDED_WRITES (ACL_INSERT | ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE)
 
 PG_FUNCTION_INFO_V1(biometric_guard_trigger);
 
-static void
-guard_refuse(Oid relation)
+pg_noreturn static void
+guard_refuse(Oid relation, const char *command)
 {
-	ereport(
-		ERROR,
-		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-		 errmsg("table \"%s\" is written by biometric_audit only", get_rel_name(relation)),
-		 errdetail("The ledger and the policy can be changed by nobody directly, not even by a "
-				   "superuser."),
-		 errhint(
-			 "Change the policy with the functions of schema biometric; the ledger only grows.")));
+	guard_refuse_command(GUARD_WRITE, command, guard_describe(RelationRelationId, relation));
+}
+
+static const char *
+guard_command_of_perms(AclMode perms)
+{
+	if (perms & ACL_INSERT)
+		return "INSERT";
+	return perms & ACL_UPDATE ? "UPDATE" : "DELETE";
+}
+
+static const char *
+guard_command_of_event(TriggerEvent event)
+{
+	if (TRIGGER_FIRED_BY_INSERT(event))
+		return "INSERT";
+	if (TRIGGER_FIRED_BY_UPDATE(event))
+		return "UPDATE";
+	return TRIGGER_FIRED_BY_DELETE(event) ? "DELETE" : "TRUNCATE TABLE";
 }
 
 /*
@@ -100,7 +114,7 @@ guard_check_perms(List *permission_infos, bool abort_on_violation)
 		if ((info->requiredPerms & GUARDED_WRITES) == ACL_INSERT && guard_receives(info->relid))
 			continue;
 		if (abort_on_violation)
-			guard_refuse(info->relid);
+			guard_refuse(info->relid, guard_command_of_perms(info->requiredPerms));
 		return false;
 	}
 	return true;
@@ -154,12 +168,19 @@ guard_standing(TupleDesc desc, int *columns)
 pg_noreturn static void
 guard_refuse_row(Relation relation)
 {
+	const char *detail = "Rows of this database's own logs, and of logs that it has adopted, are "
+						 "written by biometric_audit itself.";
+	const char *problem = guard_record_refusal(
+		GUARD_WRITE, "INSERT", guard_describe(RelationRelationId, RelationGetRelid(relation)));
+
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("table \"%s\" takes rows of other databases' logs only",
 					RelationGetRelationName(relation)),
-			 errdetail("Rows of this database's own logs, and of logs that it has adopted, are "
-					   "written by biometric_audit itself."),
+			 errdetail("%s", detail),
+			 problem ? errdetail_log("%s The refusal could not be recorded in the ledger: %s",
+									 detail, problem)
+					 : 0,
 			 errhint("Restore a dump into a database that has not adopted it before.")));
 }
 
@@ -238,6 +259,6 @@ biometric_guard_trigger(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 	}
 	if (!IsLogicalWorker() || !TRIGGER_FIRED_FOR_ROW(trigger->tg_event))
-		guard_refuse(relation);
+		guard_refuse(relation, guard_command_of_event(trigger->tg_event));
 	PG_RETURN_POINTER(NULL);
 }

@@ -20,11 +20,13 @@
 #include "foreign/fdwapi.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
+#include "postmaster/bgworker.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
+#include "base/internal.h"
 #include "guard/ddl.h"
 #include "guard/objects.h"
 #include "guard/parts.h"
@@ -41,6 +43,9 @@ static const char *const file_functions[] = {"pg_read_file",  "pg_read_binary_fi
 											 "pg_file_",	  "pg_logdir_ls",		 "heap_force_",
 											 "pg_read_server"};
 
+/* How those of pg_surgery begin, which would remove entries of the ledger unseen. */
+static const char *const surgery_functions = "heap_force_";
+
 /* Settings that name programs or code. */
 static const char *const code_settings[] = {"archive_command",
 											"archive_library",
@@ -52,9 +57,29 @@ static const char *const code_settings[] = {"archive_command",
 											"session_preload_libraries",
 											"local_preload_libraries",
 											"dynamic_library_path",
+											"oauth_validator_libraries",
 											"extension_control_path",
 											"jit_provider",
 											"biometric_audit.keyring_command"};
+
+/* Settings that name files or directories of the server. */
+static const char *const file_settings[] = {"config_file",
+											"data_directory",
+											"external_pid_file",
+											"hba_file",
+											"ident_file",
+											"krb_server_keyfile",
+											"log_directory",
+											"log_filename",
+											"promote_trigger_file",
+											"ssl_ca_file",
+											"ssl_cert_file",
+											"ssl_crl_dir",
+											"ssl_crl_file",
+											"ssl_dh_params_file",
+											"ssl_key_file",
+											"stats_temp_directory",
+											"unix_socket_directories"};
 
 void
 guard_define_settings(void)
@@ -129,16 +154,43 @@ check_analyze(VacuumStmt *statement, const char *command)
 	}
 }
 
+static bool
+is_one_of(const char *name, const char *const *names, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (pg_strcasecmp(name, names[i]) == 0)
+			return true;
+	return false;
+}
+
 static void
-check_code_setting(Node *statement, const char *command)
+check_named_setting(Node *statement, const char *command)
 {
 	const char *name = guard_settings_name_changed(statement);
 
-	if (name == NULL)
-		return;
-	for (int i = 0; i < (int) lengthof(code_settings); i++)
-		if (pg_strcasecmp(name, code_settings[i]) == 0)
-			guard_refuse_command(GUARD_LOCKDOWN, command, psprintf("setting \"%s\"", name));
+	if (name != NULL && (is_one_of(name, code_settings, lengthof(code_settings)) ||
+						 is_one_of(name, file_settings, lengthof(file_settings))))
+		guard_refuse_command(GUARD_LOCKDOWN, command, psprintf("setting \"%s\"", name));
+}
+
+/* The ledger's workers: they run statements of the library only, and refusals need them. */
+static bool
+is_own_worker(void)
+{
+	return MyBgworkerEntry != NULL &&
+		   strcmp(MyBgworkerEntry->bgw_library_name, "biometric_audit") == 0;
+}
+
+bool
+guard_lockdown_check_support(const char *command, bool abort_on_violation)
+{
+	Oid function = is_own_worker() ? InvalidOid : guard_support_function();
+
+	if (OidIsValid(function) && abort_on_violation)
+		guard_refuse_command(GUARD_LOCKDOWN, command,
+							 psprintf("function %s, which an operator or an index would call",
+									  get_func_name(function)));
+	return !OidIsValid(function);
 }
 
 void
@@ -163,13 +215,25 @@ guard_lockdown_check(Node *statement, const char *command)
 			guard_refuse_command(GUARD_LOCKDOWN, command,
 								 psprintf("language %s", ((CreatePLangStmt *) statement)->plname));
 			break;
+		case T_CreateTableSpaceStmt:
+			guard_refuse_command(GUARD_LOCKDOWN, command, "a directory of the server");
+			break;
+		case T_IndexStmt:
+		case T_ReindexStmt:
+		case T_ClusterStmt:
+		case T_AlterTableStmt:
+			/* building an index calls its support functions */
+			(void) guard_lockdown_check_support(command, true);
+			break;
 		case T_VacuumStmt:
+			/* building an index calls its support functions */
+			(void) guard_lockdown_check_support(command, true);
 			check_analyze((VacuumStmt *) statement, command);
 			break;
 		case T_AlterSystemStmt:
 		case T_AlterRoleSetStmt:
 		case T_AlterDatabaseSetStmt:
-			check_code_setting(statement, command);
+			check_named_setting(statement, command);
 			break;
 		default:
 			break; /* functions are looked at when they are made, and when they are called */
@@ -194,9 +258,9 @@ guard_lockdown_check_new_function(Oid function)
 	heap_freetuple(tuple);
 }
 
-/* Whether a C function, by the name it has in its library, reaches files. */
+/* Whether the name that a C function has in its library begins with one of some. */
 static bool
-reaches_files(HeapTuple function)
+symbol_begins(HeapTuple function, const char *const *beginnings, int count)
 {
 	bool isnull;
 	Datum source = SysCacheGetAttr(PROCOID, function, Anum_pg_proc_prosrc, &isnull);
@@ -206,35 +270,52 @@ reaches_files(HeapTuple function)
 	if (isnull)
 		return false;
 	symbol = TextDatumGetCString(source);
-	for (int i = 0; i < (int) lengthof(file_functions) && !result; i++)
-		result = strncmp(symbol, file_functions[i], strlen(file_functions[i])) == 0;
+	for (int i = 0; i < count && !result; i++)
+		result = strncmp(symbol, beginnings[i], strlen(beginnings[i])) == 0;
 	pfree(symbol);
 	return result;
+}
+
+bool
+guard_lockdown_forbids_function(Oid function, GuardRule *rule)
+{
+	bool lockdown_on = guard_lockdown_on();
+	bool refused;
+	HeapTuple tuple;
+	Form_pg_proc form;
+
+	/* initdb's functions concern lockdown only */
+	if (!lockdown_on && (function < FirstNormalObjectId || IsBinaryUpgrade))
+		return false;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	*rule = GUARD_LOCKDOWN;
+	if (form->prolang == ClanguageId && symbol_begins(tuple, &surgery_functions, 1) &&
+		OidIsValid(extension_oid()))
+	{
+		*rule = GUARD_SURGERY;
+		refused = true;
+	}
+	else if (!lockdown_on)
+		refused = false;
+	else if (form->prolang == INTERNALlanguageId || form->prolang == ClanguageId)
+		refused = symbol_begins(tuple, file_functions, lengthof(file_functions));
+	else
+		refused = is_untrusted(SearchSysCache1(LANGOID, ObjectIdGetDatum(form->prolang)));
+	ReleaseSysCache(tuple);
+	return refused;
 }
 
 void
 guard_check_function(Oid function)
 {
-	HeapTuple tuple;
-	Form_pg_proc form;
-	bool refused;
-	char *name = NULL;
+	GuardRule rule;
 
-	if (!guard_lockdown_on() || !IsTransactionState())
-		return;
-	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	if (!HeapTupleIsValid(tuple))
-		return;
-	form = (Form_pg_proc) GETSTRUCT(tuple);
-	if (form->prolang == INTERNALlanguageId || form->prolang == ClanguageId)
-		refused = reaches_files(tuple);
-	else
-		refused = is_untrusted(SearchSysCache1(LANGOID, ObjectIdGetDatum(form->prolang)));
-	if (refused)
-		name = psprintf("function %s", NameStr(form->proname));
-	ReleaseSysCache(tuple);
-	if (refused)
-		guard_refuse_command(GUARD_LOCKDOWN, "EXECUTE", name);
+	if (IsTransactionState() && OidIsValid(MyDatabaseId) &&
+		guard_lockdown_forbids_function(function, &rule))
+		guard_refuse_command(rule, "EXECUTE", psprintf("function %s", get_func_name(function)));
 }
 
 /* Whether a foreign table is one of file_fdw. */

@@ -18,6 +18,7 @@
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_depend.h"
 #include "catalog/pg_extension.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_namespace.h"
@@ -144,6 +145,33 @@ guard_is_attached_trigger(Oid trigger)
 	return OidIsValid(function) && guard_is_member(ProcedureRelationId, function);
 }
 
+/* The table that a TOAST table belongs to: a catalog says so in this direction only. */
+static Oid
+table_of_toast(Oid toast)
+{
+	Relation catalog = table_open(DependRelationId, AccessShareLock);
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	Oid result = InvalidOid;
+
+	ScanKeyInit(&key[0], Anum_pg_depend_classid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(RelationRelationId));
+	ScanKeyInit(&key[1], Anum_pg_depend_objid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(toast));
+	scan = systable_beginscan(catalog, DependDependerIndexId, true, SnapshotSelf, 2, key);
+	while (!OidIsValid(result) && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_depend form = (Form_pg_depend) GETSTRUCT(tuple);
+
+		if (form->refclassid == RelationRelationId && form->deptype == DEPENDENCY_INTERNAL)
+			result = form->refobjid;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return result;
+}
+
 bool
 guard_protects_relation(Oid relation)
 {
@@ -164,6 +192,9 @@ guard_protects_relation(Oid relation)
 		case RELKIND_INDEX:
 		case RELKIND_PARTITIONED_INDEX:
 			table = guard_relation_of(IndexRelationId, relation);
+			return OidIsValid(table) && guard_protects_relation(table);
+		case RELKIND_TOASTVALUE:
+			table = table_of_toast(relation);
 			return OidIsValid(table) && guard_is_member(RelationRelationId, table);
 		default:
 			return false; /* only these are parts of tables that commands can name */

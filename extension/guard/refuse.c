@@ -4,13 +4,16 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/acl.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
 
 #include "base/internal.h"
+#include "base/roles.h"
 #include "guard/refuse.h"
 #include "ledger/append.h"
 
@@ -49,7 +52,7 @@ static const RuleText rule_texts[] = {
 					   "without other triggers use SET session_replication_role = replica, or "
 					   "DISABLE TRIGGER USER."},
 	[GUARD_CATALOG] = {"catalog",
-					   "Where biometric_audit is installed, system catalogs are changed by "
+					   "On a server with biometric_audit, system catalogs are changed by "
 					   "commands only, not even by a superuser.",
 					   "Use the command that changes such an object: CREATE, ALTER or DROP."},
 	[GUARD_IMAGE_COLUMN] = {"image_column", "The sealed images would no longer be known as images.",
@@ -78,7 +81,23 @@ static const RuleText rule_texts[] = {
 						"biometric_audit.lockdown keeps SQL from running programs, from the "
 						"server's files, and from code that could read its memory.",
 						"Have biometric_audit.lockdown set to off in postgresql.conf, and "
-						"reload, for as long as it takes."}};
+						"reload, for as long as it takes."},
+	[GUARD_SURGERY] = {"surgery",
+					   "The function writes to tables behind the server's back: entries of the "
+					   "ledger would vanish without a trace.",
+					   "Copy what can be read of the damaged table to a new one, or restore it "
+					   "from a backup."},
+	[GUARD_WRITE] = {"write",
+					 "The ledger and the policy can be changed by nobody directly, not even by a "
+					 "superuser.",
+					 "Change the policy with the functions of schema biometric; the ledger only "
+					 "grows."},
+	[GUARD_LINEAGE] =
+		{"lineage",
+		 "A permit that names one of the tables would no longer be for the images, or "
+		 "would be from now on.",
+		 "Have a custodian run the command, or the permits changed first."},
+};
 
 /* Tables that the ledger's worker writes, whose lock it needs for each batch. */
 static const char *const written_tables[] = {"entry", "tile", "head", "log", "home", "image_entry"};
@@ -114,26 +133,43 @@ worker_is_locked_out(void)
 	return false;
 }
 
+/*
+ * In this database's ledger; from a database without one in those of all
+ * others, since what concerns the whole server concerns each of them.
+ */
+static void
+append_and_wait(EntryFields *entry)
+{
+	bool here = OidIsValid(extension_oid());
+	List *databases = here ? list_make1_oid(MyDatabaseId) : ledger_databases();
+	LedgerTicket *tickets = palloc0_array(LedgerTicket, list_length(databases));
+	ListCell *cell;
+
+	foreach(cell, databases)
+		ledger_append_to(lfirst_oid(cell), NULL, entry, 1, &tickets[foreach_current_index(cell)]);
+	if (here && worker_is_locked_out())
+		return;
+	foreach(cell, databases)
+		ledger_wait(&tickets[foreach_current_index(cell)]);
+}
+
 static void
 record(EntryEvent event, const char *detail)
 {
 	EntryFields entry = {0};
-	LedgerTicket ticket = {0};
 
 	entry.event = event;
 	entry.reference = ENTRY_NO_REFERENCE;
 	entry.detail.bytes = detail;
 	entry.detail.length = strlen(detail);
-	if (GetUserId() != GetSessionUserId())
+	if (GetUserId() != GetAuthenticatedUserId())
 	{
 		char *name = GetUserNameFromId(GetUserId(), true);
 
 		entry.current_user_name.bytes = name;
 		entry.current_user_name.length = name ? strlen(name) : 0;
 	}
-	ledger_append(NULL, &entry, 1, &ticket);
-	if (!worker_is_locked_out())
-		ledger_wait(&ticket);
+	append_and_wait(&entry);
 }
 
 /* An object of three texts; a NULL is left out. */
@@ -161,15 +197,20 @@ record_detail(const char *const names[3], const char *const texts[3])
  * that is swallowed, be it a cancel, is replaced by the refusal: the command
  * ends in an error all the same.
  */
-static const char *
-record_refusal(const char *detail)
+const char *
+guard_record_refusal(GuardRule rule, const char *command, const char *object)
 {
+	const char *const names[] = {"command", "object", "rule"};
+	const char *const texts[] = {command, object, rule_texts[rule].name};
 	MemoryContext context = CurrentMemoryContext;
 	const char *volatile problem = NULL;
 
+	/* what was never a server with a ledger has none to wait for */
+	if (!OidIsValid(extension_oid()) && !OidIsValid(get_role_oid(CUSTODIAN_ROLE, true)))
+		return NULL;
 	PG_TRY();
 	{
-		record(ENTRY_DDL_REFUSED, detail);
+		record(ENTRY_DDL_REFUSED, record_detail(names, texts));
 	}
 	PG_CATCH();
 	{
@@ -188,13 +229,11 @@ void
 guard_refuse_command(GuardRule rule, const char *command, const char *object)
 {
 	const RuleText *text = &rule_texts[rule];
-	const char *problem = NULL;
+	const char *problem;
 
 	if (object == NULL)
 		object = "an object of biometric_audit";
-	if (OidIsValid(extension_oid()))
-		problem = record_refusal(record_detail((const char *const[]){"command", "object", "rule"},
-											   (const char *const[]){command, object, text->name}));
+	problem = guard_record_refusal(rule, command, object);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("%s is refused for %s", command, object), errdetail("%s", text->detail),
@@ -210,8 +249,38 @@ guard_record_change(const char *command, const char *object)
 {
 	Reason reason;
 
-	if (!OidIsValid(extension_oid()) || extension_created_here() || !ledger_usable(&reason, NULL))
+	if (OidIsValid(extension_oid()) ? extension_created_here() || !ledger_usable(&reason, NULL)
+									: RecoveryInProgress())
 		return;
 	record(ENTRY_POLICY_CHANGED, record_detail((const char *const[]){"action", "object", NULL},
 											   (const char *const[]){command, object, NULL}));
+}
+
+void
+guard_record_restriction(const char *command, const char *object)
+{
+	MemoryContext context = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		guard_record_change(command, object);
+	}
+	PG_CATCH();
+	{
+		ErrorData *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		/* what the ledger itself has to say; all else ends the command */
+		if (error->sqlerrcode != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+			PG_RE_THROW();
+		FlushErrorState();
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s for %s is not in the ledger", command, object),
+				 errdetail("It restricts, and is done all the same: %s", error->message),
+				 errhint("See biometric.ledger_status() and the server's log; the ledger's workers "
+						 "need max_worker_processes to be high enough.")));
+	}
+	PG_END_TRY();
 }

@@ -153,21 +153,29 @@ check_setting(Node *statement, const char *command)
 										: psprintf("setting \"%s\"", set->name);
 	if (!is_by_custodian())
 		guard_refuse_command(GUARD_SETTING, command, object);
-	guard_record_change(command, object);
+	/* back to what the server's owner says in postgresql.conf, or to nothing */
+	if (set->kind == VAR_RESET || set->kind == VAR_RESET_ALL || set->kind == VAR_SET_DEFAULT)
+		guard_record_restriction(command, object);
+	else
+		guard_record_change(command, object);
 }
 
 /* Who becomes or ceases to be a custodian or an auditor is for the ledger to know. */
 static void
-check_granted_roles(List *roles, const char *command)
+check_granted_roles(const GrantRoleStmt *statement, const char *command)
 {
 	ListCell *cell;
 
-	foreach(cell, roles)
+	foreach(cell, statement->granted_roles)
 	{
 		AccessPriv *granted = lfirst_node(AccessPriv, cell);
 
-		if (is_our_role(granted->priv_name))
+		if (!is_our_role(granted->priv_name))
+			continue;
+		if (statement->is_grant)
 			guard_record_change(command, psprintf("role %s", granted->priv_name));
+		else
+			guard_record_restriction(command, psprintf("role %s", granted->priv_name));
 	}
 }
 
@@ -235,7 +243,7 @@ guard_settings_check(Node *statement, const char *command)
 			check_setting(statement, command);
 			break;
 		case T_GrantRoleStmt:
-			check_granted_roles(((GrantRoleStmt *) statement)->granted_roles, command);
+			check_granted_roles((GrantRoleStmt *) statement, command);
 			break;
 		case T_CreateRoleStmt:
 			check_created_role((CreateRoleStmt *) statement, command);

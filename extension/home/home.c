@@ -492,6 +492,26 @@ home_of_column(Oid relation, AttrNumber attribute, uint8 *home)
 	memcpy(home, cached->home.data, ENVELOPE_HOME_SIZE);
 }
 
+/* Whether this database has all that it takes to make homes. */
+static bool
+home_can_be_made(void)
+{
+	List *logs = IsBinaryUpgrade || !OidIsValid(extension_relation("home")) ? NIL : home_logs();
+	bool can = logs != NIL && ((HomeLog *) linitial(logs))->own;
+
+	list_free_deep(logs);
+	return can;
+}
+
+void
+home_prepare_column(Oid relation, AttrNumber attribute)
+{
+	uint8 home[ENVELOPE_HOME_SIZE];
+
+	if (home_can_be_made())
+		home_of_column(relation, attribute, home);
+}
+
 /* Whether a role may read a column of a relation, every row of it. */
 static bool
 role_reads_all(Oid role, Oid relation, AttrNumber attribute)
@@ -567,6 +587,20 @@ judged_roles(Oid *roles)
 			roles[count++] = all[i];
 	}
 	return count;
+}
+
+bool
+home_may_restore(void)
+{
+	Oid roles[JUDGED_ROLES];
+	int count = judged_roles(roles);
+
+	if (IsLogicalWorker())
+		return role_may_restore(GetSessionUserId());
+	for (int i = 0; i < count; i++)
+		if (!role_may_restore(roles[i]))
+			return false;
+	return true;
 }
 
 bool

@@ -141,6 +141,46 @@ relation_is_guarded(const RelationImages *images)
 	return true;
 }
 
+/* Whether a table has a column that can hold images; asked of heirs, which may be unlocked. */
+static bool
+relation_has_images(Oid relation)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	int columns = HeapTupleIsValid(tuple) ? ((Form_pg_class) GETSTRUCT(tuple))->relnatts : 0;
+	bool images = false;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	for (int i = 1; i <= columns; i++)
+	{
+		Oid type = get_atttype(relation, (AttrNumber) i);
+
+		/* none: the column was dropped */
+		images |= OidIsValid(type) && image_type_kinds(type) != 0;
+	}
+	return images;
+}
+
+/* Whether the heirs with images of a table that has none have their triggers. */
+static bool
+relation_heirs_are_guarded(Relation relation)
+{
+	List *heirs;
+	ListCell *cell;
+	bool guarded = true;
+
+	/* partitions have no more columns than their root */
+	if (relation->rd_rel->relkind != RELKIND_RELATION || !relation->rd_rel->relhassubclass)
+		return true;
+	heirs = find_all_inheritors(RelationGetRelid(relation), NoLock, NULL);
+	foreach(cell, heirs)
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION &&
+			relation_has_images(lfirst_oid(cell)) && !relation_has_triggers(lfirst_oid(cell)))
+			guarded = false;
+	list_free(heirs);
+	return guarded;
+}
+
 static void
 relation_describe(Oid oid, RelationImages *images)
 {
@@ -170,6 +210,8 @@ relation_describe(Oid oid, RelationImages *images)
 		images->attribute_kinds[i] = kinds;
 		images->kinds |= kinds;
 	}
+	if (images->kinds == 0)
+		images->guarded = relation_heirs_are_guarded(relation);
 	relation_close(relation, NoLock);
 	if (images->kinds == 0)
 		return;

@@ -48,6 +48,8 @@ is_bound(const EnvelopeHeader *header, const ImageBinding *binding)
 		return false;
 	if (binding->renew_origin)
 		return memcmp(header->origin, binding->home, ENVELOPE_HOME_SIZE) == 0;
+	if (binding->origin != NULL)
+		return memcmp(header->origin, binding->origin, ENVELOPE_HOME_SIZE) == 0;
 	return memcmp(header->origin, none, ENVELOPE_HOME_SIZE) != 0;
 }
 
@@ -57,7 +59,7 @@ bind_bytes(const SealKey *key, uint8 *bytes, const EnvelopeHeader *header,
 		   const ImageBinding *binding)
 {
 	static const uint8 none[ENVELOPE_HOME_SIZE];
-	const uint8 *origin = header->origin;
+	const uint8 *origin = binding->origin != NULL ? binding->origin : header->origin;
 	CoreStatus status = seal_check_header(key, bytes, header);
 
 	if (status != CORE_OK)
@@ -110,5 +112,14 @@ image_bind(ImageKind kind, Datum value, const ImageBinding *binding)
 		return value;
 	copy = PG_DETOAST_DATUM_COPY(value);
 	bind_bytes(key, (uint8 *) VARDATA(copy), &header, binding);
+	return PointerGetDatum(copy);
+}
+
+Datum
+image_mark_unclaimed(Datum value)
+{
+	struct varlena *copy = PG_DETOAST_DATUM_COPY(value);
+
+	((uint8 *) VARDATA(copy))[ENVELOPE_FLAGS_OFFSET] |= ENVELOPE_FLAG_UNCLAIMED;
 	return PointerGetDatum(copy);
 }

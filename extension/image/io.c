@@ -182,11 +182,17 @@ image_recv(PG_FUNCTION_ARGS)
 	return image_take(kind, bytes, length, true);
 }
 
-/* What leaves is what any input would make of it again: no flags, no stamp. */
+/*
+ * What leaves is what any input would make of it again: no stamp, no flags but
+ * that of being unclaimed, which a dump must not launder.
+ */
 static void
 clear_transient(uint8 *header)
 {
+	uint8 kept = header[ENVELOPE_FLAGS_OFFSET] & ENVELOPE_FLAG_UNCLAIMED;
+
 	memset(header + ENVELOPE_FLAGS_OFFSET, 0, ENVELOPE_HEADER_SIZE - ENVELOPE_FLAGS_OFFSET);
+	header[ENVELOPE_FLAGS_OFFSET] = kept;
 }
 
 PGDLLEXPORT Datum

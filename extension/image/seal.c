@@ -173,7 +173,8 @@ image_accept(ImageKind kind, const uint8 *bytes, Size length)
 	SET_VARSIZE(result, VARHDRSZ + length);
 	envelope = (uint8 *) VARDATA(result);
 	memcpy(envelope, bytes, length);
-	envelope[ENVELOPE_FLAGS_OFFSET] = ENVELOPE_FLAG_IMPORTED;
+	envelope[ENVELOPE_FLAGS_OFFSET] =
+		ENVELOPE_FLAG_IMPORTED | (header.flags & ENVELOPE_FLAG_UNCLAIMED);
 	memset(envelope + ENVELOPE_STAMP_OFFSET, 0, ENVELOPE_STAMP_SIZE);
 	return PointerGetDatum(result);
 }

@@ -443,6 +443,16 @@ ledger_append(LedgerStatement *statement, EntryFields *entries, int count, Ledge
 	ledger_append_to(MyDatabaseId, statement, entries, count, ticket);
 }
 
+/* Makes a ticket for some entries. */
+static void
+ledger_ticket(LedgerTicket *ticket, int64 first, int64 last, uint32 generation)
+{
+	ticket->first = first;
+	ticket->last = last;
+	ticket->generation = generation;
+	ticket->pending = true;
+}
+
 void
 ledger_append_to(Oid database, LedgerStatement *statement, EntryFields *entries, int count,
 				 LedgerTicket *ticket)
@@ -461,7 +471,13 @@ ledger_append_to(Oid database, LedgerStatement *statement, EntryFields *entries,
 
 		buffer_prepare(statement, entries, count, generation);
 		if (buffer.used == 0)
-			return; /* nothing but a statement entry was wanted, and that is there */
+		{
+			/* nothing but a statement entry was wanted, and that is there; not yet durable, maybe */
+			ledger_ticket(ticket, statement->sequence, statement->sequence, generation);
+			ticket->database = database;
+			ticket->deadline = deadline;
+			return;
+		}
 		require_ring_size();
 		first = buffer_put(database, statement, count, generation, number);
 		if (first < 0)
@@ -472,17 +488,36 @@ ledger_append_to(Oid database, LedgerStatement *statement, EntryFields *entries,
 		ledger_poke_worker(number);
 		if (first >= 0)
 		{
-			ticket->first = first + buffer_extra();
-			ticket->last = ticket->first + count - 1;
-			ticket->generation = generation;
+			ledger_ticket(ticket, first + buffer_extra(), first + buffer_extra() + count - 1,
+						  generation);
 			ticket->database = database;
 			ticket->deadline = deadline;
-			ticket->pending = true;
 			remember(statement, generation, first);
 			return;
 		}
 		wait_for_change(number, deadline);
 	}
+}
+
+bool
+ledger_append_now(LedgerStatement *statement, EntryFields *entries, int count)
+{
+	int number = RecoveryInProgress() ? -1 : ledger_my_slot();
+	uint32 generation;
+	int64 first;
+
+	if (number < 0 || pg_atomic_read_u32(&ledger_slot(number)->state) != LEDGER_READY)
+		return false;
+	generation = pg_atomic_read_u32(&ledger_slot(number)->generation);
+	buffer_prepare(statement, entries, count, generation);
+	first = buffer.used > ledger_ring_size_bytes()
+				? -1
+				: buffer_put(MyDatabaseId, statement, count, generation, number);
+	ledger_poke_worker(number);
+	if (first < 0)
+		return false;
+	remember(statement, generation, first);
+	return true;
 }
 
 /*
@@ -685,6 +720,31 @@ bool
 ledger_durable(const LedgerTicket *ticket)
 {
 	return !ticket->pending || is_durable(require_slot(ticket->database), ticket);
+}
+
+List *
+ledger_databases(void)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ledger_timeout_ms());
+	List *databases = NIL;
+
+	for (int i = 0; i < ledger_slots(); i++)
+	{
+		LedgerSlot *slot = ledger_slot(i);
+
+		while (OidIsValid(pg_atomic_read_u32(&slot->database)) &&
+			   pg_atomic_read_u32(&slot->state) == LEDGER_STARTING)
+		{
+			ledger_wait_announce(i, LEDGER_WAIT_ANY);
+			if (pg_atomic_read_u32(&slot->state) == LEDGER_STARTING)
+				wait_for_change(i, deadline);
+			ledger_wait_announce(i, 0);
+		}
+		if (OidIsValid(pg_atomic_read_u32(&slot->database)) &&
+			pg_atomic_read_u32(&slot->state) == LEDGER_READY)
+			databases = lappend_oid(databases, pg_atomic_read_u32(&slot->database));
+	}
+	return databases;
 }
 
 bool

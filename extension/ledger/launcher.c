@@ -48,6 +48,7 @@ typedef struct Launch
 static Launch *launches = NULL;
 static List *to_try = NIL; /* OIDs of databases not yet tried */
 static Oid trying = InvalidOid;
+static bool search_failed = false; /* a database could not be looked at */
 
 PGDLLEXPORT void ledger_launcher_main(Datum arg);
 
@@ -215,6 +216,8 @@ tend_slot(int number)
 	}
 	if (is_hopeless(slot))
 	{
+		if (database_exists(pg_atomic_read_u32(&slot->database)))
+			search_failed = true;
 		ledger_slot_free(number);
 		return IDLE_MS;
 	}
@@ -250,8 +253,22 @@ try_next_database(void)
 									ledger_slots()),
 						  errhint("Raise biometric_audit.max_databases.")));
 			trying = InvalidOid;
+			search_failed = true;
 		}
 	}
+}
+
+/* Says so when every database has been looked at: no worker has yet to read its tables. */
+static void
+end_search(void)
+{
+	if (ledger_search_is_over() || search_failed || to_try != NIL || !trial_over())
+		return;
+	for (int i = 0; i < ledger_slots(); i++)
+		if (pg_atomic_read_u32(&ledger_slot(i)->database) != InvalidOid &&
+			pg_atomic_read_u32(&ledger_slot(i)->state) == LEDGER_STARTING)
+			return;
+	ledger_end_search();
 }
 
 static void
@@ -291,6 +308,7 @@ ledger_launcher_main(Datum arg)
 		try_next_database();
 		for (int i = 0; i < ledger_slots(); i++)
 			wait = Min(wait, tend_slot(i));
+		end_search();
 		pgstat_report_activity(STATE_IDLE, NULL);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait,
 						 PG_WAIT_EXTENSION);

@@ -34,6 +34,7 @@ typedef struct LedgerShared
 {
 	pg_atomic_uint32 generations;	/* the last generation given out */
 	pg_atomic_uint32 launcher_proc; /* PGPROC number + 1; 0: none */
+	pg_atomic_uint32 search_over;	/* 1: all databases have been looked at since the start */
 } LedgerShared;
 
 static int max_databases = 8;
@@ -152,6 +153,7 @@ ledger_shmem_init(void)
 		memset(shared, 0, rings - (char *) shared);
 		pg_atomic_init_u32(&shared->generations, 0);
 		pg_atomic_init_u32(&shared->launcher_proc, 0);
+		pg_atomic_init_u32(&shared->search_over, 0);
 		for (int i = 0; i < max_databases; i++)
 			slot_init(&slots[i]);
 		for (int i = 0; i < max_databases * MaxBackends; i++)
@@ -165,6 +167,19 @@ ledger_shmem_init(void)
 	locks->directory_lock = &tranche[max_databases].lock;
 	for (int i = 0; i < max_databases; i++)
 		locks->append_locks[i] = &tranche[i].lock;
+}
+
+bool
+ledger_search_is_over(void)
+{
+	return shared != NULL && pg_atomic_read_u32(&shared->search_over) != 0;
+}
+
+void
+ledger_end_search(void)
+{
+	pg_memory_barrier();
+	pg_atomic_write_u32(&shared->search_over, 1);
 }
 
 LedgerSlot *

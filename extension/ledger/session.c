@@ -65,12 +65,7 @@ role_name(KnownRole *known, Oid role)
 		pfree(name);
 	}
 	else if (known->role != role)
-	{
-		if (MyProcPort != NULL && role == GetAuthenticatedUserId())
-			strlcpy(known->name, MyProcPort->user_name, NAMEDATALEN);
-		else
-			snprintf(known->name, NAMEDATALEN, "oid:%u", role);
-	}
+		snprintf(known->name, NAMEDATALEN, "oid:%u", role);
 	known->role = role;
 	return known->name;
 }
@@ -114,6 +109,18 @@ database_text(void)
 	return database_name;
 }
 
+/*
+ * The client's login as it was authenticated: neither SET SESSION AUTHORIZATION
+ * nor a new name of the role changes it. Others have the session's user.
+ */
+static const char *
+login_text(void)
+{
+	if (MyProcPort != NULL && MyProcPort->user_name != NULL)
+		return MyProcPort->user_name;
+	return role_name(&session_role, GetSessionUserId());
+}
+
 /* Replication connections are made before a database, and so a session user, is known. */
 static bool
 has_session_user(void)
@@ -136,8 +143,7 @@ session_describe(EntryFields *fields)
 	fields->event = ENTRY_SESSION;
 	fields->reference = ENTRY_NO_REFERENCE;
 	fields->client_addr = session_text(client_text());
-	fields->session_user_name = session_text(
-		has_session_user() ? role_name(&session_role, GetSessionUserId()) : MyProcPort->user_name);
+	fields->session_user_name = session_text(login_text());
 	fields->application = session_text(application_text());
 	fields->process = (uint64_t) MyProcPid;
 	fields->database = session_text(database_text());
@@ -152,5 +158,7 @@ session_current_user(void)
 	if (!has_session_user())
 		return NULL;
 	user = GetUserId();
-	return user == GetSessionUserId() ? NULL : role_name(&current_role, user);
+	if (user == (MyProcPort != NULL ? GetAuthenticatedUserId() : GetSessionUserId()))
+		return NULL;
+	return role_name(&current_role, user);
 }

@@ -360,9 +360,12 @@ store_renew_identity(const uint8 *old_id, const LedgerLog *log)
 		lengthof(types), types, values, SPI_OK_UPDATE);
 	/* what else is this log's: the homes of the columns */
 	if (OidIsValid(extension_relation("home")))
+	{
 		run_on(internal_tables_of(extension_relation("home")),
 			   "UPDATE biometric.home SET log_id = $2 WHERE log_id OPERATOR(pg_catalog.=) $1", 2,
 			   types, values, SPI_OK_UPDATE);
+		CacheInvalidateRelcacheByRelid(extension_relation("home"));
+	}
 	/* backends remember homes by the log */
 	CacheInvalidateRelcacheByRelid(extension_relation("log"));
 }

@@ -299,7 +299,8 @@ worker_flush(XLogRecPtr end)
 	worker_commit_ends();
 }
 
-static void
+/* Runs the tasks; returns what worker_tasks_done is to make known. */
+static uint64
 worker_run_tasks(Worker *w)
 {
 	uint64 requested = pg_atomic_read_u64(&w->slot->tasks_requested);
@@ -313,6 +314,12 @@ worker_run_tasks(Worker *w)
 		PopActiveSnapshot();
 		worker_commit();
 	}
+	return requested;
+}
+
+static void
+worker_tasks_done(Worker *w, uint64 requested)
+{
 	pg_memory_barrier();
 	pg_atomic_write_u64(&w->slot->tasks_done, requested);
 	ledger_wake(w->number, true);
@@ -335,6 +342,7 @@ worker_take_up(Worker *w)
 	LedgerStatus *status = MemoryContextAlloc(w->context, sizeof(LedgerStatus));
 	bool same;
 	bool there;
+	uint64 requested;
 
 	worker_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -345,7 +353,7 @@ worker_take_up(Worker *w)
 	worker_commit();
 	if (!there)
 		worker_leave_database(w);
-	worker_run_tasks(w);
+	requested = worker_run_tasks(w);
 	if (w->tree.state != LEDGER_READY)
 	{
 		ereport(LOG, (errcode(ERRCODE_DATA_CORRUPTED),
@@ -357,7 +365,7 @@ worker_take_up(Worker *w)
 		pg_atomic_write_u32(&slot->failures, 0);
 		pg_write_barrier();
 		pg_atomic_write_u32(&slot->state, w->tree.state);
-		ledger_wake(w->number, true);
+		worker_tasks_done(w, requested);
 		return;
 	}
 	same = ledger_status_read(w->number, status) && status->loaded &&
@@ -379,7 +387,8 @@ worker_take_up(Worker *w)
 	pg_atomic_write_u64(&slot->durable, w->tree.frontier.size);
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->state, LEDGER_READY);
-	ledger_wake(w->number, true);
+	/* last, for whoever retired or forked the ledger waits for it and then sees the state */
+	worker_tasks_done(w, requested);
 }
 
 /* Tells whether the head row is behind and may be written again. */
@@ -615,6 +624,8 @@ worker_loop(Worker *w)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 			worker_force_settings();
+			/* what the tasks publish may depend on settings */
+			pg_atomic_fetch_add_u64(&w->slot->tasks_requested, 1);
 		}
 		if (stop_wanted || pg_atomic_read_u32(&w->slot->holds) > 0 ||
 			pg_atomic_read_u32(&w->slot->generation) != w->generation)
@@ -625,7 +636,7 @@ worker_loop(Worker *w)
 			pg_atomic_read_u64(&w->slot->tasks_done))
 		{
 			worker_look_again(w);
-			worker_run_tasks(w);
+			worker_tasks_done(w, worker_run_tasks(w));
 		}
 		if (worker_write(w))
 		{

@@ -12,12 +12,18 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 
+#include "ledger/ring.h"
 #include "policy/kept.h"
 #include "policy/settings.h"
 
 #define KEPT_FILE "biometric_audit.policy"
 #define KEPT_TEMPORARY KEPT_FILE ".tmp"
-#define KEPT_MAGIC 0x62706b31
+#define KEPT_MAGIC 0x62706b32
+
+/* Whether any database has a ledger. */
+#define LEDGERS_NONE 0
+#define LEDGERS_SOME 1
+#define LEDGERS_UNKNOWN 2 /* the file could not tell; see ledger_search_is_over */
 
 /* As it stands in the file, and in shared memory. */
 typedef struct Kept
@@ -25,8 +31,9 @@ typedef struct Kept
 	uint32 magic;
 	uint32 checksum;
 	uint32 ledgers;
-	uint32 database;
-	uint32 length;
+	char name[NAMEDATALEN]; /* what biometric_audit.replication_database was, "": nothing */
+	uint32 database;		/* the OID that it is bound to */
+	uint32 length;			/* 0: no policy */
 	char bytes[FLEXIBLE_ARRAY_MEMBER];
 } Kept;
 
@@ -59,20 +66,25 @@ kept_load(void)
 	ssize_t got;
 
 	if (file < 0)
-		return errno == ENOENT;
+		return false;
 	got = read(file, kept, offsetof(Kept, bytes) + policy_capacity());
 	(void) CloseTransientFile(file);
 	return got >= (ssize_t) offsetof(Kept, bytes) && kept->magic == KEPT_MAGIC &&
 		   kept->length <= policy_capacity() &&
 		   got == (ssize_t) (offsetof(Kept, bytes) + kept->length) &&
-		   kept->checksum == kept_checksum(kept);
+		   kept->checksum == kept_checksum(kept) && kept->ledgers <= LEDGERS_UNKNOWN &&
+		   kept->name[NAMEDATALEN - 1] == '\0';
 }
 
-/* Damage must refuse: without a policy nobody connects before a worker has published one. */
+/*
+ * A file that is missing tells no more than a damaged one: somebody may have
+ * removed it. Nobody connects then before the databases have been looked at.
+ */
 void
 kept_shmem_init(LWLock *lock)
 {
 	bool found;
+	bool missing;
 
 	kept = ShmemInitStruct("biometric_audit kept policy", kept_shmem_size(), &found);
 	kept_lock = lock;
@@ -81,8 +93,11 @@ kept_shmem_init(LWLock *lock)
 	memset(kept, 0, offsetof(Kept, bytes));
 	if (kept_load())
 		return;
+	missing = access(KEPT_FILE, F_OK) != 0 && errno == ENOENT;
 	memset(kept, 0, offsetof(Kept, bytes));
-	kept->ledgers = 1;
+	kept->ledgers = LEDGERS_UNKNOWN;
+	if (missing)
+		return;
 	ereport(LOG, (errcode(ERRCODE_DATA_CORRUPTED),
 				  errmsg("file \"%s\" is damaged or cannot be read, and is not used", KEPT_FILE),
 				  errdetail("Replication connections wait for the ledger's worker to publish the "
@@ -117,40 +132,80 @@ kept_policy(Oid database, const char *bytes, Size length)
 	if (length > policy_capacity())
 		return;
 	LWLockAcquire(kept_lock, LW_EXCLUSIVE);
-	if (kept->database != database || kept->length != length ||
-		memcmp(kept->bytes, bytes, length) != 0)
+	if (kept->database == database &&
+		(kept->length != length || (length > 0 && memcmp(kept->bytes, bytes, length) != 0)))
 	{
-		kept->database = database;
 		kept->length = (uint32) length;
-		memcpy(kept->bytes, bytes, length);
+		if (length > 0)
+			memcpy(kept->bytes, bytes, length);
 		kept_save();
 	}
 	LWLockRelease(kept_lock);
 }
 
 void
-kept_ledgers(bool there)
+kept_bind(const char *name, Oid database)
 {
 	LWLockAcquire(kept_lock, LW_EXCLUSIVE);
-	if (kept->ledgers != (there ? 1 : 0))
+	if (strncmp(kept->name, name, NAMEDATALEN - 1) != 0 ||
+		(!OidIsValid(kept->database) && OidIsValid(database)))
 	{
-		kept->ledgers = there ? 1 : 0;
+		memset(kept->name, 0, NAMEDATALEN);
+		strlcpy(kept->name, name, NAMEDATALEN);
+		kept->database = database;
+		kept->length = 0;
+		kept_save();
+	}
+	LWLockRelease(kept_lock);
+}
+
+Oid
+kept_bound(const char *name)
+{
+	Oid bound = InvalidOid;
+
+	if (kept == NULL)
+		return InvalidOid;
+	LWLockAcquire(kept_lock, LW_SHARED);
+	if (strncmp(kept->name, name, NAMEDATALEN - 1) == 0)
+		bound = kept->database;
+	LWLockRelease(kept_lock);
+	return bound;
+}
+
+/* Before every database has been looked at, that one has lost its ledger says nothing. */
+void
+kept_ledgers(bool there)
+{
+	uint32 ledgers = LEDGERS_SOME;
+
+	if (!there)
+		ledgers = ledger_search_is_over() ? LEDGERS_NONE : LEDGERS_UNKNOWN;
+	LWLockAcquire(kept_lock, LW_EXCLUSIVE);
+	if (kept->ledgers != ledgers)
+	{
+		kept->ledgers = ledgers;
 		kept_save();
 	}
 	LWLockRelease(kept_lock);
 }
 
 bool
-kept_have_ledgers(void)
+kept_have_ledgers(bool *known)
 {
-	bool there;
+	bool over = ledger_search_is_over();
+	uint32 ledgers = LEDGERS_UNKNOWN;
 
-	if (kept == NULL)
-		return true;
-	LWLockAcquire(kept_lock, LW_SHARED);
-	there = kept->ledgers != 0;
-	LWLockRelease(kept_lock);
-	return there;
+	if (kept != NULL)
+	{
+		/* what the search found was said here before it was over */
+		pg_read_barrier();
+		LWLockAcquire(kept_lock, LW_SHARED);
+		ledgers = kept->ledgers;
+		LWLockRelease(kept_lock);
+	}
+	*known = ledgers != LEDGERS_UNKNOWN || over;
+	return ledgers == LEDGERS_SOME || !*known;
 }
 
 bool
@@ -161,7 +216,7 @@ kept_read(Oid database, StringInfo out)
 	if (kept == NULL || !OidIsValid(database))
 		return false;
 	LWLockAcquire(kept_lock, LW_SHARED);
-	found = kept->database == database;
+	found = kept->database == database && kept->length > 0;
 	if (found)
 		appendBinaryStringInfo(out, kept->bytes, (int) kept->length);
 	LWLockRelease(kept_lock);

@@ -27,7 +27,7 @@
 #include "policy/policy.h"
 #include "policy/policy_sql.h"
 #include "policy/publish.h"
-#include "policy/replication.h"
+#include "policy/serving.h"
 #include "policy/settings.h"
 
 #define POLICY_TRANCHE "biometric_audit_policy"
@@ -439,6 +439,7 @@ publish_task(int slot)
 {
 	StringInfoData blob;
 	int settings;
+	bool serves;
 
 	if (!OidIsValid(extension_relation("party")) || !OidIsValid(extension_relation("network")) ||
 		!OidIsValid(extension_relation("permit")))
@@ -457,15 +458,18 @@ publish_task(int slot)
 	publish_put_permits(&blob);
 
 	kept_ledgers(true);
+	serves = serving_bind();
 	if ((Size) blob.len <= policy_capacity())
 	{
 		publish_store(slot, PUBLISH_POLICY, blob.data, blob.len);
-		if (replication_is_served_by(get_database_name(MyDatabaseId)))
+		if (serves)
 			kept_policy(MyDatabaseId, blob.data, blob.len);
 	}
 	else
 	{
 		publish_store(slot, PUBLISH_TOO_LARGE, NULL, 0);
+		if (serves)
+			kept_policy(MyDatabaseId, NULL, 0);
 		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					  errmsg("the biometric_audit policy of this database does not fit into shared "
 							 "memory, so everybody is refused"),

@@ -26,6 +26,7 @@
 #include "policy/kept.h"
 #include "policy/publish.h"
 #include "policy/replication.h"
+#include "policy/serving.h"
 
 /* Pauses between looks at whether a worker has published. */
 #define LOOK_AGAIN_MS 20
@@ -41,7 +42,6 @@ typedef struct ReplicationNetworks
 	PolicyAddress network[FLEXIBLE_ARRAY_MEMBER];
 } ReplicationNetworks;
 
-static char *replication_database = NULL;
 static char *replication_networks = NULL;
 static const ReplicationNetworks *networks = NULL;
 
@@ -127,24 +127,13 @@ replication_assign_networks(const char *value, void *extra)
 void
 replication_define_settings(void)
 {
-	DefineCustomStringVariable(
-		"biometric_audit.replication_database",
-		"The database whose policy and ledger serve replication connections.",
-		"While it is empty replication is refused as soon as any database has a ledger.",
-		&replication_database, "", PGC_SIGHUP, 0, NULL, NULL, NULL);
+	serving_define_setting();
 	DefineCustomStringVariable("biometric_audit.replication_networks",
 							   "Networks that may connect to a standby for replication.",
 							   "Networks in CIDR notation, separated by commas; \"" LOCAL_NETWORK
 							   "\" for unix sockets. A primary server goes by its policy.",
 							   &replication_networks, "", PGC_SIGHUP, 0, replication_check_networks,
 							   replication_assign_networks, NULL);
-}
-
-bool
-replication_is_served_by(const char *name)
-{
-	return name && replication_database && replication_database[0] != '\0' &&
-		   strcmp(name, replication_database) == 0;
 }
 
 /* ---- refusing ---- */
@@ -223,24 +212,57 @@ replication_find_database(const char *name)
 	return found;
 }
 
+/* A pause before another look at what a worker does; false when there was enough of that. */
+static bool
+replication_pause(TimestampTz start)
+{
+	if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ledger_timeout_ms()))
+		return false;
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_AGAIN_MS,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+	return true;
+}
+
 /* The policy of a database as published, as remembered, or as published after a wait. */
 static const PolicyView *
-replication_view(Oid database)
+replication_view(Oid database, TimestampTz start)
 {
-	TimestampTz start = GetCurrentTimestamp();
 	StringInfoData blob;
 
 	initStringInfo(&blob);
-	while (publish_read_database(database, &blob) != PUBLISH_POLICY && !kept_read(database, &blob))
-	{
-		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ledger_timeout_ms()))
-			break;
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_AGAIN_MS,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+	while (publish_read_database(database, &blob) != PUBLISH_POLICY &&
+		   !kept_read(database, &blob) && replication_pause(start))
+		;
 	return policy_view_build(&blob, database);
+}
+
+/* The database that serves; a worker binds the name as soon as it has seen the setting. */
+static Oid
+replication_serving(TimestampTz start)
+{
+	Oid database = replication_find_database(serving_name());
+	Oid bound;
+
+	if (!OidIsValid(database))
+		replication_refuse(NULL, "The database whose policy decides on replication does not exist.",
+						   NULL, "Correct biometric_audit.replication_database.");
+	while ((bound = kept_bound(serving_name())) != database)
+		if (OidIsValid(bound) || !replication_pause(start))
+			replication_refuse(
+				NULL,
+				OidIsValid(bound)
+					? "The database of the name in biometric_audit.replication_database is not the "
+					  "one that has served replication under this name."
+					: "No ledger's worker has taken up biometric_audit.replication_database yet.",
+				NULL,
+				!OidIsValid(bound) ? "Create extension biometric_audit in that database; see "
+									 "biometric.ledger_status() there, and the server's log."
+								   : "If it shall serve, set biometric_audit.replication_database "
+									 "to the empty string, "
+									 "reload the server, set it again, and reload again.");
+	return database;
 }
 
 static char *
@@ -295,17 +317,19 @@ replication_record(Oid database, const Port *port, const Decision *decision)
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
-		problem = psprintf("The ledger of database \"%s\" could not record it: %s.",
-						   replication_database, error->message ? error->message : "unknown error");
+		problem = psprintf("The ledger of database \"%s\" could not record it: %s.", serving_name(),
+						   error->message ? error->message : "unknown error");
 	}
 	PG_END_TRY();
 	return problem;
 }
 
 static void
-replication_check_on_primary(const Port *port, Oid database)
+replication_check_on_primary(const Port *port)
 {
-	Decision decision = policy_decide_replication(replication_view(database));
+	TimestampTz start = GetCurrentTimestamp();
+	Oid database = replication_serving(start);
+	Decision decision = policy_decide_replication(replication_view(database, start));
 	const char *problem = replication_record(database, port, &decision);
 
 	if (decision.reason == REASON_LEDGER_UNAVAILABLE ||
@@ -314,7 +338,7 @@ replication_check_on_primary(const Port *port, Oid database)
 			decision.party, advice_rule(REASON_LEDGER_UNAVAILABLE), problem,
 			psprintf("See biometric.ledger_status() in database \"%s\", which serves "
 					 "replication, and the server's log.",
-					 replication_database));
+					 serving_name()));
 	if (decision.delivery == DELIVERY_REFUSE)
 		replication_refuse(
 			decision.party, advice_rule(decision.reason), problem,
@@ -322,15 +346,34 @@ replication_check_on_primary(const Port *port, Oid database)
 				? psprintf("A custodian of database \"%s\" can permit images of every "
 						   "kind, sealed, to party \"%s\" with "
 						   "biometric.authorize().",
-						   replication_database, decision.party)
+						   serving_name(), decision.party)
 				: advice_what_to_do(&decision, IMAGE_KIND_NONE));
+}
+
+/* Replication without a database that decides is for servers that have no ledger. */
+static void
+replication_check_without_policy(void)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	bool known;
+
+	while (kept_have_ledgers(&known))
+		if (known || !replication_pause(start))
+			replication_refuse(
+				NULL,
+				known ? "Replication carries the images of all databases away, so it is decided by "
+						"the policy of one of them."
+					  : "Whether any database has a ledger is not known yet.",
+				NULL,
+				known ? "Set biometric_audit.replication_database to the database whose policy and "
+						"ledger shall serve replication."
+					  : "Try again when the ledger launcher has looked at all databases, or set "
+						"biometric_audit.replication_database; see the server's log.");
 }
 
 void
 replication_check_client(Port *port, int status)
 {
-	Oid database;
-
 	if (status != STATUS_OK || !am_walsender)
 		return;
 	/* names of nobody and nothing are refused by the server itself, and are in no encoding */
@@ -338,25 +381,9 @@ replication_check_client(Port *port, int status)
 		(am_db_walsender && !OidIsValid(replication_find_database(port->database_name))))
 		return;
 	if (RecoveryInProgress())
-	{
-		if (networks == NULL || networks->count > 0 || networks->local || kept_have_ledgers())
-			replication_check_on_standby(port);
-		return;
-	}
-	if (replication_database == NULL || replication_database[0] == '\0')
-	{
-		if (!kept_have_ledgers())
-			return;
-		replication_refuse(NULL,
-						   "Replication carries the images of all databases away, so it is "
-						   "decided by the policy of one of them.",
-						   NULL,
-						   "Set biometric_audit.replication_database to the database whose policy "
-						   "and ledger shall serve replication.");
-	}
-	database = replication_find_database(replication_database);
-	if (!OidIsValid(database))
-		replication_refuse(NULL, "The database whose policy decides on replication does not exist.",
-						   NULL, "Correct biometric_audit.replication_database.");
-	replication_check_on_primary(port, database);
+		replication_check_on_standby(port);
+	else if (serving_name() == NULL)
+		replication_check_without_policy();
+	else
+		replication_check_on_primary(port);
 }

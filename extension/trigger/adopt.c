@@ -50,12 +50,19 @@ adopt_tables(Oid relation)
 		case RELKIND_RELATION:
 		case RELKIND_PARTITIONED_TABLE:
 			break;
+		case RELKIND_MATVIEW:
+			ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+							errmsg("\"%s\" is a materialized view", get_rel_name(relation)),
+							errdetail("Its images are copies, bound whenever it is refreshed, as "
+									  "far as they may be; it has no triggers."),
+							errhint("Adopt the images of the tables that it reads, then run "
+									"REFRESH MATERIALIZED VIEW.")));
+			break;
 		default:
-			ereport(ERROR,
-					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("relation with OID %u is not a table", relation),
-					 errdetail("Only tables have triggers and images of their own."),
-					 errhint("Name a table. A materialized view is bound when it is refreshed.")));
+			ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+							errmsg("relation with OID %u is not a table", relation),
+							errdetail("Only tables have triggers and images of their own."),
+							errhint("Name a table.")));
 	}
 	all = find_all_inheritors(relation, ShareRowExclusiveLock, NULL);
 	foreach(cell, all)

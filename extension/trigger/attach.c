@@ -37,16 +37,16 @@ typedef struct Note
 	bool created;		/* made by the command: its rows were bound on their way in */
 	Bitmapset *columns; /* attribute numbers that were added or changed */
 	Oid file;			/* pg_class.relfilenode when it was first noted */
-	Bitmapset *retyped; /* columns of images that ALTER COLUMN TYPE computes anew */
-	uint64 *images;		/* as dropped_count(), before it did */
+	Bitmapset *retyped; /* columns that ALTER COLUMN TYPE may compute anew */
+	Bitmapset *held;	/* those of them that held images before */
+	uint64 *images;		/* as dropped_count() of them, before the rows were rewritten */
 } Note;
 
 static List *notes = NIL; /* Note *, in TopTransactionContext */
 static bool sync_wanted = false;
 
-/* The ALTER TABLE that is running, and its depth; not to be looked at any deeper. */
-static AlterTableStmt *altering = NULL;
-static int altering_depth = 0;
+/* The utility command that is running, the innermost one. */
+static AttachCommand *running = NULL;
 
 /* ---- notes ---- */
 
@@ -61,7 +61,6 @@ attach_end_of_transaction(XactEvent event, void *arg)
 			/* the list goes with its memory context */
 			notes = NIL;
 			sync_wanted = false;
-			altering = NULL;
 			receiver_forget();
 			break;
 		default:
@@ -77,9 +76,6 @@ attach_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTrans
 
 	if (event != SUBXACT_EVENT_ABORT_SUB && event != SUBXACT_EVENT_COMMIT_SUB)
 		return;
-	/* it may be the one that failed */
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		altering = NULL;
 	receiver_end_of_subtransaction(event == SUBXACT_EVENT_COMMIT_SUB, mine, parent);
 	foreach(cell, notes)
 	{
@@ -150,26 +146,31 @@ attach_note_column(Note *note, int column)
 }
 
 void
-attach_utility_begin(Node *statement)
+attach_enter(AttachCommand *command, Node *statement)
 {
-	if (statement != NULL && IsA(statement, AlterTableStmt))
-	{
-		altering = (AlterTableStmt *) statement;
-		altering_depth = internal_depth() + 1;
-	}
-	else if (altering_depth > internal_depth())
-		altering = NULL;
+	*command = (AttachCommand){.statement = statement, .depth = internal_depth(), .outer = running};
+	running = command;
 }
 
-/* Whether the running command computes a column's values anew. */
+void
+attach_leave(const AttachCommand *command)
+{
+	running = command->outer;
+}
+
+/*
+ * Whether the command that alters a column may compute its values anew, should it rewrite the
+ * table. An ALTER TABLE says so; of whatever else there may be, the worst is assumed.
+ */
 static bool
 attach_retypes(const char *column)
 {
 	ListCell *cell;
 
-	if (altering == NULL || altering_depth != internal_depth())
-		return false;
-	foreach(cell, altering->cmds)
+	if (running == NULL || running->depth != internal_depth() ||
+		!IsA(running->statement, AlterTableStmt))
+		return true;
+	foreach(cell, ((AlterTableStmt *) running->statement)->cmds)
 	{
 		AlterTableCmd *command = lfirst_node(AlterTableCmd, cell);
 
@@ -179,42 +180,58 @@ attach_retypes(const char *column)
 	return false;
 }
 
-/* USING may put other images into a column, or none: what was there is counted while it is. */
+/* USING may put other images into a column, or none; its type is still the old one here. */
 static void
 attach_altered(Oid oid, int column)
 {
 	Note *note = attach_note(oid);
 	char *name = column > 0 ? get_attname(oid, column, true) : NULL;
 	MemoryContext old;
-	Relation relation;
 
 	attach_note_column(note, column);
-	if (name == NULL || !attach_retypes(name) || get_rel_relkind(oid) != RELKIND_RELATION ||
-		image_type_kind(get_atttype(oid, column)) == IMAGE_KIND_NONE)
+	if (name == NULL || get_rel_relkind(oid) != RELKIND_RELATION || !attach_retypes(name))
 		return;
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	note->retyped = bms_add_member(note->retyped, column);
-	if (note->images == NULL)
-	{
-		relation = relation_open(oid, NoLock);
-		note->images = dropped_count(relation);
-		relation_close(relation, NoLock);
-	}
+	if (image_type_kind(get_atttype(oid, column)) != IMAGE_KIND_NONE)
+		note->held = bms_add_member(note->held, column);
 	MemoryContextSwitchTo(old);
 }
 
-/* Records the images of columns that were computed anew: those that went, and all that came. */
+/* Counts the images that a rewrite may lose, when the heap for the new rows has been made. */
+static void
+attach_rewriting(Oid transient)
+{
+	Oid oid = receiver_rewritten(transient);
+	ListCell *cell;
+
+	foreach(cell, notes)
+	{
+		Note *note = lfirst(cell);
+		MemoryContext old;
+		Relation relation;
+
+		if (!OidIsValid(oid) || note->relation != oid || note->depth != internal_depth() ||
+			note->held == NULL)
+			continue;
+		old = MemoryContextSwitchTo(TopTransactionContext);
+		relation = relation_open(oid, NoLock);
+		note->images = dropped_count(relation, note->held);
+		relation_close(relation, NoLock);
+		MemoryContextSwitchTo(old);
+	}
+}
+
+/* Records that the images of columns that were computed anew are gone. */
 static void
 attach_record_retyped(const Note *note)
 {
-	const Sweep sweep = {.attributes = note->retyped, .all = true};
 	Relation relation = relation_open(note->relation, NoLock);
 	int column = -1;
 
-	while ((column = bms_next_member(note->retyped, column)) > 0)
+	while ((column = bms_next_member(note->held, column)) > 0)
 		dropped_queue(relation, note->images, column, ENTRY_TRUNCATED, OPERATION_CREATE);
 	relation_close(relation, NoLock);
-	(void) sweep_rows(note->relation, &sweep);
 }
 
 static void
@@ -225,7 +242,11 @@ attach_created(Oid relation, int column, const ObjectAccessPostCreate *create)
 	if (column == 0)
 		receiver_note_created(relation, internal);
 	if (internal)
+	{
+		if (column == 0 && notes != NIL)
+			attach_rewriting(relation);
 		return;
+	}
 	if (column == 0)
 		attach_note(relation)->created = true;
 	else
@@ -327,6 +348,26 @@ attach_is_of_interest(Oid relation)
 	}
 }
 
+/* Makes the homes of a table's columns while nobody else can be waiting to write to it. */
+static void
+attach_prepare_homes(Relation relation)
+{
+	TupleDesc descriptor = RelationGetDescr(relation);
+	char relkind = relation->rd_rel->relkind;
+
+	/* a temporary table has one writer only, and most are gone before they have an image */
+	if ((relkind != RELKIND_RELATION && relkind != RELKIND_MATVIEW) ||
+		relation->rd_rel->relpersistence == RELPERSISTENCE_TEMP)
+		return;
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(descriptor, i);
+
+		if (!attribute->attisdropped && image_type_kind(attribute->atttypid) != IMAGE_KIND_NONE)
+			home_prepare_column(RelationGetRelid(relation), attribute->attnum);
+	}
+}
+
 static void
 attach_finish(const Note *note)
 {
@@ -344,7 +385,10 @@ attach_finish(const Note *note)
 	images = relation_images(note->relation)->kinds != 0;
 	holds_rows = relation->rd_rel->relkind == RELKIND_RELATION;
 	if (images)
+	{
 		must_sweep = attach_check(note, relation);
+		attach_prepare_homes(relation);
+	}
 	/* only a table that has triggers can have any to lose */
 	holds_rows = holds_rows && (images || relation->rd_rel->relhastriggers);
 	/* the command itself holds whatever lock it needs until the end */
@@ -358,9 +402,7 @@ attach_finish(const Note *note)
 	if (holds_rows && note->retyped != NULL && attach_file(note->relation) != note->file)
 	{
 		attach_record_retyped(note);
-		sweep.attributes = bms_difference(note->columns, note->retyped);
-		/* nothing but what was recorded just now; from 16 on an empty set is NULL, which is all */
-		must_sweep = must_sweep && !bms_is_empty(sweep.attributes);
+		sweep.anew = note->retyped;
 	}
 	if (must_sweep)
 		(void) sweep_rows(note->relation, &sweep);
@@ -392,8 +434,6 @@ attach_utility_end(Node *statement)
 	Note *note;
 
 	receiver_utility_end(statement);
-	if (altering_depth >= internal_depth())
-		altering = NULL;
 	if ((notes == NIL && !sync_wanted) || !IsTransactionState())
 		return;
 	CommandCounterIncrement();
@@ -440,6 +480,9 @@ attach_check_writes(List *permission_infos, bool abort_on_violation)
 		if (!attach_is_write(info))
 			continue;
 		images = relation_images(info->relid);
+		/* what is inserted into a table without images reaches no heir of it */
+		if (images->kinds == 0 && (info->requiredPerms & (ACL_UPDATE | ACL_DELETE)) == 0)
+			continue;
 		/* REFRESH CONCURRENTLY fills a table of whole rows, and then its view */
 		if (images->guarded || (images->columns == 0 && OidIsValid(receiver_refreshing(NULL))) ||
 			(images->relkind != RELKIND_RELATION && images->relkind != RELKIND_PARTITIONED_TABLE))

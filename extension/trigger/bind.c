@@ -9,6 +9,7 @@
 #include "utils/rel.h"
 
 #include "home/home.h"
+#include "home/named.h"
 #include "image/bind.h"
 #include "trigger/row.h"
 #include "trigger/table.h"
@@ -55,10 +56,14 @@ trigger_bind_value(const uint8 *home, ImageKind kind, Datum value)
 	image_read_header(kind, value, &header);
 	if ((header.flags & ENVELOPE_FLAG_IMPORTED) != 0)
 	{
-		if (!home_may_import(header.home))
+		/* whoever moves it on, a superuser with all rights perhaps, does not vouch for it */
+		if ((header.flags & ENVELOPE_FLAG_UNCLAIMED) != 0)
 			return value;
+		if (!home_may_import(header.home))
+			return image_mark_unclaimed(value);
 		binding.clear_imported = true;
 	}
+	binding.origin = home_origin(home, &header);
 	return image_bind(kind, value, &binding);
 }
 

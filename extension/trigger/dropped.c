@@ -3,6 +3,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/transam.h"
@@ -42,22 +43,48 @@ dropped_columns(Relation relation)
 	return any ? images : NULL;
 }
 
+static bool *
+dropped_members(const Bitmapset *columns, int natts)
+{
+	bool *wanted = palloc0_array(bool, Max(natts, 1));
+
+	for (int i = 0; i < natts; i++)
+		wanted[i] = bms_is_member(i + 1, columns);
+	return wanted;
+}
+
+/* Whether a value is null stands before all values, so that none need be found. */
+static void
+dropped_count_row(TupleTableSlot *slot, const bool *wanted, uint64 *images)
+{
+	TupleDesc descriptor = slot->tts_tupleDescriptor;
+	bool copied;
+	HeapTuple row = ExecFetchSlotHeapTuple(slot, false, &copied);
+
+	for (int i = 0; i < descriptor->natts; i++)
+		if (wanted[i] && !heap_attisnull(row, i + 1, descriptor))
+			images[i]++;
+	if (copied)
+		heap_freetuple(row);
+}
+
 /*
- * By then the TOAST table and the indexes may be gone, but whether a value is
- * null stands in the row itself.
+ * By then the TOAST table and the indexes may be gone, and columns may have
+ * another type than the rows have it yet.
  */
 uint64 *
-dropped_count(Relation relation)
+dropped_count(Relation relation, const Bitmapset *columns)
 {
 	int natts = RelationGetDescr(relation)->natts;
-	bool *columns = dropped_columns(relation);
+	bool *wanted = columns == NULL ? dropped_columns(relation) : dropped_members(columns, natts);
 	uint64 *images;
 	Snapshot snapshot;
 	TupleTableSlot *slot;
 	TableScanDesc scan;
 
 	/* files of temporary tables that a crash has left are gone before their catalog entries */
-	if (columns == NULL || !smgrexists(RelationGetSmgr(relation), MAIN_FORKNUM))
+	if (wanted == NULL || RELATION_IS_OTHER_TEMP(relation) ||
+		!smgrexists(RelationGetSmgr(relation), MAIN_FORKNUM))
 		return NULL;
 	images = palloc0_array(uint64, natts);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -66,9 +93,7 @@ dropped_count(Relation relation)
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		CHECK_FOR_INTERRUPTS();
-		for (int i = 0; i < natts; i++)
-			if (columns[i] && !slot_attisnull(slot, i + 1))
-				images[i]++;
+		dropped_count_row(slot, wanted, images);
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
@@ -96,6 +121,29 @@ dropped_queue(Relation relation, const uint64 *images, AttrNumber attribute, Ent
 		change.kind = image_type_kind(column->atttypid);
 		change.detail = psprintf("{\"images\": " UINT64_FORMAT "}", images[i]);
 		queue_add(&change);
+	}
+}
+
+/* Another session's temporary table: what it held stands in that session's memory. */
+static void
+dropped_queue_unknown(Relation relation, AttrNumber attribute)
+{
+	TupleDesc descriptor = RelationGetDescr(relation);
+
+	for (int i = 0; i < descriptor->natts; i++)
+	{
+		Form_pg_attribute column = TupleDescAttr(descriptor, i);
+		QueuedChange change = {.event = ENTRY_DROPPED,
+							   .operation = OPERATION_DROP,
+							   .relation = RelationGetRelid(relation),
+							   .column = NameStr(column->attname),
+							   .detail = "{\"images\": null}"};
+
+		if (column->attisdropped || (attribute != 0 && attribute != column->attnum))
+			continue;
+		change.kind = image_type_kind(column->atttypid);
+		if (change.kind != IMAGE_KIND_NONE)
+			queue_add(&change);
 	}
 }
 
@@ -127,7 +175,11 @@ dropped_object(Oid oid, AttrNumber attribute, int flags)
 	if (oid == transient)
 		return false;
 	relation = relation_open(oid, NoLock);
-	dropped_queue(relation, dropped_count(relation), attribute, ENTRY_DROPPED, OPERATION_DROP);
+	if (RELATION_IS_OTHER_TEMP(relation))
+		dropped_queue_unknown(relation, attribute);
+	else
+		dropped_queue(relation, dropped_count(relation, NULL), attribute, ENTRY_DROPPED,
+					  OPERATION_DROP);
 	relation_close(relation, NoLock);
 	return true;
 }

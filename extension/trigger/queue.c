@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "storage/buffile.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -145,17 +146,21 @@ queue_mark(void)
 												  .relations = queue.relation_count};
 }
 
-/* A relation's name for the ledger: qualified and quoted, on one line. */
+/* A relation's name for the ledger: qualified, quoted where it must be, on one line. */
 static char *
 relation_name(Oid relation)
 {
 	char *schema = get_namespace_name(get_rel_namespace(relation));
 	char *plain = get_rel_name(relation);
+	int level = NewGUCNestLevel();
 	const char *name;
 	StringInfoData escaped;
 
 	if (schema == NULL || plain == NULL)
 		elog(ERROR, "relation %u has gone while its images were put on record", relation);
+	if (quote_all_identifiers)
+		(void) set_config_option("quote_all_identifiers", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	initStringInfo(&escaped);
 	for (name = quote_qualified_identifier(schema, plain); *name != '\0'; name++)
 	{
@@ -166,6 +171,7 @@ relation_name(Oid relation)
 		else
 			appendStringInfoChar(&escaped, *name);
 	}
+	AtEOXact_GUC(false, level);
 	return escaped.data;
 }
 

@@ -84,12 +84,11 @@ receiver_refreshing(Oid *transient)
 	return refresh.view;
 }
 
-/* The materialized view that a new relation is the transient heap of, or InvalidOid. */
-static Oid
-receiver_view_of(Oid transient)
+Oid
+receiver_rewritten(Oid transient)
 {
 	Relation catalog = table_open(RelationRelationId, AccessShareLock);
-	Oid view = InvalidOid;
+	Oid rewritten = InvalidOid;
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple tuple;
@@ -100,28 +99,28 @@ receiver_view_of(Oid transient)
 	scan = systable_beginscan(catalog, ClassOidIndexId, true, SnapshotSelf, 1, &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple) && sscanf(NameStr(((Form_pg_class) GETSTRUCT(tuple))->relname),
-										  TRANSIENT_HEAP_FORMAT, &view) != 1)
-		view = InvalidOid;
+										  TRANSIENT_HEAP_FORMAT, &rewritten) != 1)
+		rewritten = InvalidOid;
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
-	return OidIsValid(view) && get_rel_relkind(view) == RELKIND_MATVIEW ? view : InvalidOid;
+	return rewritten;
 }
 
 /* Counts before the heaps are swapped: WITH NO DATA runs no query that could tell. */
 static void
 receiver_note_refresh(Oid transient)
 {
-	Oid view = receiver_view_of(transient);
+	Oid view = receiver_rewritten(transient);
 	MemoryContext old;
 	Relation relation;
 
-	if (!OidIsValid(view))
+	if (!OidIsValid(view) || get_rel_relkind(view) != RELKIND_MATVIEW)
 		return;
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	relation = relation_open(view, NoLock);
 	refresh = (Refresh){.view = view, .transient = transient, .depth = internal_depth()};
 	refresh.subtransaction = GetCurrentSubTransactionId();
-	refresh.images = dropped_count(relation);
+	refresh.images = dropped_count(relation, NULL);
 	relation_close(relation, NoLock);
 	MemoryContextSwitchTo(old);
 }

@@ -67,6 +67,30 @@ change_row_key(RowChange *change)
 	return change->row_key;
 }
 
+/*
+ * Whether two values are one image: the same bytes but for the mark and the stamp, which nothing
+ * authenticates. That two headers are the same says nothing of what follows them.
+ */
+static bool
+is_same_image(Datum one, Datum other)
+{
+	struct varlena *a = PG_DETOAST_DATUM_PACKED(one);
+	struct varlena *b = PG_DETOAST_DATUM_PACKED(other);
+	const char *a_bytes = VARDATA_ANY(a);
+	const char *b_bytes = VARDATA_ANY(b);
+	Size length = VARSIZE_ANY_EXHDR(a);
+	bool same = length == VARSIZE_ANY_EXHDR(b) && length >= ENVELOPE_HEADER_SIZE &&
+				memcmp(a_bytes, b_bytes, ENVELOPE_FLAGS_OFFSET) == 0 &&
+				memcmp(a_bytes + ENVELOPE_HEADER_SIZE, b_bytes + ENVELOPE_HEADER_SIZE,
+					   length - ENVELOPE_HEADER_SIZE) == 0;
+
+	if ((Pointer) a != DatumGetPointer(one))
+		pfree(a);
+	if ((Pointer) b != DatumGetPointer(other))
+		pfree(b);
+	return same;
+}
+
 /* Records what became of one column. */
 static void
 record_column(RowChange *change, const TriggerColumn *column)
@@ -92,7 +116,8 @@ record_column(RowChange *change, const TriggerColumn *column)
 		check_binding(change, column, &new_header);
 	}
 	if (was && is && memcmp(old_header.image_id, new_header.image_id, ENVELOPE_ID_SIZE) == 0 &&
-		memcmp(old_header.home, new_header.home, ENVELOPE_HOME_SIZE) == 0)
+		memcmp(old_header.home, new_header.home, ENVELOPE_HOME_SIZE) == 0 &&
+		is_same_image(old, new))
 		return;
 	queued.event = !was ? ENTRY_STORED : !is ? ENTRY_ERASED : ENTRY_REPLACED;
 	queued.image_id = is ? new_header.image_id : old_header.image_id;

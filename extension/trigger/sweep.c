@@ -71,27 +71,18 @@ sweep_bind(const SweepState *state, const TriggerColumn *column, const EnvelopeH
 	return image_bind(column->kind, value, &binding);
 }
 
-/* Functions and conditions of indexes are run for the owner, who wrote them. */
 static void
 sweep_write(SweepState *state, ItemPointer tid, HeapTuple row)
 {
 	UPDATE_INDEXES_VARIABLE(updates);
 	ItemPointerData where = *tid;
-	int level = NewGUCNestLevel();
-	Oid user;
-	int security;
 
 	CheckCmdReplicaIdentity(state->relation, CMD_UPDATE);
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(state->relation->rd_rel->relowner,
-						   security | SECURITY_RESTRICTED_OPERATION);
 	ExecForceStoreHeapTuple(row, state->changed, false);
 	simple_table_tuple_update(state->relation, &where, state->changed, state->snapshot, &updates);
 	list_free(insert_updated_index_tuples(state->info, state->changed, state->estate, updates));
 	ExecClearTuple(state->changed);
 	ResetPerTupleExprContext(state->estate);
-	AtEOXact_GUC(false, level);
-	SetUserIdAndSecContext(user, security);
 }
 
 static void
@@ -138,7 +129,8 @@ sweep_row(SweepState *state, TupleTableSlot *slot)
 		if (isnull)
 			continue;
 		image_read_header(column->kind, value, &swept[recorded].header);
-		if (sweep_is_settled(column, &swept[recorded].header) && !state->sweep->all)
+		if (sweep_is_settled(column, &swept[recorded].header) &&
+			!bms_is_member(column->attribute, state->sweep->anew))
 			continue;
 		values[changes] = sweep_bind(state, column, &swept[recorded].header, value);
 		/* what cannot be bound stays as it is; that it is there now is still a fact */
@@ -182,6 +174,27 @@ sweep_scan(SweepState *state)
 	MemoryContextDelete(context);
 }
 
+/*
+ * Functions and conditions of indexes, and output functions of keys, are run for the owner of
+ * the table, and find nothing that whoever sweeps it has put in their way. An error takes all
+ * of this back with its (sub)transaction.
+ */
+static void
+sweep_for_owner(SweepState *state)
+{
+	int level = NewGUCNestLevel();
+	Oid user;
+	int security;
+
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(state->relation->rd_rel->relowner,
+						   security | SECURITY_RESTRICTED_OPERATION);
+	restrict_search_path();
+	sweep_scan(state);
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(user, security);
+}
+
 uint64
 sweep_rows(Oid relation, const Sweep *sweep)
 {
@@ -191,14 +204,15 @@ sweep_rows(Oid relation, const Sweep *sweep)
 	state.table = trigger_table(state.relation);
 	state.estate = CreateExecutorState();
 	state.info = makeNode(ResultRelInfo);
-	InitResultRelInfo(state.info, state.relation, 1, NULL, 0);
+	/* 0: in no range table, for there is none to look up which columns are updated */
+	InitResultRelInfo(state.info, state.relation, 0, NULL, 0);
 	ExecOpenIndices(state.info, false);
 	state.changed = table_slot_create(state.relation, NULL);
 	/* rows that others have committed count, whatever this transaction's snapshot shows */
 	PushActiveSnapshot(GetLatestSnapshot());
 	state.snapshot = GetActiveSnapshot();
 
-	sweep_scan(&state);
+	sweep_for_owner(&state);
 
 	PopActiveSnapshot();
 	ExecDropSingleTupleTableSlot(state.changed);

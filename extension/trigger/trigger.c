@@ -1,7 +1,7 @@
 /*
  * trigger.c - what the row triggers know of a table, and rows' keys.
  */
-#include "postgres.h"
+#include "base/compat.h"
 
 #include "access/htup_details.h"
 #include "access/transam.h"
@@ -11,6 +11,7 @@
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/json.h"
@@ -186,6 +187,26 @@ key_form(Oid type)
 	}
 }
 
+/* Whether a key's text may be another one under other settings. */
+static bool
+key_needs_settings(const TriggerKey *key)
+{
+	if (key->form != KEY_JSON && key->form != KEY_OUTPUT)
+		return false;
+	switch (key->type)
+	{
+		case UUIDOID:
+		case NAMEOID:
+		case OIDOID:
+		case NUMERICOID:
+		case DATEOID:
+		case TIMESTAMPOID:
+			return false;
+		default:
+			return true;
+	}
+}
+
 static void
 describe_key(Form_pg_attribute attribute, TriggerKey *key)
 {
@@ -230,9 +251,11 @@ describe_keys(Relation relation, TriggerTable *table)
 	{
 		AttrNumber attribute = index->indkey.values[i];
 
-		if (attribute > 0)
-			describe_key(TupleDescAttr(RelationGetDescr(relation), attribute - 1),
-						 &table->key[table->keys++]);
+		if (attribute <= 0)
+			continue;
+		describe_key(TupleDescAttr(RelationGetDescr(relation), attribute - 1),
+					 &table->key[table->keys]);
+		table->pins_settings |= key_needs_settings(&table->key[table->keys++]);
 	}
 	ReleaseSysCache(tuple);
 }
@@ -347,6 +370,45 @@ digest_of_key(const StringInfo json)
 	return psprintf("{\"sha256\": \"%s\"}", hexadecimal);
 }
 
+/*
+ * Fixes what output functions of built-in types look at, and the search path for those of
+ * others; an error takes it back with its (sub)transaction.
+ */
+static void
+pin_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"bytea_output", "hex"},	   {"datestyle", "ISO, YMD"}, {"extra_float_digits", "1"},
+		{"intervalstyle", "postgres"}, {"lc_monetary", "C"},	  {"quote_all_identifiers", "off"},
+		{"timezone", "UTC"},
+	};
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	restrict_search_path();
+}
+
+static void
+append_keys(StringInfo json, const TriggerTable *table, Relation relation, HeapTuple row)
+{
+	for (int i = 0; i < table->keys; i++)
+	{
+		TriggerKey *key = &table->key[i];
+		bool isnull;
+		Datum value = heap_getattr(row, key->attribute, RelationGetDescr(relation), &isnull);
+
+		appendStringInfoString(json, i == 0 ? "{" : ", ");
+		escape_json(json, key->name);
+		appendStringInfoString(json, ": ");
+		if (isnull)
+			appendStringInfoString(json, "null");
+		else
+			append_key_value(json, key, value);
+	}
+	appendStringInfoChar(json, '}');
+}
+
 char *
 table_row_key(const TriggerTable *table, Relation relation, HeapTuple row)
 {
@@ -355,20 +417,15 @@ table_row_key(const TriggerTable *table, Relation relation, HeapTuple row)
 	if (table->keys == 0)
 		return NULL;
 	initStringInfo(&json);
-	for (int i = 0; i < table->keys; i++)
+	if (table->pins_settings)
 	{
-		TriggerKey *key = &table->key[i];
-		bool isnull;
-		Datum value = heap_getattr(row, key->attribute, RelationGetDescr(relation), &isnull);
+		int level = NewGUCNestLevel();
 
-		appendStringInfoString(&json, i == 0 ? "{" : ", ");
-		escape_json(&json, key->name);
-		appendStringInfoString(&json, ": ");
-		if (isnull)
-			appendStringInfoString(&json, "null");
-		else
-			append_key_value(&json, key, value);
+		pin_settings();
+		append_keys(&json, table, relation, row);
+		AtEOXact_GUC(false, level);
 	}
-	appendStringInfoChar(&json, '}');
+	else
+		append_keys(&json, table, relation, row);
 	return json.len > TABLE_ROW_KEY_MAX ? digest_of_key(&json) : json.data;
 }

@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
+#include "utils/guc.h"
 
 #if PG_VERSION_NUM < 150000
 #error "biometric_audit needs PostgreSQL 15 or later"
@@ -119,11 +120,30 @@ planned_permissions_set(PlannedStmt *plan, List *permissions)
 #define HAVE_TRANSACTION_TIMEOUT
 #endif
 
+/* where the number of the transaction of this backend is, since 17 (ab355e3a88d) */
+#if PG_VERSION_NUM >= 170000
+#define local_transaction_id() (MyProc->vxid.lxid)
+#else
+#define local_transaction_id() (MyProc->lxid)
+#endif
+
 /* PGPROC numbers became a variable of their own (024c5211172) */
 #if PG_VERSION_NUM >= 170000
 #define MY_PROC_NUMBER MyProcNumber
 #else
 #define MY_PROC_NUMBER MyProc->pgprocno
+#endif
+
+/*
+ * restrict_search_path makes functions of others look nothing up outside of pg_catalog, until
+ * the GUC nest level ends; a function of the server from 17 on (2af07e2f749)
+ */
+#if PG_VERSION_NUM >= 170000
+#define restrict_search_path() RestrictSearchPath()
+#else
+#define restrict_search_path()                                                                     \
+	((void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,    \
+							  GUC_ACTION_SAVE, true, 0, false))
 #endif
 
 /* LockHeldByMe can be asked for stronger modes, too, from 17 on */

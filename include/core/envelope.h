@@ -23,7 +23,7 @@
  *   --- 136  the bytes above are what the header MAC covers
  *      136   32  header MAC           (HMAC-SHA256, own key)
  *   --- 168  the bytes below are outside both MACs
- *      168    1  flags                (bit 0: imported; the others zero)
+ *      168    1  flags                (bit 0: imported; bit 1: unclaimed)
  *      169    7  zero
  *      176   16  stamp                (written by the cast to bytea only, else zero)
  *   --- 192
@@ -60,7 +60,12 @@
 #define ENVELOPE_DIGEST_SIZE 32
 #define ENVELOPE_ID_SIZE 16
 
+/*
+ * imported: given from outside, and nobody has shown yet whose it is.
+ * unclaimed: was stored so; no rights of whoever moves it on claim it now.
+ */
 #define ENVELOPE_FLAG_IMPORTED 0x01
+#define ENVELOPE_FLAG_UNCLAIMED 0x02
 
 extern const uint8_t envelope_magic[ENVELOPE_MAGIC_SIZE];
 

@@ -20,6 +20,7 @@ typedef struct GateImage
 {
 	int column;				  /* 0-based */
 	bool open;				  /* its plaintext is to be sent */
+	bool outside;			  /* it is not opened only because it came in sealed from outside */
 	bool authentic;			  /* its key is at hand, and has authenticated its header */
 	struct varlena *envelope; /* owned copy, 4-byte header, not compressed */
 	EnvelopeHeader header;	  /* of it */

@@ -5,10 +5,13 @@
  * counts of ciphertext handed out are compared: what grew was exported
  * sealed, be it by COPY (to the client, a file or a program), as text, in a
  * row, an array or JSON, by logical decoding's functions. One entry
- * `exported_sealed` a run of a statement, with rows, images and bytes; also
- * when it fails half-way. The statement's own entry, with relations and party,
- * is durable before the first ciphertext is handed out: a ledger that cannot
- * take it fails the statement, a process that is killed leaves it behind.
+ * `exported_sealed` a run of a statement, with rows, images and bytes, its
+ * AFTER triggers included; also when it fails half-way. What deferred triggers
+ * hand out at COMMIT is one entry a transaction. The statement's own entry,
+ * with relations and party, is durable before the first ciphertext is handed
+ * out: a ledger that cannot take it fails the statement, a process that is
+ * killed leaves it behind. After a failure nothing waits for the ledger: an
+ * entry that it does not take at once goes with the session's next.
  *
  * Works for client backends only, and costs others nothing.
  */
@@ -25,6 +28,7 @@ typedef struct ExportWatch
 {
 	struct ExportWatch *outer; /* NULL: this is what the client sent */
 	const QueryDesc *query;	   /* NULL: a utility command */
+	bool finishing;			   /* the query has run; its triggers do */
 	bool watching;
 } ExportWatch;
 
@@ -32,15 +36,25 @@ typedef struct ExportWatch
 extern void export_begin(ExportWatch *watch, const QueryDesc *query);
 
 /*
+ * export_resume starts watching a query that is being finished: its AFTER
+ * triggers belong to the statement that ran it.
+ */
+extern void export_resume(ExportWatch *watch, const QueryDesc *query);
+
+/*
  * export_end stops. When the outermost watch ends and ciphertext was handed
- * out, appends the entry and waits for it. rows: what the statement says it
+ * out, appends the entry and waits for it, unless more is to come: the triggers
+ * of an INSERT, UPDATE or DELETE. rows: what the statement says it
  * processed, 0 if not known. failed: it is being ended by an error, which must
  * stay the one that is raised; the entry is then appended when the
  * (sub)transaction is rolled back. Errors, if not failed: ledger_append's.
  */
 extern void export_end(ExportWatch *watch, uint64 rows, bool failed);
 
-/* export_note_read notes a relation that a utility command reads, for its entries. */
+/*
+ * export_note_read notes a relation that something inside of the statement
+ * reads, or a deferred trigger, for its entries.
+ */
 extern void export_note_read(Oid relation);
 
 /*
@@ -52,6 +66,9 @@ extern void export_announce(void);
 
 /* export_opened says that the gate has opened a value of so many bytes that the cast had counted. */
 extern void export_opened(Size bytes);
+
+/* export_outside says that an image goes out sealed only because it came in sealed from outside. */
+extern void export_outside(void);
 
 /*
  * gate_check_function refuses (42501) the functions that read changes out of

@@ -21,11 +21,19 @@ extern void gate_define_settings(void);
  *
  * inside: the statement runs inside another, or inside the planner; what it
  *   reads is noted, since its images may reach the client by the other one.
+ *   So is what deferred triggers read, which run inside no statement.
  * In a parallel worker the leader has checked the plan, and what functions
  * read there is an error (0A000). Backends without a client are not refused.
  * Returns false or raises according to abort_on_violation.
  */
 extern bool gate_check_columns(List *permission_infos, bool inside, bool abort_on_violation);
+
+/*
+ * gate_refresh_at says at which depth the query of a REFRESH MATERIALIZED VIEW
+ * runs, which nobody receives and is therefore not refused; 0: none does.
+ * Returns what it was. For the utility hook, which puts it back.
+ */
+extern int gate_refresh_at(int depth);
 
 typedef struct GateStatement GateStatement;
 

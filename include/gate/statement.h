@@ -62,10 +62,11 @@ struct GateStatement
 	uint64 number;	 /* for the cast's stamp; never 0, never reused in this backend */
 	bool listed;	 /* relations holds those of the statement itself */
 	List *relations; /* GateRelation *, the statement's own, those its functions read, homes */
-	List *homes;	 /* GateHome *, as they were met */
-	int homes_named; /* how many relations were added as homes */
-	char *declared;	 /* the purpose, as it was when the statement began to run */
-	char *names;	 /* what ledger.relations points to */
+	struct relations_seen_hash *relations_by_oid;
+	struct homes_seen_hash *homes; /* as they were met */
+	int homes_named;			   /* how many relations were added as homes */
+	char *declared;				   /* the purpose, as it was when the statement began to run */
+	char *names;				   /* what ledger.relations points to */
 	char *party;
 	char *network;
 	char *purpose;
@@ -85,7 +86,8 @@ extern void gate_statement_note_read(const PermissionInfo *info, uint32 kinds);
 /*
  * gate_statement_home returns what a home (ENVELOPE_HOME_SIZE bytes) stands
  * for; never NULL, as lasting as the statement. Its relation is added to the
- * statement's, unless that has too many already.
+ * statement's, unless that has too many already. home: out of a header that
+ * has been authenticated; NULL: of one that has not, whose home is unknown.
  */
 extern const GateHome *gate_statement_home(GateStatement *statement, const uint8 *home);
 

@@ -22,7 +22,8 @@ typedef struct GuardCommand
 	const char *name;	 /* command tag */
 	bool may_drop;		 /* the extension goes, and may */
 	bool drops_triggers; /* it is a DROP TRIGGER */
-	const struct GuardCommand *outer;
+	bool drop_confirmed; /* may_drop was asked again under the command's locks */
+	struct GuardCommand *outer;
 } GuardCommand;
 
 /* guard_define_settings: biometric_audit.lockdown. */
@@ -30,22 +31,27 @@ extern void guard_define_settings(void);
 
 /*
  * guard_check_catalogs refuses DML on system catalogs where the extension is
- * installed, and under lockdown reading files by foreign tables. From the
- * CheckPerms hook. False, or raises 42501, as guard_check_perms.
+ * installed, on shared catalogs on the whole server, and under lockdown anywhere,
+ * as well as reading files by foreign tables, and everything while an operator or
+ * an operator family has a function that reaches files. From the CheckPerms hook. False, or raises 42501, as guard_check_perms.
  */
 extern bool guard_check_catalogs(List *permission_infos, bool abort_on_violation);
 
 /*
  * guard_check_function refuses, under lockdown, functions that reach the
- * server's files, and those in untrusted languages. For OAT_FUNCTION_EXECUTE.
+ * server's files, and those in untrusted languages; where the extension is
+ * installed always those of pg_surgery. For OAT_FUNCTION_EXECUTE.
  */
 extern void guard_check_function(Oid function);
 
 /*
  * guard_object_access refuses to drop, alter or hang something on members of
  * the extension and its triggers, except for our own code, the extension's
- * own scripts and a DROP EXTENSION that guard_check_utility let pass. Arguments as
- * object_access_hook's.
+ * own scripts and a DROP EXTENSION that guard_check_utility let pass, which is asked
+ * again when it has its locks. Refuses (55000) to run the extension's scripts
+ * while an event trigger in another language than C is enabled; always to
+ * truncate the extension's tables; and operators and operator families with functions
+ * that guard_check_function refuses. Arguments as object_access_hook's.
  */
 extern void guard_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
 								void *arg);

@@ -1,7 +1,7 @@
 /*
  * objects.h - which objects the guard looks after.
  *
- * For extension/guard only. All of it needs a transaction, and the extension
+ * For extension/guard and extension/trigger. All of it needs a transaction, and the extension
  * to be installed in this database.
  */
 #ifndef BIOMETRIC_GUARD_OBJECTS_H
@@ -18,7 +18,7 @@ extern bool guard_in_own_script(void);
 
 /*
  * guard_protects tells whether an object is a member of the extension, the
- * extension itself, its schema, or part of a member: an index, sequence,
+ * extension itself, its schema, or part of a member: an index, sequence, TOAST table,
  * trigger, rule, policy, constraint, default or statistics object of its tables.
  * Sees what the running command has just made, too.
  */

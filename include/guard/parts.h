@@ -10,9 +10,10 @@
 #include "nodes/parsenodes.h"
 
 #include "guard/ddl.h"
+#include "guard/refuse.h"
 
 /* guard_command_current returns the utility command that is running, or NULL. */
-extern const GuardCommand *guard_command_current(void);
+extern GuardCommand *guard_command_current(void);
 
 /* guard_command_name returns its command tag, or "a function call". */
 extern const char *guard_command_name(void);
@@ -40,10 +41,48 @@ extern void guard_lockdown_check(Node *statement, const char *command);
 extern void guard_lockdown_check_new_function(Oid function);
 
 /*
+ * guard_lockdown_forbids_function tells whether a function must not run here,
+ * and by which rule: under lockdown one that reaches files or is in an
+ * untrusted language; where the extension is installed one of pg_surgery.
+ * Needs a transaction.
+ */
+extern bool guard_lockdown_forbids_function(Oid function, GuardRule *rule);
+
+/*
+ * guard_support_check_new refuses an operator, or a member of an operator
+ * family, that was just made and would run such a function: indexes, sorts and
+ * estimates call it past guard_check_function. Errors: 42501.
+ */
+extern void guard_support_check_new(Oid class_id, Oid object_id);
+
+/*
+ * guard_support_function returns such a function of an operator or operator
+ * family that is there already, InvalidOid when there is none. Under lockdown
+ * nothing is queried and no index is built in that database until the operator
+ * or the family is dropped: which query would call it, nobody can say. Cheap,
+ * but for the first time and after changes of operators and functions.
+ */
+extern Oid guard_support_function(void);
+
+/*
+ * guard_lockdown_check_support refuses a command while there is one: returns
+ * false, or raises 42501, according to abort_on_violation. For use under lockdown.
+ */
+extern bool guard_lockdown_check_support(const char *command, bool abort_on_violation);
+
+/*
  * guard_lockdown_reads_files tells whether a relation, or one that inherits
  * from it, is a foreign table of file_fdw. False for InvalidOid.
  */
 extern bool guard_lockdown_reads_files(Oid relation);
+
+/*
+ * guard_keeps_catalog tells whether a system catalog is changed by commands
+ * only: where the extension is installed, under lockdown, and for catalogs that
+ * databases share once the role biometric_custodian exists, wherever a
+ * superuser goes to change them. Needs a transaction.
+ */
+extern bool guard_keeps_catalog(Oid relation);
 
 /*
  * guard_drop_check and guard_drop_check_owned look at what DROP, DROP OWNED and REASSIGN

@@ -1,7 +1,7 @@
 /*
  * refuse.h - how the guard says no: a ledger entry first, then the error.
  *
- * For extension/guard only.
+ * For extension/guard and extension/trigger.
  */
 #ifndef BIOMETRIC_GUARD_REFUSE_H
 #define BIOMETRIC_GUARD_REFUSE_H
@@ -24,7 +24,10 @@ typedef enum GuardRule
 	GUARD_LOCK,			/* locks in the way of the ledger's worker */
 	GUARD_MAINTENANCE,	/* maintenance of ledger tables in a transaction block */
 	GUARD_SETTING,		/* settings, by others than custodians */
-	GUARD_LOCKDOWN		/* what lockdown adds */
+	GUARD_LOCKDOWN,		/* what lockdown adds */
+	GUARD_SURGERY,		/* functions that write to tables behind the server's back */
+	GUARD_WRITE,		/* DML on tables of the extension */
+	GUARD_LINEAGE		/* taking a table out of what a permit restricts, or into what one opens */
 } GuardRule;
 
 /*
@@ -32,7 +35,7 @@ typedef enum GuardRule
  * ddl_refused, and raises it: SQLSTATE 42501 with the rule in DETAIL and the
  * proper way in HINT. When the ledger cannot take the entry the refusal is
  * raised all the same and errdetail_log says so; where the extension is not
- * installed there is no ledger to ask. A backend that holds locks in the way
+ * installed the entry goes to all ledgers of the server. A backend that holds locks in the way
  * of the ledger's worker cannot wait for it: its entry becomes durable when
  * the error has released them.
  *
@@ -42,10 +45,26 @@ pg_noreturn extern void guard_refuse_command(GuardRule rule, const char *command
 											 const char *object);
 
 /*
- * guard_record_change makes what a custodian is about to change by a command
- * an entry policy_changed, if a ledger can be had here. Over-reports a
- * command that fails. Errors: as ledger_append and ledger_wait.
+ * guard_record_refusal makes the entry alone. Returns NULL, or why it could
+ * not be recorded, for errdetail_log of the refusal that the caller raises.
+ */
+extern const char *guard_record_refusal(GuardRule rule, const char *command, const char *object);
+
+/*
+ * guard_record_change makes what is about to be changed by a command
+ * an entry policy_changed, if a ledger can be had here; in a database without
+ * the extension, of all ledgers of the server. Over-reports a
+ * command that fails. Errors: as ledger_append and ledger_wait: what widens
+ * somebody's rights is not done when it cannot be recorded.
+ *
+ * guard_record_restriction does the same for what takes rights or settings
+ * back: REVOKE of our roles, RESET of our settings. When the ledger cannot
+ * take the entry (55000: no worker, say, since max_worker_processes was too
+ * low) it warns, in the server's log too, and the command goes on. Nobody is
+ * to keep a right, and no setting to stay, because the ledger is down: that
+ * would reward who brings it down, and the wrong setting may be why it is.
  */
 extern void guard_record_change(const char *command, const char *object);
+extern void guard_record_restriction(const char *command, const char *object);
 
 #endif

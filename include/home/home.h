@@ -38,6 +38,13 @@ extern void home_init(void);
 extern void home_of_column(Oid relation, AttrNumber attribute, uint8 *home);
 
 /*
+ * home_prepare_column makes the home of a column where that holds nobody up: of a table that is
+ * new, or locked. Does nothing when there is one, or when homes cannot be made yet: the log has
+ * no identity, or pg_upgrade is about to bring it. Arguments as home_of_column's.
+ */
+extern void home_prepare_column(Oid relation, AttrNumber attribute);
+
+/*
  * home_find looks a home up; false when it is zero, unknown, of a log that
  * was not adopted, or its relation is gone. Needs a transaction; cached,
  * negative answers, too. home: ENVELOPE_HOME_SIZE bytes.
@@ -54,6 +61,9 @@ extern bool home_find(const uint8 *home, HomeColumn *column);
  * must be a superuser or custodian.
  */
 extern bool home_may_import(const uint8 *home);
+
+/* home_may_restore tells whether all of these users are custodians or superusers. */
+extern bool home_may_restore(void);
 
 /*
  * home_may_open tells whether the gate may open an imported value: session,

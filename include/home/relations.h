@@ -25,8 +25,8 @@ typedef struct RelationImages
 	List *lineage;			 /* as relation_lineage() */
 	List *heirs;			 /* OIDs of all relations that inherit from it; NIL when kinds is 0 */
 	List *relatives;		 /* OIDs of the heirs, and of what else those inherit from */
-	bool guarded; /* no column holds images inside of something else; it and its heirs that hold
-					 rows have our row triggers, enabled always; true when kinds is 0 */
+	bool guarded; /* no column holds images inside of something else; it and its heirs, as far
+					 as they hold rows with images, have our row triggers, enabled always */
 } RelationImages;
 
 /*

@@ -12,6 +12,7 @@
 typedef struct ImageBinding
 {
 	const uint8 *home;	 /* ENVELOPE_HOME_SIZE bytes, to be bound to */
+	const uint8 *origin; /* to be kept in it; NULL: the one it has, else home */
 	bool clear_imported; /* whoever stores it has shown whose it is */
 	bool renew_origin;	 /* a custodian adopts it: origin becomes home */
 } ImageBinding;
@@ -23,8 +24,8 @@ typedef struct ImageBinding
 extern void image_read_header(ImageKind kind, Datum value, EnvelopeHeader *header);
 
 /*
- * image_bind returns a value bound to a home: home set, origin set if it was
- * zero (or renew_origin), imported cleared if asked, header MAC renewed.
+ * image_bind returns a value bound to a home: home set, origin set as asked
+ * for, imported cleared if asked, header MAC renewed.
  * Returns value itself, the very Datum, when nothing needs to change, and
  * when it cannot be bound: its key is not at hand, or it is imported and
  * clear_imported is false. Result: in the current memory context.
@@ -32,6 +33,9 @@ extern void image_read_header(ImageKind kind, Datum value, EnvelopeHeader *heade
  * authenticate; 58000 when OpenSSL failed.
  */
 extern Datum image_bind(ImageKind kind, Datum value, const ImageBinding *binding);
+
+/* image_mark_unclaimed returns a copy of an imported value with the mark of being unclaimed. */
+extern Datum image_mark_unclaimed(Datum value);
 
 /*
  * What image output and send functions have handed out as ciphertext in this

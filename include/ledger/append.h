@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 
 #include "core/entry.h"
 
@@ -55,8 +56,8 @@ extern void ledger_statement_reset(LedgerStatement *statement);
  * changed) and the statement entry.
  *
  * statement: NULL for entries that refer to the session only.
- * count: 0 writes the statement's entry alone, if it has none yet; nothing then
- *   is pending if it had.
+ * count: 0 writes the statement's entry alone, if it has none yet; the ticket
+ *   is for that entry, whenever it was appended.
  * entries: event set; at and reference are filled in here. An entry that is
  *   too long is an error before anything is appended.
  * ticket: for ledger_wait. Its deadline is ledger_timeout from now.
@@ -70,6 +71,15 @@ extern void ledger_statement_reset(LedgerStatement *statement);
  */
 extern void ledger_append(LedgerStatement *statement, EntryFields *entries, int count,
 						  LedgerTicket *ticket);
+
+/*
+ * ledger_append_now is ledger_append where nothing may wait: in the clean-up
+ * after an error, whose locks are still held, or at the end of a process. It
+ * tries once, reads no catalog but for the session's own names, and nobody
+ * waits for what it appends. Returns false when the entries were not taken:
+ * in recovery, without a slot that is ready, or when the ring has no room.
+ */
+extern bool ledger_append_now(LedgerStatement *statement, EntryFields *entries, int count);
 
 /*
  * ledger_wait returns when all entries of the ticket are durable, at once if
@@ -102,6 +112,14 @@ extern void ledger_created_finish(void);
  */
 extern void ledger_append_to(Oid database, LedgerStatement *statement, EntryFields *entries,
 							 int count, LedgerTicket *ticket);
+
+/*
+ * ledger_databases returns the OIDs of the databases whose ledger takes
+ * entries, for ledger_append_to, in the current memory context. Waits until a worker has
+ * found out about each that has a slot. Errors: 55000 at the deadline; 57014 on
+ * cancel.
+ */
+extern List *ledger_databases(void);
 
 /*
  * ledger_durable tells whether ledger_wait would return at once. Never waits.

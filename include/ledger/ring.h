@@ -47,6 +47,13 @@ extern int ledger_slots(void);
  */
 extern int ledger_my_slot(void);
 
+/*
+ * ledger_search_is_over tells whether since the server's start every database
+ * that accepts connections was looked at: each that has a ledger has had its
+ * worker's tasks run. Stays false when one could not be looked at.
+ */
+extern bool ledger_search_is_over(void);
+
 /* ledger_timeout_ms returns biometric_audit.ledger_timeout in ms. */
 extern int ledger_timeout_ms(void);
 

@@ -19,8 +19,8 @@
 extern void session_describe(EntryFields *fields);
 
 /*
- * session_current_user returns the current user's name if it is not the
- * session user, else NULL. Valid until the next call.
+ * session_current_user returns the current user's name if it is not the user
+ * who logged in, else NULL. Valid until the next call.
  */
 extern const char *session_current_user(void);
 

@@ -135,6 +135,9 @@ extern bool ledger_status_read(int number, LedgerStatus *status);
 extern void ledger_poke_launcher(void);
 extern void ledger_poke_worker(int number);
 
+/* ledger_end_search says that every database has been looked at; the launcher's. */
+extern void ledger_end_search(void);
+
 /* ledger_set_launcher makes the calling process the one that is poked; false: nobody. */
 extern void ledger_set_launcher(bool here);
 

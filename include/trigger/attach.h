@@ -41,13 +41,14 @@ typedef struct Sweep
 {
 	const Bitmapset *attributes; /* columns to look at; NULL: all */
 	bool adopt;					 /* a custodian vouches for them: see adopt() */
-	bool all;					 /* record also images that are bound to their column already */
+	const Bitmapset *anew; /* columns that record also images that are bound to them already */
 } Sweep;
 
 /*
  * sweep_rows looks for images of a table that are marked as imported or not bound to their
- * column, binds them (imported ones only when they are adopted), and queues `stored`. No trigger of a user's fires, no rule and no row
- * security applies; functions in indexes run as the table's owner, security-restricted.
+ * column, binds them (imported ones only when they are adopted), and queues `stored`. No
+ * trigger of a user's fires, no rule and no row security applies; functions in indexes run as
+ * the table's owner, security-restricted, with pg_catalog as their search path.
  * relation: OID of a table; takes SHARE ROW EXCLUSIVE.
  * Returns the number of images recorded. Errors: image_bind's; 55000 for a published table
  * without replica identity.
@@ -58,10 +59,12 @@ extern uint64 sweep_rows(Oid relation, const Sweep *sweep);
 
 /*
  * dropped_count counts the images of a relation's columns by attribute number - 1, by a
- * scan that reads no image. Result: an array of natts, in the current memory context; NULL
- * when the relation has no image columns or nothing is stored. relation: open and locked.
+ * scan that reads no image. columns: attribute numbers; NULL: those of image types.
+ * Result: an array of natts, in the current memory context; NULL when there are no such
+ * columns, nothing is stored, or the relation is another session's temporary table, which
+ * only that one can read. relation: open and locked.
  */
-extern uint64 *dropped_count(Relation relation);
+extern uint64 *dropped_count(Relation relation, const Bitmapset *columns);
 
 /* dropped_queue queues an event for each column with a count. attribute: one column; 0: all. */
 extern void dropped_queue(Relation relation, const uint64 *images, AttrNumber attribute,
@@ -87,6 +90,9 @@ extern void receiver_forget(void);
 /* receiver_end_of_subtransaction hands notes to the parent, or forgets them. Never raises. */
 extern void receiver_end_of_subtransaction(bool committed, SubTransactionId mine,
 										   SubTransactionId parent);
+
+/* receiver_rewritten returns the relation that a new one is the transient heap of, or InvalidOid. */
+extern Oid receiver_rewritten(Oid transient);
 
 /*
  * receiver_refreshing returns the materialized view that is being refreshed, or

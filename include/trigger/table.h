@@ -50,6 +50,7 @@ typedef struct TriggerTable
 	TriggerColumn *column;
 	int keys; /* 0: the table has no key */
 	TriggerKey *key;
+	bool pins_settings; /* a key's text may depend on settings, which are fixed while it is made */
 } TriggerTable;
 
 /* trigger_table_init registers the invalidation callback; from trigger_init. */
@@ -64,8 +65,8 @@ extern const TriggerTable *trigger_table(Relation relation);
 /*
  * table_row_key writes the key of a row as a JSON object; NULL when the
  * table has no key. A key longer than TABLE_ROW_KEY_MAX bytes is replaced
- * by an object with its SHA-256 as hexadecimal, member "sha256". Result: in the current
- * memory context.
+ * by an object with its SHA-256 as hexadecimal, member "sha256". A row has the same key
+ * whatever the session's settings. Result: in the current memory context.
  */
 extern char *table_row_key(const TriggerTable *table, Relation relation, HeapTuple row);
 

@@ -45,8 +45,21 @@ extern Datum trigger_bind_value(const uint8 *home, ImageKind kind, Datum value);
 extern void attach_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
 								 void *arg);
 
-/* attach_utility_begin looks at a utility command before it runs. Called at every depth. */
-extern void attach_utility_begin(Node *statement);
+/* A utility command that is running; nests as commands do. */
+typedef struct AttachCommand
+{
+	Node *statement;
+	int depth;
+	struct AttachCommand *outer;
+} AttachCommand;
+
+/*
+ * attach_enter makes a utility command the running one, at the depth that internal_depth() says;
+ * attach_leave makes the outer one that again, also after an error. Neither raises. command: the
+ * caller's, until attach_leave.
+ */
+extern void attach_enter(AttachCommand *command, Node *statement);
+extern void attach_leave(const AttachCommand *command);
 
 /*
  * attach_utility_end attaches triggers to, and binds and records the images
@@ -56,6 +69,14 @@ extern void attach_utility_begin(Node *statement);
  * ranges, for generated columns of an image type.
  */
 extern void attach_utility_end(Node *statement);
+
+/*
+ * attach_check_lineage refuses ALTER TABLE, by others than custodians, that takes a table out of
+ * one that a permit restricts (DETACH PARTITION, NO INHERIT), or into one of which
+ * the client may have more than of itself (ATTACH PARTITION, INHERIT). Called
+ * before the command. command: command tag. Errors: 42501, recorded.
+ */
+extern void attach_check_lineage(Node *statement, const char *command);
 
 /*
  * attach_check_writes refuses a statement that writes to a table with image

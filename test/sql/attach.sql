@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(91);
+SELECT plan(108);
 
 CREATE ROLE attach_owner;
 CREATE ROLE attach_custodian;
@@ -41,7 +41,7 @@ $body$;
 
 -- Where an image is bound: bound, imported, or somewhere else.
 CREATE FUNCTION home_of(relation regclass, envelope bytea) RETURNS text LANGUAGE sql STRICT AS $body$
-	SELECT CASE WHEN get_byte(envelope, 168) = 1 THEN 'imported'
+	SELECT CASE WHEN get_byte(envelope, 168) & 1 = 1 THEN 'imported'
 				WHEN EXISTS (SELECT FROM biometric.home AS h
 							  WHERE uuid_send(h.home) = substr(envelope, 105, 16)
 								AND h.relation = home_of.relation) THEN 'bound'
@@ -325,6 +325,104 @@ RESET ROLE;
 SELECT throws_ok('SET ROLE attach_owner; SELECT biometric.attach_triggers(''given'')', '42501', NULL,
 				 'nor to a table of somebody else');
 RESET ROLE;
+
+-- Rows that have to be written anew, beside indexes.
+
+CREATE TABLE indexed (id int PRIMARY KEY, filler text) WITH (fillfactor = 100);
+CREATE FUNCTION strict_path(i int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $body$
+BEGIN
+	IF current_setting('suite.strict', true) = 'on' AND current_setting('search_path') <> 'pg_catalog, pg_temp' THEN
+		RAISE 'somebody''s search_path: %', current_setting('search_path');
+	END IF;
+	RETURN i;
+END
+$body$;
+CREATE INDEX ON indexed (strict_path(id));
+INSERT INTO indexed SELECT i, repeat('f', 100) FROM generate_series(1, 2000) AS i;
+SELECT set_config('suite.strict', 'on', false) \g /dev/null
+SELECT lives_ok(format('ALTER TABLE indexed ADD COLUMN img biometric.face_image DEFAULT %L', made.png(1, 1)),
+				'a default for all rows of an indexed table is bound, its functions with a safe search_path');
+SET ROLE attach_custodian;
+SELECT is(biometric.adopt('indexed', 'img'), 0::bigint, 'there is nothing left to adopt');
+RESET ROLE;
+SELECT is(biometric.attach_triggers('indexed'), 0, 'nor any trigger to attach');
+SELECT set_config('suite.strict', 'off', false) \g /dev/null
+SELECT is(count(*), 2000::bigint, 'all of them are at home') FROM indexed WHERE home_of('indexed', img::bytea) = 'bound';
+SET enable_seqscan = off;
+SELECT is(count(*), 2000::bigint, 'and found by the index') FROM indexed WHERE id > 0;
+RESET enable_seqscan;
+DROP TABLE indexed;
+
+-- Columns that are computed anew, however that is hidden.
+
+CREATE TABLE pair (id int PRIMARY KEY, face biometric.face_image);
+INSERT INTO pair VALUES (1, made.png(1, 1)), (2, made.png(2, 2));
+CREATE FUNCTION caught() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $body$
+BEGIN
+	BEGIN
+		RAISE division_by_zero;
+	EXCEPTION WHEN division_by_zero THEN
+		RETURN true;
+	END;
+END
+$body$;
+CREATE TABLE pair_caught AS SELECT * FROM pair;
+CREATE TABLE pair_nested AS SELECT * FROM pair;
+CREATE TABLE pair_wide AS SELECT 1 AS n, * FROM pair;
+CREATE TABLE pair_turned AS SELECT * FROM pair;
+CREATE TABLE bystander (id int);
+SELECT news() \g /dev/null
+ALTER TABLE pair_caught ALTER face TYPE biometric.face_image USING CASE WHEN caught() THEN NULL ELSE face END;
+SELECT is(news(), 'truncated public.pair_caught face create 2',
+		  'an error that a function in USING catches hides nothing');
+CREATE FUNCTION nested() RETURNS event_trigger LANGUAGE plpgsql AS $body$
+BEGIN
+	IF current_setting('suite.nested', true) IS DISTINCT FROM 'on' THEN
+		PERFORM set_config('suite.nested', 'on', false);
+		ALTER TABLE bystander ALTER id SET STATISTICS 0;
+	END IF;
+END
+$body$;
+CREATE EVENT TRIGGER nested ON ddl_command_start WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION nested();
+ALTER TABLE pair_nested ALTER face TYPE biometric.face_image USING NULL;
+DROP EVENT TRIGGER nested;
+SELECT is(news(), 'truncated public.pair_nested face create 2', 'nor does an ALTER TABLE inside of this one');
+ALTER TABLE pair_wide ALTER n TYPE bigint, ALTER id TYPE text, ALTER face TYPE biometric.face_image USING NULL;
+SELECT is(news(), 'truncated public.pair_wide face create 2', 'rows are counted whatever else changes its width');
+SELECT face::text AS sealed FROM pair_turned WHERE id = 1 \gset turned_
+SELECT news() \g /dev/null
+SELECT format('ALTER TABLE pair_turned ALTER face TYPE biometric.face_image USING %L::biometric.face_image',
+			  :'turned_sealed') \gexec
+SELECT is(news(), E'truncated public.pair_turned face create 2\nstored public.pair_turned face create\n'
+		  'stored public.pair_turned face create', 'images that were in the column before are put on record anew');
+ALTER TABLE pair ALTER id TYPE bigint;
+SELECT is(news(), NULL, 'a rewrite for another column''s sake is none of an image');
+
+-- Homes.
+
+CREATE FUNCTION homes(relation regclass) RETURNS text[] LANGUAGE sql AS $body$
+	SELECT array_agg(column_name::text ORDER BY attnum) FROM biometric.home AS h WHERE h.relation = homes.relation
+$body$;
+CREATE TABLE homely (id int, face biometric.face_image, plate biometric.plate_image);
+SELECT is(homes('homely'), '{face,plate}', 'columns have their homes from CREATE TABLE on');
+ALTER TABLE homely ADD COLUMN iris biometric.iris_image;
+SELECT is(homes('homely'), '{face,plate,iris}', 'or ADD COLUMN');
+CREATE TABLE homely_part (id int, face biometric.face_image) PARTITION BY LIST (id);
+CREATE TABLE homely_leaf PARTITION OF homely_part DEFAULT;
+SELECT is(homes('homely_leaf'), '{face}', 'so do those of partitions');
+SELECT is(homes('homely_part'), NULL, 'but not of what holds no rows');
+CREATE MATERIALIZED VIEW homely_view AS SELECT face FROM homely WITH NO DATA;
+SELECT is(homes('homely_view'), '{face}', 'and those of materialized views');
+SELECT throws_like('SET ROLE attach_custodian; SELECT biometric.adopt(''homely_view'', ''face'')',
+				   '"homely_view" is a materialized view', 'which are not adopted');
+RESET ROLE;
+
+-- Heirs.
+
+CREATE TABLE ancestor (id int);
+CREATE TABLE heir (face biometric.face_image) INHERITS (ancestor);
+INSERT INTO heir VALUES (1, made.png(1, 1));
+SELECT lives_ok('UPDATE ancestor SET id = 2', 'a guarded heir is written to through a parent without images');
 
 SELECT * FROM finish();
 DROP OWNED BY attach_owner, attach_custodian;

@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(68);
+SELECT plan(71);
 
 -- What happened to images since this was called last, in the ledger's order.
 CREATE FUNCTION news() RETURNS text LANGUAGE plpgsql AS $body$
@@ -69,6 +69,20 @@ SELECT is(news(), E'stored public.visit face {"id": 3}\nstored public.visit pass
 UPDATE visit SET note = repeat('n', 4000);
 UPDATE visit SET face = face;
 SELECT is(news(), NULL, 'an image out of line that is left alone is no change either');
+
+-- The same header does not make the same image.
+
+CREATE TABLE forged (id int PRIMARY KEY, face biometric.face_image);
+CREATE FUNCTION unsealed(face biometric.face_image) RETURNS bytea LANGUAGE sql AS $body$
+	SELECT decode(substr(face::text, 8), 'base64')
+$body$;
+INSERT INTO forged VALUES (1, made.png(3, 3));
+UPDATE forged SET face = overlay(unsealed(face) PLACING int4send(12345) FROM 13)::biometric.face_image;
+SELECT news() \g /dev/null
+UPDATE forged SET face = set_byte(unsealed(face), 200, 255 - get_byte(unsealed(face), 200))::biometric.face_image;
+SELECT is(news(), 'replaced public.forged face {"id": 1}', 'what follows a header is part of the image');
+DROP TABLE forged;
+SELECT news() \g /dev/null
 
 -- Transactions, and what of them stays.
 
@@ -274,6 +288,29 @@ SELECT is(news(), 'stored public.keyed face {"a": "00000000-0000-4000-8000-00000
 ALTER TABLE keyed REPLICA IDENTITY FULL;
 UPDATE keyed SET face = made.png(1, 2);
 SELECT is(news(), 'replaced public.keyed face {"e": 5}', 'without an index for it the primary key is');
+CREATE TYPE colour AS (depth float8, at interval);
+CREATE TABLE moody (a bytea, b float8, c interval, d money, e tstzrange, f regclass, g colour, face biometric.face_image,
+	PRIMARY KEY (a, b, c, d, e, f, g));
+CREATE SCHEMA elsewhere;
+CREATE TABLE elsewhere.thing ();
+INSERT INTO moody VALUES ('\x0102', 0.1::float8 + 0.2::float8, '1 day 2 hours', 3.5::numeric::money,
+	'[2026-01-02 03:04:05+00,2026-02-03 00:00:00+00)', 'elsewhere.thing', (0.1::float8 + 0.2::float8, '1 day'), NULL);
+UPDATE moody SET face = made.png(1, 1);
+SELECT set_config('suite.moody', news(), false) AS first \gset
+BEGIN;
+SET LOCAL bytea_output = escape;
+SET LOCAL extra_float_digits = -10;
+SET LOCAL IntervalStyle = iso_8601;
+SET LOCAL DateStyle = 'German, DMY';
+SET LOCAL TimeZone = 'Asia/Tokyo';
+SET LOCAL quote_all_identifiers = on;
+SET LOCAL search_path = public, elsewhere;
+UPDATE moody SET face = made.png(2, 2);
+SELECT is(current_setting('bytea_output') || current_setting('TimeZone'), 'escapeAsia/Tokyo', 'settings stay as they are');
+COMMIT;
+SELECT is(news(), replace(:'first', 'stored', 'replaced'), 'a row has the same key under whatever settings');
+DROP TABLE moody;
+SELECT news() \g /dev/null
 CREATE TABLE long_key (id text PRIMARY KEY, face biometric.face_image);
 INSERT INTO long_key VALUES (repeat('k', 100000), made.png(1, 1));
 SELECT is(news(), format('stored public.long_key face {"sha256": "%s"}',

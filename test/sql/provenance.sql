@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(53);
+SELECT plan(55);
 
 -- Header bytes, as the cast to bytea shows them.
 CREATE FUNCTION imported(sealed bytea) RETURNS boolean LANGUAGE sql AS 'SELECT get_byte(sealed, 168) & 1 = 1';
@@ -147,8 +147,13 @@ TRUNCATE theirs;
 SET ROLE prov_reader;
 INSERT INTO theirs SELECT face FROM mine;
 RESET ROLE;
+SELECT is(imported(face::bytea)::text || ' ' || home_of(face::bytea), 'true gallery.face',
+		  'nor does somebody who may read its home vouch for it by moving it on') FROM theirs;
+SET ROLE prov_custodian;
+SELECT is(biometric.adopt('theirs', 'face'), 1::bigint, 'a custodian adopts it');
+RESET ROLE;
 SELECT is(imported(face::bytea)::text || ' ' || home_of(face::bytea), 'false theirs.face',
-		  'a copy made by somebody who may read its home is trusted') FROM theirs;
+		  'then it is trusted') FROM theirs;
 SET ROLE prov_none;
 INSERT INTO mine SELECT 'again', 'again', face::text::biometric.face_image FROM theirs;
 RESET ROLE;
@@ -223,7 +228,7 @@ BEGIN;
 CREATE TABLE passing (face biometric.face_image);
 INSERT INTO passing VALUES (made.png(1, 1));
 ROLLBACK;
-SELECT is(count(*), 0::bigint, 'a home that was rolled back is none') 
+SELECT is(count(*), 0::bigint, 'a home that was rolled back is none')
   FROM biometric.home AS h WHERE NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = h.relation);
 SELECT throws_ok('INSERT INTO biometric.home SELECT * FROM biometric.home LIMIT 1', '42501', NULL,
 				 'nobody writes the table of homes');

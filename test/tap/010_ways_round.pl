@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use BiometricAudit::Node    qw(is_sealed opened poll_until);
-use BiometricAudit::Picture qw(jpeg);
+use BiometricAudit::Picture qw(jpeg any_form);
 
 use constant { OFFICE => '127.0.0.2', LOOPBACK => '127.0.0.1', TEXT => 0, BINARY => 1 };
 
@@ -78,16 +78,7 @@ sub permit
 
 # ---------------------------------------------------------------- what came of it
 
-my $any_form = do
-{
-	my @base64 = map {
-		my $first = int(($_ * 8 + 5) / 6);
-		quotemeta substr(encode_base64(('-' x $_) . $canary, ''),
-			$first, int(($_ + length $canary) * 8 / 6) - $first);
-	} 0 .. 2;
-	my $all = join '|', quotemeta $canary, '(?i:' . unpack('H*', $canary) . ')', @base64;
-	qr/$all/;
-};
+my $any_form = any_form($canary);
 
 # All that the server said in an exchange.
 sub shown

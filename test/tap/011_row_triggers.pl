@@ -114,6 +114,41 @@ subtest 'a change that the ledger does not take is not committed' => sub {
 	unlike(changes($db, $mark), qr/stored 200 committed/, 'what failed is not taken for committed');
 };
 
+subtest 'the first rows of a new table hold nobody up' => sub {
+	$node->sql($db, "CREATE TABLE fresh_$_ (id int PRIMARY KEY, img biometric.face_image)") foreach qw(a b);
+	my ($one, $two) = map { $node->connect_from('local', $db, $node->superuser) } 1 .. 2;
+	$_->query("SET lock_timeout = '5s'") foreach ($one, $two);
+	my $insert = sub {
+		my ($writer, $table, $id) = @_;
+		return $writer->query("INSERT INTO fresh_$table VALUES ($id, " . image($id) . ')')->message;
+	};
+	$_->query('BEGIN') foreach ($one, $two);
+	is($insert->($one, 'a', 1), undef, 'one writes to a');
+	is($insert->($two, 'b', 1), undef, 'two to b');
+	is($insert->($two, 'a', 2), undef, 'two to a, without waiting');
+	is($insert->($one, 'b', 2), undef, 'one to b, without a deadlock');
+	is($one->query("PREPARE TRANSACTION 'fresh'")->message, undef, 'one prepares');
+	is($two->query('COMMIT')->message, undef, 'two commits');
+	is($insert->($two, 'a', 3), undef, 'and goes on, whatever becomes of one');
+	$two->query("COMMIT PREPARED 'fresh'");
+	is($node->sql($db, 'SELECT count(*) FROM fresh_a'), 3, 'all of it is there');
+	$_->close foreach ($one, $two);
+};
+
+subtest 'a temporary table of another session is dropped without a look into it' => sub {
+	my $owner = $node->connect_from('local', $db, $node->superuser);
+	$owner->query('CREATE TEMP TABLE loose (id int PRIMARY KEY, img biometric.face_image)');
+	$owner->query('INSERT INTO loose VALUES (1, ' . image(1) . ')');
+	my $mark = $node->mark($db);
+	my $name = $owner->query(q{SELECT relnamespace::regnamespace FROM pg_class WHERE oid = 'loose'::regclass})->value;
+	my $dropper = $node->connect_from('local', $db, $node->superuser);
+	is($dropper->query("DROP TABLE $name.loose")->message, undef, 'by a superuser');
+	$_->close foreach ($owner, $dropper);
+	like(changes($db, $mark), qr/^dropped committed/, 'it is on record');
+	is( $node->sql($db, "SELECT detail ->> 'images' IS NULL FROM biometric.change WHERE seq >= $mark AND event = 'dropped'"),
+		't', 'but not how many images there were');
+};
+
 # Private memory of a process in kB.
 sub anonymous
 {

@@ -66,9 +66,9 @@ $node->sql('source', $_) foreach (
 	'CREATE TABLE lane_low PARTITION OF lane FOR VALUES FROM (0) TO (20)',
 	'CREATE TABLE lane_high PARTITION OF lane FOR VALUES FROM (20) TO (1000)',
 	'GRANT SELECT ON face, lane TO officer',
-	'CREATE MATERIALIZED VIEW gallery AS SELECT id, img FROM face WHERE id < 4',
 	'INSERT INTO face SELECT n, numbered_jpeg(n, 500)::biometric.face_image '
 	  . 'FROM generate_series(1, ' . PICTURES . ') AS n',
+	'CREATE MATERIALIZED VIEW gallery AS SELECT id, img FROM face WHERE id < 4',
 	'INSERT INTO lane SELECT n, numbered_jpeg(n, 3000)::biometric.plate_image '
 	  . 'FROM generate_series(1, ' . PICTURES . ') AS n');
 

@@ -185,6 +185,55 @@ foreach my $how ([], ['--inserts'], ['--rows-per-insert=5'])
 	unlike($stdout, qr/sealed:/, "$name from a refused network: nothing of an image");
 }
 
+# ---------------------------------------------------------------- triggers
+
+# Whatever triggers hand out is part of the statement that fired them; what
+# deferred ones do at COMMIT, of the transaction.
+{
+	$node->sql($db, <<'END');
+CREATE FUNCTION show_lane() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE t text;
+BEGIN
+	SELECT img::text INTO t FROM public.lane WHERE id = NEW.id;
+	RETURN NEW;
+END $$;
+CREATE TABLE gate (id int); CREATE TABLE later (id int); CREATE TABLE both_times (id int);
+CREATE TRIGGER after_row AFTER INSERT ON gate FOR EACH ROW EXECUTE FUNCTION show_lane();
+CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON later DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW EXECUTE FUNCTION show_lane();
+CREATE TRIGGER before_row BEFORE INSERT ON both_times FOR EACH ROW EXECUTE FUNCTION show_lane();
+CREATE TRIGGER after_row AFTER INSERT ON both_times FOR EACH ROW EXECUTE FUNCTION show_lane();
+GRANT INSERT ON gate, later, both_times TO officer;
+END
+	my $insert = sub { return "INSERT INTO $_[0] SELECT generate_series(1, 12)"; };
+	my $mark = $node->mark($db);
+	is($relay->query($insert->('gate'))->sqlstate, undef, 'AFTER triggers read images');
+	my $entry = exports_of('AFTER triggers', $mark, 'INSERT', ROWS, ROWS);
+	is($entry->{relation}, 'public.lane', 'AFTER triggers: their relation');
+
+	$mark = $node->mark($db);
+	$relay->extended($insert->('both_times'));
+	$entry = exports_of('BEFORE and AFTER triggers', $mark, 'INSERT', 2 * ROWS, ROWS);
+	is($entry->{relation}, 'public.lane', 'BEFORE and AFTER triggers: their relation');
+
+	$mark = $node->mark($db);
+	is($relay->query($insert->('later'))->sqlstate, undef, 'deferred triggers read images');
+	$entry = exports_of('deferred triggers', $mark, 'COMMIT', ROWS, 0);
+	is($entry->{relation}, 'public.lane', 'deferred triggers: their relation');
+	is($entry->{party}, 'relay', 'deferred triggers: their party');
+
+	$mark = $node->mark($db);
+	$relay->query('BEGIN');
+	$relay->query($insert->('later')) for 1 .. 2;
+	$relay->query('COMMIT');
+	exports_of('deferred triggers of a block', $mark, 'COMMIT', 2 * ROWS, 0);
+
+	$mark = $node->mark($db);
+	is($stranger->query($insert->('later'))->sqlstate, '42501',
+		'deferred triggers are refused what their client is refused');
+	is(scalar exports($mark), 0, 'and nothing is exported then');
+}
+
 # ---------------------------------------------------------------- failures
 
 {
@@ -251,6 +300,61 @@ END
 	}
 	kill 'CONT', $worker;
 	is($relay->query('COPY lane TO STDOUT')->sqlstate, undef, 'and works again afterwards');
+}
+
+# What cannot be recorded when a statement fails does not hold it up, and is
+# recorded with the session's next entry.
+{
+	my $mark = $node->mark($db);
+	my $admin = $node->connect_from('local', $db, $super, undef);
+	$node->sql($db, 'SELECT pg_advisory_lock(7)');
+	$relay->send_query('SELECT img::text, CASE WHEN id = 12 THEN pg_advisory_xact_lock(7) END '
+		  . 'FROM lane ORDER BY id');
+	my $waiting = $relay->pid;
+	poll_until(
+		sub {
+			$admin->query("SELECT wait_event = 'advisory' FROM pg_stat_activity WHERE pid = $waiting")
+			  ->value eq 't';
+		});
+	my ($launcher) = $admin->query("SELECT pid FROM pg_stat_activity "
+		  . "WHERE backend_type LIKE 'biometric_audit%' AND datname IS NULL")->value;
+	my $worker = $node->worker($db);
+	kill 'STOP', $launcher;
+	kill 'TERM', $worker;
+	poll_until(sub { !BiometricAudit::Node::process_alive($worker) });
+	$admin->query("SELECT pg_cancel_backend($waiting)");
+	is($relay->drain->sqlstate, '57014', 'a statement is cancelled while the ledger is away');
+	is($relay->query('SELECT 1')->value, 1, 'the session goes on meanwhile');
+	kill 'CONT', $launcher;
+	$node->sql($db, 'SELECT pg_advisory_unlock(7)');
+	poll_until(sub { $relay->query('SELECT 1'); scalar exports($mark) });
+	my ($entry) = exports($mark);
+	is($entry->{detail}{images}, ROWS, 'what it handed out is recorded when the ledger is back');
+	is($entry->{relation}, 'public.lane', 'with its relation');
+	is(scalar exports($mark), 1, 'once');
+	$admin->close;
+}
+
+# A statement whose entry has gone to the ledger with an image that is opened
+# hands no ciphertext out before it is durable.
+{
+	my $permit = $node->policy($db,
+		"SELECT biometric.authorize('relay', '{face}', 'open', '{control}', 'lane')");
+	$node->sql($db, <<'END');
+CREATE FUNCTION tell(id int, img biometric.face_image) RETURNS int LANGUAGE plpgsql AS
+	'BEGIN IF id = 2 THEN RAISE NOTICE ''%'', img; END IF; RETURN id; END';
+END
+	$node->set('biometric_audit.release_batch_rows', 1);
+	my $open = $node->connect_from(RELAY, $db, 'officer', 'control');
+	$open->query('SELECT img FROM lane LIMIT 1');
+	my $worker = $node->worker($db);
+	kill 'STOP', $worker;
+	my $result = $open->query('SELECT img, tell(id, img) FROM lane ORDER BY id LIMIT 3');
+	kill 'CONT', $worker;
+	is($result->sqlstate, '55000', 'a statement fails while the ledger is stopped');
+	is(scalar(grep { $_->{M} =~ /sealed:/ } $result->notices), 0, 'and has told nothing before');
+	$node->set('biometric_audit.release_batch_rows', undef);
+	$node->policy($db, "SELECT biometric.revoke($permit, 'end of test')");
 }
 
 # ---------------------------------------------------------------- logical decoding by function

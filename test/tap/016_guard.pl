@@ -69,6 +69,15 @@ sub allowed
 	return;
 }
 
+note 'what is in its tables';
+refused(write => $_)
+  foreach (
+	'INSERT INTO biometric.party (name) VALUES (\'x\')',
+	'UPDATE biometric.permit SET delivery = \'open\'',
+	'DELETE FROM biometric.entry',
+	'TRUNCATE biometric.network CASCADE',
+	'COPY biometric.permit (id) FROM \'/dev/null\'');
+
 note 'the objects of the extension';
 refused(member => $_)
   foreach (
@@ -209,6 +218,11 @@ refused(maintenance => [ 'BEGIN', $_ ])
 	'REINDEX TABLE biometric.entry',
 	'REINDEX INDEX biometric.entry_pkey',
 	'CLUSTER biometric.entry USING entry_pkey');
+my $toast = $node->sql($db,
+	q{SELECT reltoastrelid::regclass FROM pg_class WHERE oid = 'biometric.entry'::regclass});
+refused(maintenance => [ 'BEGIN', "REINDEX TABLE $toast" ]);
+refused(maintenance => [ 'BEGIN', "REINDEX INDEX ${toast}_index" ]);
+allowed("REINDEX TABLE $toast");
 allowed($_)
   foreach (
 	[ 'BEGIN', 'LOCK TABLE biometric.entry IN ROW EXCLUSIVE MODE' ],
@@ -223,8 +237,19 @@ allowed($_)
 	"REINDEX DATABASE CONCURRENTLY $db",
 	"REINDEX SYSTEM $db");
 
-note 'settings are for custodians';
+note 'behind the back of the server';
 $node->sql($db, 'CREATE DATABASE bare');
+$node->sql($_, 'CREATE EXTENSION pg_surgery') foreach $db, 'bare';
+refused(surgery => $_)
+  foreach (
+	q{SELECT heap_force_kill('biometric.entry', ARRAY['(0,1)']::tid[])},
+	q{SELECT heap_force_freeze('t', ARRAY['(0,1)']::tid[])},
+	'CREATE OPERATOR === (FUNCTION = heap_force_kill, LEFTARG = regclass, RIGHTARG = tid[])');
+allowed([ 'CREATE TABLE x AS SELECT 1 AS a', q{SELECT heap_force_kill('x', ARRAY['(0,1)']::tid[])} ],
+	'bare');
+allowed('DROP TABLE x', 'bare');
+
+note 'settings are for custodians';
 refused(setting => $_)
   foreach (
 	'ALTER SYSTEM SET biometric_audit.enforcement = observe',
@@ -261,6 +286,35 @@ allowed($_)
 	$node->sql($db,
 		'GRANT biometric_custodian TO officer; REVOKE biometric_custodian FROM officer');
 	like($node->events($db, $mark), qr/(?:policy_changed.*){2}/, 'who becomes one is recorded');
+}
+
+note 'what concerns the whole server, from a database without the extension';
+foreach my $sql (
+	'DELETE FROM pg_auth_members WHERE false',
+	'UPDATE pg_authid SET rolsuper = rolsuper WHERE false',
+	'UPDATE pg_database SET datname = datname WHERE false',
+	'INSERT INTO pg_db_role_setting SELECT * FROM pg_db_role_setting WHERE false')
+{
+	my $mark = $node->mark($db);
+	is(attempt($sql, 'bare')->sqlstate, '42501', $sql);
+	is($node->events($db, $mark) =~ /ddl_refused/ ? 1 : 0, 1, 'is refused, and recorded');
+}
+{
+	$node->sql($db, 'CREATE DATABASE second');
+	$node->sql('second', 'CREATE EXTENSION biometric_audit');
+	is(attempt('DROP TABLE biometric.entry', 'second')->sqlstate, '42501', 'a second ledger');
+	$node->sql($db,
+		'GRANT SET, ALTER SYSTEM ON PARAMETER biometric_audit.ledger_timeout TO custodian');
+	my %mark = map { $_ => $node->mark($_) } $db, 'second';
+	allowed('GRANT biometric_custodian TO officer', 'bare');
+	allowed('REVOKE biometric_custodian FROM officer', 'bare');
+	$node->policy('bare', 'ALTER SYSTEM SET biometric_audit.ledger_timeout = 6000');
+	$node->policy('bare', 'ALTER SYSTEM RESET biometric_audit.ledger_timeout');
+	foreach my $ledger ($db, 'second')
+	{
+		like($node->events($ledger, $mark{$ledger}),
+			qr/(?:policy_changed.*){4}/, "is recorded in the ledger of $ledger");
+	}
 }
 
 note 'everything else is as it was';
@@ -329,6 +383,32 @@ note 'a dump, put back over what is there';
 	is($node->sql($db, 'SELECT count(*) FROM t'), $count, 'the rows are there');
 }
 
+note 'event triggers do not run inside the scripts of the extension';
+$node->sql($db, 'CREATE DATABASE brief');
+{
+	my $hook = q{CREATE FUNCTION hook() RETURNS event_trigger LANGUAGE plpgsql AS
+		$$BEGIN IF tg_tag = 'CREATE TABLE' THEN TRUNCATE biometric.entry; END IF; END$$};
+	my $on = 'CREATE EVENT TRIGGER hook ON ddl_command_end EXECUTE FUNCTION hook()';
+	my $result = attempt([ $hook, $on, 'CREATE EXTENSION biometric_audit' ], 'brief');
+	is($result->sqlstate, '55000', 'CREATE EXTENSION with one enabled');
+	like($result->hint // '', qr/ALTER EVENT TRIGGER hook DISABLE/, 'is told what to do');
+	is( attempt(
+			[
+				'ALTER EVENT TRIGGER hook DISABLE',
+				'CREATE EXTENSION biometric_audit',
+				'DROP EXTENSION biometric_audit'
+			],
+			'brief')->sqlstate,
+		undef,
+		'it is done with the trigger disabled');
+	is( attempt('CREATE EXTENSION biometric_audit', 'brief')->sqlstate, undef, 'and again');
+	is( attempt([ 'ALTER EVENT TRIGGER hook ENABLE ALWAYS', 'TRUNCATE biometric.entry' ], 'brief')
+		  ->sqlstate,
+		'42501',
+		'a ledger is not truncated');
+	$node->sql($db, 'DROP DATABASE brief');
+}
+
 note 'the end of the extension';
 ok($node->verifies($db), 'the ledger verifies');
 $node->sql($db, 'CREATE DATABASE brief');
@@ -348,6 +428,25 @@ $node->sql($db, 'DROP TABLE t; DROP TYPE pair');
 $node->policy($db, q{SELECT biometric.retire_ledger('the system is given up')});
 is(attempt('DROP TABLE biometric.entry')->sqlstate,
 	'42501', 'a retired ledger is not dropped piece by piece');
+{
+	my $forker = $node->connect_from('local', $db, 'custodian');
+	$forker->query('BEGIN');
+	$forker->query(q{SELECT biometric.fork_ledger('it is used after all')});
+	my $dropper = $node->connect_from('local', $db, 'dba');
+	$dropper->send_query('DROP EXTENSION biometric_audit');
+	my $waits = 'SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND pid = ' . $dropper->pid;
+	ok(poll_until(sub { $node->sql('bare', $waits) eq 't' }), 'DROP EXTENSION waits for a fork');
+	is($forker->query('COMMIT')->sqlstate, undef, 'which is committed');
+	is($dropper->drain->sqlstate, '42501', 'and is refused: the ledger is not retired any more');
+	$_->close foreach $forker, $dropper;
+	my $mark = $node->mark($db);
+	my $takes_entries = sub {
+		attempt('DROP TABLE biometric.entry');
+		return $node->events($db, $mark) =~ /ddl_refused/;
+	};
+	ok(poll_until($takes_entries), 'the ledger goes on');
+	$node->policy($db, q{SELECT biometric.retire_ledger('the system is given up again')});
+}
 is(attempt('DROP EXTENSION biometric_audit')->sqlstate, undef, 'but as a whole');
 is( $node->sql(
 		$db, q{SELECT count(*) FROM pg_namespace AS n JOIN pg_class AS c
@@ -371,7 +470,42 @@ is( attempt(
 		])->value,
 	"secret\nsecret",
 	'without it a superuser reads files');
+my $family = 'CREATE OPERATOR FAMILY fam USING gin';
+my $add = 'ALTER OPERATOR FAMILY fam USING gin ADD FUNCTION 1 (oid, oid) lo_export(oid, text)';
+allowed($_) foreach ($family, 'CREATE TABLE own (id int PRIMARY KEY)');
 $node->set('biometric_audit.lockdown', 'on');
+refused(
+	lockdown => 'CREATE OPERATOR CLASS cls FOR TYPE oid USING gin AS '
+	  . 'FUNCTION 1 lo_export(oid, text), STORAGE oid');
+refused(lockdown => $add);
+refused(lockdown => 'CREATE OPERATOR ~~~ (FUNCTION = lo_import, LEFTARG = text, RIGHTARG = oid)');
+allowed($_)
+  foreach (
+	q{CREATE OPERATOR CLASS cls FOR TYPE int USING btree AS OPERATOR 1 <, OPERATOR 3 =, }
+	. 'FUNCTION 1 btint4cmp(int, int)',
+	'CREATE INDEX ON own (id cls)',
+	'REINDEX TABLE own');
+$node->set('biometric_audit.lockdown', undef);
+allowed($add);
+$node->set('biometric_audit.lockdown', 'on');
+foreach my $sql (
+	'CREATE INDEX ON own (id)',
+	'REINDEX TABLE own',
+	'ALTER TABLE own ADD UNIQUE (id)',
+	'SELECT * FROM own')
+{
+	my $result = attempt($sql);
+	is($result->sqlstate, '42501', "$sql, while an older family has such a function");
+	like($result->message // '', qr/function lo_export/, 'names it');
+}
+is(attempt('DROP OPERATOR FAMILY fam USING gin')->sqlstate, undef, 'the family can be dropped');
+allowed($_) foreach ('SELECT * FROM own', 'REINDEX TABLE own');
+refused(lockdown => "ALTER SYSTEM SET $_ = 'x'")
+  foreach qw(log_directory log_filename ident_file hba_file ssl_key_file ssl_cert_file
+  dynamic_library_path);
+refused(lockdown => q{CREATE TABLESPACE x LOCATION '/tmp'});
+is(attempt('UPDATE pg_language SET lanpltrusted = true WHERE false', 'bare')->sqlstate,
+	'42501', 'nor are system catalogs changed anywhere');
 refused(lockdown => $_)
   foreach (
 	"COPY (SELECT 1) TO '$secret'",
@@ -415,5 +549,28 @@ $node->set('biometric_audit.lockdown', undef);
 is(attempt("SELECT pg_read_file('$secret')")->value, "secret\n", 'until it is lifted');
 
 ok($node->verifies($db), 'the ledger verifies');
+$node->stop;
+
+note 'no worker is left for the ledger';
+{
+	my $full = BiometricAudit::Node->create('full',
+		conf => "max_worker_processes = 2\nmax_parallel_workers = 0\n"
+		  . 'biometric_audit.ledger_timeout = 500');
+	$full->sql('postgres', 'CREATE EXTENSION biometric_audit; CREATE ROLE officer LOGIN;'
+		  . 'CREATE ROLE custodian LOGIN SUPERUSER');
+	$full->sql('postgres', 'CREATE DATABASE bare');
+	# both of the places for workers are taken by launchers, the server's and ours
+	foreach my $database ('postgres', 'bare')
+	{
+		my $wire = $full->connect_from('local', $database, $full->superuser);
+		is($wire->query('GRANT biometric_custodian TO officer')->sqlstate,
+			'55000', "in $database nobody is made a custodian");
+		my $result = $wire->query('REVOKE biometric_custodian FROM officer');
+		is($result->sqlstate, undef, 'but one can cease to be');
+		like(join(' ', map { $_->{M} } $result->notices),
+			qr/is not in the ledger/, 'with a warning');
+		$wire->close;
+	}
+}
 
 done_testing();

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use BiometricAudit::Node    qw(poll_until);
-use BiometricAudit::Picture qw(jpeg);
+use BiometricAudit::Picture qw(jpeg any_form);
 
 use constant { OFFICE => '127.0.0.2', TEXT_OID => 25 };
 
@@ -28,16 +28,7 @@ my %form = (
 	base64 => encode_base64($picture, ''),
 	lines => encode_base64($picture));
 
-my $any_form = do
-{
-	my @base64 = map {
-		my $first = int(($_ * 8 + 5) / 6);
-		quotemeta substr(encode_base64(('-' x $_) . $canary, ''),
-			$first, int(($_ + length $canary) * 8 / 6) - $first);
-	} 0 .. 2;
-	my $all = join '|', quotemeta $canary, '(?i:' . unpack('H*', $canary) . ')', @base64;
-	qr/$all/;
-};
+my $any_form = any_form($canary);
 
 # ---------------------------------------------------------------- what is done
 

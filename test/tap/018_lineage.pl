@@ -172,7 +172,18 @@ subtest 'a sealed value that is given back opens for who may read where it comes
 	my ($mine, $theirs) = ($sealed->('traveller'), $sealed->('witness'));
 	is(seen($wire->query("SELECT '$mine'::biometric.face_image")), '1', 'of a readable table');
 	is(seen($wire->query("SELECT '$theirs'::biometric.face_image")), 'sealed', 'of a sealed one');
+	my $fresh_session = officer();
+	my $mark = $node->mark($db);
+	my @told = map { $fresh_session->query("SELECT '$theirs'::biometric.face_image")->notices } 1 .. 2;
+	is(scalar @told, 0, 'which nobody is told of when a permit seals it anyway');
 	$node->sql($db, 'REVOKE ALL ON traveller FROM officer');
+	@told = map { $fresh_session->query("SELECT '$mine'::biometric.face_image")->notices } 1 .. 2;
+	is(scalar @told, 1, 'one notice a session says why an image stays sealed');
+	like($told[0]{M}, qr/came in sealed from outside/, 'namely because it came in sealed');
+	like($told[0]{H}, qr/adopt/, 'and who can do what about it');
+	my ($export) = $node->records($db, "SELECT detail FROM biometric.ledger "
+		  . "WHERE seq >= $mark AND event = 'exported_sealed' ORDER BY seq DESC LIMIT 1");
+	is($export->{detail}{sealed_outside}, 1, 'which the entry of the export says, too');
 	is(seen($wire->query("SELECT '$mine'::biometric.face_image")), 'sealed',
 		'not after the right to read was revoked');
 	is(seen($wire->query("SELECT '$mine'::biometric.face_image, 'traveller'::regclass")),

@@ -57,7 +57,10 @@ $node->sql('source', $_) foreach (
 	'CREATE TABLE list_low PARTITION OF list FOR VALUES FROM (0) TO (3)',
 	'CREATE TABLE list_high PARTITION OF list FOR VALUES FROM (3) TO (100)',
 	'INSERT INTO list SELECT * FROM face',
-	'CREATE TABLE strip (id int, imgs biometric.face_image[])');
+	'CREATE TABLE strip (id int, imgs biometric.face_image[])',
+	'CREATE TABLE parent (note int)',
+	'CREATE TABLE heir (img biometric.face_image) INHERITS (parent)',
+	'INSERT INTO heir SELECT id, img FROM face');
 is(triggers('source', 'copy'), 0, 'a table that is made without the library has no triggers');
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'biometric_audit'");
 $node->restart;
@@ -72,9 +75,12 @@ is(sqlstate($super, $_), '55000', "refused: $_") foreach (
 	'COPY copy FROM PROGRAM \'true\'',
 	'INSERT INTO list VALUES (1, NULL)',
 	'DELETE FROM list_high',
+	'DELETE FROM parent',
+	'UPDATE parent SET note = 0',
 	'INSERT INTO strip VALUES (1, NULL)');
 is(sqlstate($super, "SELECT biometric.attach_triggers('strip')"), '0A000', 'what cannot be guarded is named');
 $node->sql('source', 'DROP TABLE strip');
+is(sqlstate($super, 'INSERT INTO parent VALUES (1)'), '', 'what reaches no heir is not');
 is(sqlstate($super, 'SELECT id FROM copy FOR UPDATE'), '', 'reading and locking is not refused');
 is(sqlstate('stranger', "SELECT biometric.attach_triggers('copy')"), '42501', 'not everybody attaches triggers');
 is(sqlstate('owner', 'SELECT biometric.attach_triggers()'), '42501', 'nor does an owner everywhere');
@@ -86,7 +92,7 @@ SELECT count(*) FROM copy JOIN biometric.home AS h ON h.relation = 'copy'::regcl
  WHERE uuid_send(h.home) = substr(biometric.face_image_send(img), 105, 16)
 END
 is(sqlstate($super, 'UPDATE copy SET id = id'), '', 'it can be written to');
-is($node->sql('source', 'SELECT biometric.attach_triggers()'), 2, 'a superuser attaches them to all others');
+is($node->sql('source', 'SELECT biometric.attach_triggers()'), 3, 'a superuser attaches them to all others');
 is(stored('list_low'), 2, 'partition by partition');
 is(sqlstate($super, 'INSERT INTO list VALUES (1, NULL)'), '', 'and they can be written to');
 is($node->sql('source', 'SELECT biometric.attach_triggers()'), 0, 'nothing is left to do');

@@ -10,8 +10,9 @@ use warnings;
 use Compress::Zlib qw(crc32 compress);
 use Digest::SHA    qw(sha256 sha256_hex);
 use Exporter       qw(import);
+use MIME::Base64   qw(encode_base64);
 
-our @EXPORT_OK = qw(jpeg png numbered_jpeg numbered_jpeg_sql fingerprint);
+our @EXPORT_OK = qw(jpeg png numbered_jpeg numbered_jpeg_sql fingerprint any_form);
 
 # Bytes of a JPEG made here that are not picture data.
 use constant JPEG_FRAME => 45;
@@ -82,6 +83,22 @@ RETURN pg_catalog.decode('$head', 'hex') OPERATOR(pg_catalog.||) pg_catalog.conv
 		1, size OPERATOR(pg_catalog.-) $frame), 'UTF8')
 	OPERATOR(pg_catalog.||) pg_catalog.decode('ffd9', 'hex');
 END
+}
+
+# any_form(text): a pattern that finds a text as it is, reversed, in octal
+# escapes, in hexadecimal of either case, and in base64 in all three alignments.
+sub any_form
+{
+	my ($text) = @_;
+	my @base64 = map {
+		my $first = int(($_ * 8 + 5) / 6);
+		quotemeta substr(encode_base64(('-' x $_) . $text, ''),
+			$first, int(($_ + length $text) * 8 / 6) - $first);
+	} 0 .. 2;
+	my $octal = join '', map { sprintf '\\\\%03o', ord } split //, $text;
+	my $all = join '|', quotemeta $text, quotemeta scalar reverse($text), $octal,
+	  '(?i:' . unpack('H*', $text) . ')', @base64;
+	return qr/$all/;
 }
 
 # fingerprint(bytes): their SHA-256 in hex.
