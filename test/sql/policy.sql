@@ -95,7 +95,8 @@ RESET ROLE;
 SELECT is(last_change() - 'contract', '{"action": "register_party", "party": "agency", "title": "The Agency"}',
 	'registering a party is an entry');
 SELECT is((SELECT (biometric.decode_entry(entry)).current_user_name FROM biometric.entry
-		ORDER BY seq DESC LIMIT 1), 'policy_custodian', 'that names who did it');
+		WHERE (biometric.decode_entry(entry)).event = 'policy_changed' ORDER BY seq DESC LIMIT 1),
+	'policy_custodian', 'that names who did it');
 SELECT changes() AS before \gset
 BEGIN;
 SELECT biometric.register_party('ghost', 'Ghost', NULL);

@@ -93,6 +93,53 @@ subtest 'a restriction that names a table follows its images into copies' => sub
 	is($refusal->{relation}, 'public.asylum', 'and is entered with the table that it goes by');
 };
 
+subtest 'a restriction follows images that had been loaded by way of another table' => sub {
+	$node->sql($db, $_) foreach (
+		'CREATE TABLE inbox (LIKE witness)',
+		'INSERT INTO inbox SELECT n, numbered_jpeg(n, ' . SIZE . ')::biometric.face_image FROM generate_series(31, 33) n',
+		'INSERT INTO witness TABLE inbox',
+		'DELETE FROM inbox');
+	$wire->query('CREATE TEMP TABLE apart AS SELECT * FROM witness WHERE id > 30');
+	is(seen($wire->query('SELECT img FROM apart')), 'sealed sealed sealed', 'a copy');
+	$wire->query('CREATE TEMP TABLE further AS TABLE apart');
+	is(seen($wire->query('SELECT img FROM further')), 'sealed sealed sealed', 'a copy of the copy');
+	$node->sql($db, 'DELETE FROM witness WHERE id > 30');
+};
+
+subtest 'nobody moves images to where his permits give him more' => sub {
+	my $clerk = sub { $node->connect_from('127.0.0.3', $db, 'officer', 'control') };
+	$node->register($db, 'archive', '127.0.0.3/32', '{face}', 'sealed');
+	$node->sql($db, 'CREATE TABLE lane (LIKE traveller); GRANT ALL ON lane TO officer');
+	$node->policy($db, "SELECT biometric.authorize('archive', '{face}', 'open', relation => 'lane')");
+	$node->sql($db, 'INSERT INTO lane SELECT id + 100, img FROM traveller WHERE id = 3');
+	is(seen($clerk->()->query('SELECT img FROM traveller')), 'sealed sealed sealed', 'here sealed');
+	is($clerk->()->query('INSERT INTO lane TABLE traveller')->error, undef, 'moved there');
+	is(seen($clerk->()->query('SELECT img FROM lane WHERE id < 100')), 'sealed sealed sealed', 'still sealed');
+	$node->sql($db, 'INSERT INTO lane SELECT n, numbered_jpeg(n, ' . SIZE . ')::biometric.face_image FROM generate_series(34, 35) n');
+	is(seen($clerk->()->query('SELECT img FROM lane WHERE id IN (34, 35) ORDER BY id')), '34 35', 'what was enrolled there opens');
+	$node->sql($db, $_) foreach (
+		'CREATE TABLE trunk (LIKE traveller) PARTITION BY LIST (id)', 'CREATE TABLE twig (LIKE traveller)',
+		'ALTER TABLE trunk OWNER TO officer', 'ALTER TABLE twig OWNER TO officer', 'INSERT INTO twig TABLE traveller');
+	$node->policy($db, "SELECT biometric.authorize('archive', '{face}', 'open', relation => 'trunk')");
+	is($clerk->()->query('ALTER TABLE trunk ATTACH PARTITION twig DEFAULT')->sqlstate, '42501', 'nor whole tables');
+	$node->policy($db, "SELECT biometric.quarantine('archive', 'done')");
+};
+
+subtest 'what is restricted as a part stays restricted when it is taken out' => sub {
+	$node->sql($db, $_) foreach (
+		'CREATE TABLE estate (id int, img biometric.face_image) PARTITION BY LIST (id)',
+		'CREATE TABLE plot PARTITION OF estate DEFAULT',
+		'CREATE TABLE heir () INHERITS (traveller)',
+		map { "ALTER TABLE $_ OWNER TO officer" } qw(estate plot heir));
+	permit('estate', 'sealed');
+	is($wire->query('ALTER TABLE estate DETACH PARTITION plot')->sqlstate, '42501', 'by its owner');
+	$node->sql($db, 'GRANT biometric_custodian TO CURRENT_USER');
+	$node->sql($db, 'ALTER TABLE estate DETACH PARTITION plot');
+	$node->sql($db, 'REVOKE biometric_custodian FROM CURRENT_USER');
+	is($wire->query('ALTER TABLE heir NO INHERIT traveller')->error, undef, 'of an open table it may go');
+	$node->sql($db, 'DROP TABLE heir');
+};
+
 subtest 'images of several tables in one statement are judged one by one' => sub {
 	my $mark = $node->mark($db);
 	my $result = $wire->query(<<'END');
