@@ -502,8 +502,8 @@ is_ellipsis_in_prose(const Scrubber *scrubber)
 	const char *text = scrubber->text;
 	size_t after = scrubber->at + 3;
 
-	return scrubber->out >= 2 && text[scrubber->out - 1] == ' ' &&
-		   text[scrubber->out - 2] != ':' && after < scrubber->length && text[after] == ' ';
+	return scrubber->out >= 2 && text[scrubber->out - 1] == ' ' && text[scrubber->out - 2] != ':' &&
+		   after < scrubber->length && text[after] == ' ';
 }
 
 /*

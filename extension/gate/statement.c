@@ -344,25 +344,6 @@ gate_relation_is_named(const GateRelation *relation)
 	return false;
 }
 
-/*
- * Whether an image is judged by where it came from, too: if the party has a
- * permit that names that place, or may have nothing opened there. A place that the
- * party knows nothing of, such as a staging table, is no obstacle.
- */
-static bool
-gate_origin_counts(const GateStatement *statement, ImageKind kind, const GateRelation *origin)
-{
-	DecideRequest request = {
-		.kind = kind, .relations = origin->lineage, .purpose = statement->declared};
-	Decision decision;
-
-	if (gate_relation_is_named(origin))
-		return true;
-	decision = policy_decide(&request);
-	return decision.reason == REASON_REFUSED_BY_PERMIT ||
-		   (decision.reason == REASON_PERMITTED && decision.delivery == DELIVERY_SEALED);
-}
-
 GateVerdict
 gate_statement_judge(const GateStatement *statement, const GateSubject *subject)
 {
@@ -376,8 +357,7 @@ gate_statement_judge(const GateStatement *statement, const GateSubject *subject)
 		gate_judge_by_lineage(statement, subject->kind, home->lineage, home, &verdict);
 	if (!home && !subject->shown)
 		gate_judge_by_all(statement, subject->kind, &verdict);
-	if (origin && origin != home && origin != subject->shown &&
-		gate_origin_counts(statement, subject->kind, origin))
+	if (origin && origin != home && origin != subject->shown && gate_relation_is_named(origin))
 		gate_judge_by_lineage(statement, subject->kind, origin->lineage, origin, &verdict);
 	return verdict;
 }

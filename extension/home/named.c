@@ -77,8 +77,7 @@ named_add(HeapTuple tuple, Relation table)
 	entry = palloc(sizeof(NamedRelation));
 	entry->relation = DatumGetObjectId(relation);
 	/* whatever is not known to open restricts */
-	entry->restricted =
-		how == NULL || (strcmp(how, "open") != 0 && strcmp(how, "observe") != 0);
+	entry->restricted = how == NULL || (strcmp(how, "open") != 0 && strcmp(how, "observe") != 0);
 	named = lappend(named, entry);
 }
 
@@ -183,9 +182,8 @@ move_matters(const uint8 *from, const uint8 *to, ImageKind kind)
 static bool
 move_matters_cached(const uint8 *from, const uint8 *to, ImageKind kind)
 {
-	LastMove move = {.transaction = local_transaction_id(),
-					 .generation = policy_generation(),
-					 .kind = kind};
+	LastMove move = {
+		.transaction = local_transaction_id(), .generation = policy_generation(), .kind = kind};
 
 	memcpy(move.from, from, ENVELOPE_HOME_SIZE);
 	memcpy(move.to, to, ENVELOPE_HOME_SIZE);
@@ -204,8 +202,7 @@ origin_is_named(const uint8 *origin)
 {
 	HomeColumn column;
 
-	return home_find(origin, &column) &&
-		   lineage_is_named(relation_lineage(column.relation), false);
+	return home_find(origin, &column) && lineage_is_named(relation_lineage(column.relation), false);
 }
 
 const uint8 *

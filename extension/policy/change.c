@@ -182,12 +182,13 @@ change_check_caller(Oid caller)
 {
 	if (role_is_custodian(caller))
 		return;
-	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("role \"%s\" may not change the biometric_audit policy",
-						   GetUserNameFromId(caller, false)),
-					errdetail("Only members of role %s may, superusers not excepted.", CUSTODIAN_ROLE),
-					errhint("Use GRANT %s TO %s.", CUSTODIAN_ROLE,
-							quote_identifier(GetUserNameFromId(caller, false)))));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("role \"%s\" may not change the biometric_audit policy",
+					GetUserNameFromId(caller, false)),
+			 errdetail("Only members of role %s may, superusers not excepted.", CUSTODIAN_ROLE),
+			 errhint("Use GRANT %s TO %s.", CUSTODIAN_ROLE,
+					 quote_identifier(GetUserNameFromId(caller, false)))));
 }
 
 void

@@ -25,8 +25,9 @@
 static Oid
 with_images(RangeVar *name)
 {
-	Oid relation = name ? RangeVarGetRelidExtended(name, AccessShareLock, RVR_MISSING_OK, NULL, NULL)
-						: InvalidOid;
+	Oid relation = name
+					   ? RangeVarGetRelidExtended(name, AccessShareLock, RVR_MISSING_OK, NULL, NULL)
+					   : InvalidOid;
 
 	return OidIsValid(relation) && relation_images(relation)->kinds != 0 ? relation : InvalidOid;
 }
