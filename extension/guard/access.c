@@ -9,6 +9,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
@@ -19,8 +20,11 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_language.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
+#include "commands/extension.h"
 #include "commands/trigger.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -129,6 +133,9 @@ check_alter(Oid class_id, Oid object_id, const ObjectAccessPostAlter *alter)
 		refuse_object(GUARD_TRIGGER, class_id, object_id);
 	if (guard_protects(class_id, object_id))
 		refuse_object(GUARD_MEMBER, class_id, object_id);
+	if ((class_id == ProcedureRelationId || class_id == OperatorRelationId) &&
+		object_id < FirstNormalObjectId)
+		refuse_object(GUARD_CATALOG, class_id, object_id);
 	if (is_catalog(class_id, object_id))
 		refuse_object(GUARD_CATALOG, class_id, object_id);
 }
@@ -145,6 +152,30 @@ is_own_library(const char *file)
 		   (base[length] == '\0' || base[length] == '.');
 }
 
+/*
+ * What is found by name in pg_catalog is trusted, by the extension's own statements
+ * too: nobody may put a better match beside it. Other extensions' scripts may.
+ */
+static void
+refuse_in_catalog_schema(Oid schema, const char *what, const char *name)
+{
+	if (schema == PG_CATALOG_NAMESPACE && !creating_extension)
+		guard_refuse_command(GUARD_CATALOG, guard_command_name(),
+							 psprintf("%s pg_catalog.%s", what, name));
+}
+
+static void
+check_new_operator(Oid operator)
+{
+	HeapTuple tuple = guard_new_row(OperatorRelationId, operator);
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	refuse_in_catalog_schema(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace, "operator",
+							 NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname));
+	heap_freetuple(tuple);
+}
+
 static void
 check_new_function(Oid function)
 {
@@ -159,6 +190,8 @@ check_new_function(Oid function)
 	tuple = guard_new_row(ProcedureRelationId, function);
 	if (!HeapTupleIsValid(tuple))
 		return;
+	refuse_in_catalog_schema(((Form_pg_proc) GETSTRUCT(tuple))->pronamespace, "function",
+							 NameStr(((Form_pg_proc) GETSTRUCT(tuple))->proname));
 	catalog = table_open(ProcedureRelationId, AccessShareLock);
 	file = heap_getattr(tuple, Anum_pg_proc_probin, RelationGetDescr(catalog), &isnull);
 	if (!isnull && is_own_library(TextDatumGetCString(file)))
@@ -194,6 +227,9 @@ check_create(Oid class_id, Oid object_id, int sub_id)
 		case ProcedureRelationId:
 			check_new_function(object_id);
 			return;
+		case OperatorRelationId:
+			check_new_operator(object_id);
+			break;
 		case CastRelationId:
 			check_new_cast(object_id);
 			return;

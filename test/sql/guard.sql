@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(35);
+SELECT plan(39);
 
 CREATE TABLE lane (id int PRIMARY KEY, img biometric.face_image);
 CREATE TYPE pair AS (n int, img biometric.iris_image);
@@ -24,6 +24,10 @@ SELECT is((SELECT detail FROM biometric.ledger WHERE event = 'ddl_refused' ORDER
 
 -- The extension's objects
 SELECT refused(s) FROM unnest(ARRAY[
+	'CREATE FUNCTION pg_catalog.upper(tstzrange) RETURNS timestamptz LANGUAGE sql AS $a$SELECT now()$a$',
+	'CREATE OR REPLACE FUNCTION pg_catalog.jsonb_strip_nulls(jsonb) RETURNS jsonb LANGUAGE sql AS $a$SELECT $1$a$',
+	'ALTER FUNCTION pg_catalog.now() RENAME TO later',
+	'CREATE OPERATOR pg_catalog.=== (FUNCTION = pg_catalog.int4eq, LEFTARG = int4, RIGHTARG = int4)',
 	'DROP VIEW biometric.disclosure',
 	'DROP FUNCTION biometric.verify_ledger()',
 	'DROP TYPE biometric.iris_image',
