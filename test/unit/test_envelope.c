@@ -131,7 +131,7 @@ bit_is_free(size_t bit)
 {
 	size_t at = bit / 8;
 
-	return bit == 8 * ENVELOPE_FLAGS_OFFSET ||
+	return bit == 8 * ENVELOPE_FLAGS_OFFSET || bit == 8 * ENVELOPE_FLAGS_OFFSET + 1 ||
 		   (at >= ENVELOPE_STAMP_OFFSET && at < ENVELOPE_HEADER_SIZE);
 }
 
@@ -212,7 +212,7 @@ check_header_faults(void)
 		{16, 1, CORE_MALFORMED, "a width beyond 65535"},
 		{21, 1, CORE_MALFORMED, "a height beyond 65535"},
 		{24, 0x80, CORE_MALFORMED, "a length of more than 63 bits"},
-		{ENVELOPE_FLAGS_OFFSET, 2, CORE_MALFORMED, "an unknown flag"},
+		{ENVELOPE_FLAGS_OFFSET, 4, CORE_MALFORMED, "an unknown flag"},
 		{ENVELOPE_FLAGS_OFFSET + 1, 1, CORE_MALFORMED, "a reserved byte set after the flags"},
 		{ENVELOPE_STAMP_OFFSET - 1, 1, CORE_MALFORMED, "a reserved byte set before the stamp"},
 	};
