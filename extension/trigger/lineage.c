@@ -9,6 +9,7 @@
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 
 #include "base/internal.h"
@@ -21,15 +22,24 @@
 #include "trigger/attach.h"
 #include "trigger/trigger.h"
 
-/* The relation that a name means, if it has images; the command itself takes the locks. */
+/*
+ * The relation that a name means, and its kinds of image; InvalidOid if it has
+ * none. No lock is kept: the command takes a stronger one, and two commands that
+ * both held a weaker one first would wait for each other.
+ */
 static Oid
-with_images(RangeVar *name)
+with_images(RangeVar *name, uint32 *kinds)
 {
 	Oid relation = name
 					   ? RangeVarGetRelidExtended(name, AccessShareLock, RVR_MISSING_OK, NULL, NULL)
 					   : InvalidOid;
 
-	return OidIsValid(relation) && relation_images(relation)->kinds != 0 ? relation : InvalidOid;
+	*kinds = 0;
+	if (!OidIsValid(relation))
+		return InvalidOid;
+	*kinds = relation_images(relation)->kinds;
+	UnlockRelationOid(relation, AccessShareLock);
+	return *kinds != 0 ? relation : InvalidOid;
 }
 
 static void
@@ -42,7 +52,8 @@ refuse_lineage(const char *command, Oid relation)
 static void
 check_leaving(RangeVar *parent, const char *command)
 {
-	Oid relation = with_images(parent);
+	uint32 kinds;
+	Oid relation = with_images(parent, &kinds);
 
 	if (OidIsValid(relation) && home_lineage_restricted(relation_lineage(relation)))
 		refuse_lineage(command, relation);
@@ -52,9 +63,9 @@ check_leaving(RangeVar *parent, const char *command)
 static void
 check_joining(RangeVar *parent, RangeVar *child, const char *command)
 {
-	Oid to = with_images(parent);
-	Oid from = with_images(child);
-	uint32 kinds = OidIsValid(from) ? relation_images(from)->kinds : 0;
+	uint32 kinds;
+	Oid to = with_images(parent, &kinds);
+	Oid from = with_images(child, &kinds);
 
 	for (int kind = IMAGE_KIND_NONE + 1; OidIsValid(to) && kind <= IMAGE_KIND_LAST; kind++)
 		if ((kinds & (1u << kind)) != 0 &&
