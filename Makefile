@@ -19,8 +19,14 @@ EXTENSION = extension/biometric_audit
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" extension/biometric_audit.control)
 MODULE_big = biometric_audit
 
-SOURCES = $(sort $(wildcard extension/*.c extension/*/*.c))
+SOURCES = $(filter-out extension/tool/%,$(sort $(wildcard extension/*.c extension/*/*.c)))
 OBJS = $(SOURCES:.c=.o)
+
+# The program that checks a ledger without a server: core/ and tool/, OpenSSL and libpq.
+TOOL = extension/biometric-verify
+TOOL_SOURCES = $(sort $(wildcard extension/core/*.c extension/tool/*.c))
+TOOL_OBJS = $(TOOL_SOURCES:.c=.tool.o)
+TOOL_MANUAL = doc/biometric-verify.1
 SQL_PARTS = $(sort $(wildcard sql/[0-9]*.sql))
 INSTALL_SQL = extension/biometric_audit--$(EXTVERSION).sql
 DATA = $(INSTALL_SQL)
@@ -36,7 +42,8 @@ PG_CFLAGS = -std=gnu11 -fvisibility=hidden -Wall -Wextra -Wno-unused-parameter \
 SHLIB_LINK = -lcrypto
 BUILD_FLAGS = extension/.build-flags
 SQL_LIST = extension/.build-sql
-EXTRA_CLEAN = $(INSTALL_SQL) $(SOURCES:.c=.d) $(BUILD_FLAGS) $(SQL_LIST)
+EXTRA_CLEAN = $(INSTALL_SQL) $(SOURCES:.c=.d) $(BUILD_FLAGS) $(SQL_LIST) \
+	$(TOOL) $(TOOL_OBJS) $(TOOL_OBJS:.o=.d)
 
 PG_CONFIG ?= pg_config
 SETUP ?= .ci/setup
@@ -48,9 +55,32 @@ HOUSE_GOALS = setup demo test unit bench lint format dist
 ifneq ($(PGXS),)
 include $(PGXS)
 
-all: $(INSTALL_SQL)
+all: $(INSTALL_SQL) $(TOOL)
 
--include $(SOURCES:.c=.d)
+-include $(SOURCES:.c=.d) $(TOOL_OBJS:.o=.d)
+
+# Nothing of the server's: neither its headers nor its flags.
+TOOL_CFLAGS = -std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-parameter \
+	-Wno-missing-field-initializers $(if $(WERROR),-Werror) -MMD -MP -Iinclude \
+	-I$(shell $(PG_CONFIG) --includedir)
+
+%.tool.o: %.c $(BUILD_FLAGS)
+	$(CC) $(TOOL_CFLAGS) -c -o $@ $<
+
+$(TOOL): $(TOOL_OBJS)
+	$(CC) -o $@ $^ -L$(libdir) -lpq -lcrypto
+
+install: install-tool
+installdirs: installdirs-tool
+uninstall: uninstall-tool
+.PHONY: install-tool installdirs-tool uninstall-tool
+install-tool: $(TOOL) installdirs
+	$(INSTALL_PROGRAM) $(TOOL) '$(DESTDIR)$(bindir)/$(notdir $(TOOL))'
+	$(INSTALL_DATA) $(TOOL_MANUAL) '$(DESTDIR)$(mandir)/man1/$(notdir $(TOOL_MANUAL))'
+installdirs-tool:
+	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'
+uninstall-tool:
+	rm -f '$(DESTDIR)$(bindir)/$(notdir $(TOOL))' '$(DESTDIR)$(mandir)/man1/$(notdir $(TOOL_MANUAL))'
 
 # Objects are built again when the compiler or its flags have changed.
 CURRENT_FLAGS := $(CC) $(CFLAGS) $(CPPFLAGS) $(VERSION)

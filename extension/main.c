@@ -8,6 +8,7 @@
 #include "storage/ipc.h"
 #include "utils/guc.h"
 
+#include "audit/audit.h"
 #include "base/internal.h"
 #include "gate/gate.h"
 #include "guard/ddl.h"
@@ -50,6 +51,7 @@ main_define_settings(void)
 	keyring_define_settings();
 	image_define_settings();
 	ledger_define_settings();
+	audit_define_settings();
 	policy_define_settings();
 	gate_define_settings();
 	guard_define_settings();
@@ -84,5 +86,6 @@ _PG_init(void)
 	home_init();
 	trigger_init();
 	ledger_register_launcher();
+	audit_register_anchor();
 	hooks_install();
 }

@@ -14,11 +14,15 @@ CREATE TABLE biometric.log (
 	retired_at pg_catalog.timestamptz,
 	adopted_at pg_catalog.timestamptz,
 	adopted_size pg_catalog.int8,
-	adopted_root pg_catalog.bytea
+	adopted_root pg_catalog.bytea,
+	segment_size pg_catalog.int8 NOT NULL,
+	instance pg_catalog.text,
+	fenced_at pg_catalog.timestamptz,
+	fenced_by pg_catalog.text
 );
 REVOKE ALL ON biometric.log FROM PUBLIC;
 COMMENT ON TABLE biometric.log IS
-'The identities of this database''s ledger: a row a log, the highest ordinal is the one that is written. A log that was forked names its parent, and the parent''s size and root at that moment. Logs restored from a dump have no ordinal: they are history, can be verified, and count for nothing until fork_ledger() adopts them. retired_at: when retire_ledger() closed it. adopted_at, adopted_size, adopted_root: when a restored log was adopted, and what was verified then.';
+'The identities of this database''s ledger: a row a log, the highest ordinal is the one that is written. A log that was forked names its parent, and the parent''s size and root at that moment. Logs restored from a dump have no ordinal: they are history, can be verified, and count for nothing until fork_ledger() adopts them. retired_at: when retire_ledger() closed it. adopted_at, adopted_size, adopted_root: when a restored log was adopted, and what was verified then. segment_size: entries of a segment, a power of 32. instance: the data directory that writes the log, so that a copy of it is told apart. fenced_at, fenced_by: since when, and by what (hand_over, anchor), this copy of the log takes no more entries.';
 
 CREATE TABLE biometric.entry (
 	log_id pg_catalog.uuid NOT NULL,

@@ -76,6 +76,7 @@ fork_own_identity(LedgerLog *log)
 	log->database_oid = MyDatabaseId;
 	log->system_identifier = (int64) GetSystemIdentifier();
 	log->parent_size = -1;
+	log->segment_size = ledger_segment_size();
 }
 
 char *

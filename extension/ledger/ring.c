@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "ledger/signer.h"
 #include "ledger/slot.h"
 
 #define TRANCHE_NAME "biometric_audit_ledger"
@@ -40,6 +41,7 @@ typedef struct LedgerShared
 static int max_databases = 8;
 static int ring_size_kb = 4096;
 static int timeout_ms = 5000;
+static int segment_size = 1048576;
 
 static LedgerShared *shared = NULL;
 static LedgerSlot *slots = NULL;
@@ -48,6 +50,22 @@ static char *rings = NULL;
 static LedgerLocks *locks = NULL;
 
 static int my_slot = -1;
+
+/* A segment is a whole number of tiles, at every level up to its own root. */
+static bool
+check_segment_size(int *value, void **extra, GucSource source)
+{
+	if (*value == 1 << 10 || *value == 1 << 15 || *value == 1 << 20 || *value == 1 << 25)
+		return true;
+	GUC_check_errdetail("A segment has 1024, 32768, 1048576 or 33554432 entries.");
+	return false;
+}
+
+int64
+ledger_segment_size(void)
+{
+	return segment_size;
+}
 
 void
 ledger_define_settings(void)
@@ -65,6 +83,12 @@ ledger_define_settings(void)
 							"How long a session waits for its ledger entries to be durable.",
 							"After that the statement fails and nothing is released.", &timeout_ms,
 							5000, 10, 3600 * 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("biometric_audit.segment_size",
+							"Entries of a segment of logs that begin from now on.",
+							"1024, 32768, 1048576 or 33554432. A log keeps the size it began with.",
+							&segment_size, 1048576, 1024, 33554432, PGC_SIGHUP, 0,
+							check_segment_size, NULL, NULL);
+	signer_define_settings();
 }
 
 int

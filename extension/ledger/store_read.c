@@ -33,7 +33,8 @@ static const struct
 	{"log",
 	 LOG_COLUMNS,
 	 {UUIDOID, INT4OID, OIDOID, INT8OID, INT4OID, TIMESTAMPTZOID, UUIDOID, INT8OID, BYTEAOID,
-	  TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, BYTEAOID}},
+	  TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, BYTEAOID, INT8OID, TEXTOID, TIMESTAMPTZOID,
+	  TEXTOID}},
 };
 
 /* Whether a table still has the columns that the extension gave it. */
@@ -398,6 +399,7 @@ log_of_tuple(HeapTuple tuple, TupleDesc desc)
 	log->ordinal = log->restored ? 0 : DatumGetInt32(values[LOG_COL_ORDINAL - 1]);
 	log->database_oid = DatumGetObjectId(values[LOG_COL_DATABASE_OID - 1]);
 	log->system_identifier = DatumGetInt64(values[LOG_COL_SYSTEM_IDENTIFIER - 1]);
+	log->timeline = DatumGetInt32(values[LOG_COL_TIMELINE - 1]);
 	log->has_parent = !nulls[LOG_COL_PARENT - 1];
 	if (log->has_parent)
 		memcpy(log->parent, DatumGetUUIDP(values[LOG_COL_PARENT - 1])->data, LEDGER_LOG_ID_SIZE);
@@ -413,6 +415,12 @@ log_of_tuple(HeapTuple tuple, TupleDesc desc)
 		log->adopted_size = DatumGetInt64(values[LOG_COL_ADOPTED_SIZE - 1]);
 	hash_of_value(values[LOG_COL_ADOPTED_ROOT - 1], nulls[LOG_COL_ADOPTED_ROOT - 1],
 				  &log->adopted_root);
+	log->segment_size = DatumGetInt64(values[LOG_COL_SEGMENT_SIZE - 1]);
+	if (!nulls[LOG_COL_INSTANCE - 1])
+		log->instance = TextDatumGetCString(values[LOG_COL_INSTANCE - 1]);
+	log->fenced = !nulls[LOG_COL_FENCED_AT - 1];
+	if (!nulls[LOG_COL_FENCED_BY - 1])
+		log->fenced_by = TextDatumGetCString(values[LOG_COL_FENCED_BY - 1]);
 	return log;
 }
 

@@ -189,8 +189,13 @@ store_insert_log(Relation relation, const LedgerLog *log)
 	if (log->reason != NULL)
 		values[LOG_COL_REASON - 1] = CStringGetTextDatum(log->reason);
 	nulls[LOG_COL_REASON - 1] = log->reason == NULL;
-	for (int i = LOG_COL_RETIRED_AT; i <= LOG_COL_ADOPTED_ROOT; i++)
+	for (int i = LOG_COL_RETIRED_AT; i <= LOG_COLUMNS; i++)
 		nulls[i - 1] = true;
+	values[LOG_COL_SEGMENT_SIZE - 1] = Int64GetDatum(log->segment_size);
+	nulls[LOG_COL_SEGMENT_SIZE - 1] = false;
+	if (log->instance != NULL)
+		values[LOG_COL_INSTANCE - 1] = CStringGetTextDatum(log->instance);
+	nulls[LOG_COL_INSTANCE - 1] = log->instance == NULL;
 	store_insert(relation, values, nulls, LOG_COLUMNS);
 }
 

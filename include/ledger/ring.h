@@ -54,6 +54,9 @@ extern int ledger_my_slot(void);
  */
 extern bool ledger_search_is_over(void);
 
+/* ledger_segment_size returns how many entries a segment of a log that begins now has. */
+extern int64 ledger_segment_size(void);
+
 /* ledger_timeout_ms returns biometric_audit.ledger_timeout in ms. */
 extern int ledger_timeout_ms(void);
 

@@ -67,7 +67,11 @@ enum
 	LOG_COL_ADOPTED_AT,
 	LOG_COL_ADOPTED_SIZE,
 	LOG_COL_ADOPTED_ROOT,
-	LOG_COLUMNS = LOG_COL_ADOPTED_ROOT
+	LOG_COL_SEGMENT_SIZE,
+	LOG_COL_INSTANCE,
+	LOG_COL_FENCED_AT,
+	LOG_COL_FENCED_BY,
+	LOG_COLUMNS = LOG_COL_FENCED_BY
 };
 
 /* One row of biometric.log. */
@@ -78,6 +82,7 @@ typedef struct LedgerLog
 	int32 ordinal; /* from 1 */
 	Oid database_oid;
 	int64 system_identifier;
+	int32 timeline;
 	bool has_parent;
 	uint8 parent[LEDGER_LOG_ID_SIZE];
 	int64 parent_size; /* -1: not yet known, the worker fills it in */
@@ -87,6 +92,10 @@ typedef struct LedgerLog
 	bool adopted; /* a restored log; what was verified then: */
 	int64 adopted_size;
 	MerkleHash adopted_root;
+	int64 segment_size; /* entries of a segment: a power of 32 */
+	char *instance;		/* the data directory that writes it; NULL: not known */
+	bool fenced;		/* this copy of the log takes no more entries */
+	char *fenced_by;	/* NULL: nothing */
 } LedgerLog;
 
 /* One row of biometric.head. */

@@ -1,0 +1,44 @@
+/*
+ * sign.h - Ed25519 (RFC 8032) keys and signatures.
+ */
+#ifndef BIOMETRIC_CORE_SIGN_H
+#define BIOMETRIC_CORE_SIGN_H
+
+#include "core/status.h"
+
+#define SIGN_PUBLIC_SIZE 32
+#define SIGN_SIGNATURE_SIZE 64
+#define SIGN_PEM_MAX 4096
+
+/* A private key. */
+typedef struct SignKey SignKey;
+
+/*
+ * sign_key_read takes a private key from PEM text, as `openssl genpkey
+ * -algorithm ed25519` writes it; *key is NULL on failure. The text is the caller's to wipe.
+ * Returns CORE_OK, CORE_MALFORMED (no PEM, encrypted, or no Ed25519 key) or
+ * CORE_CRYPTO_FAILURE.
+ */
+extern CORE_MUST_CHECK CoreStatus sign_key_read(const char *pem, size_t length, SignKey **key);
+
+/* sign_key_generate makes a new key. */
+extern CORE_MUST_CHECK CoreStatus sign_key_generate(SignKey **key);
+
+/* sign_key_free wipes and frees a key; NULL is fine. */
+extern void sign_key_free(SignKey *key);
+
+/* sign_key_public returns the public half. */
+extern CORE_MUST_CHECK CoreStatus sign_key_public(const SignKey *key,
+												  uint8_t public_key[SIGN_PUBLIC_SIZE]);
+
+/* sign_message signs length bytes. Returns CORE_OK or CORE_CRYPTO_FAILURE. */
+extern CORE_MUST_CHECK CoreStatus sign_message(const SignKey *key, const void *message,
+											   size_t length,
+											   uint8_t signature[SIGN_SIGNATURE_SIZE]);
+
+/* sign_verify returns CORE_OK, CORE_NOT_AUTHENTIC or CORE_CRYPTO_FAILURE. */
+extern CORE_MUST_CHECK CoreStatus sign_verify(const uint8_t public_key[SIGN_PUBLIC_SIZE],
+											  const void *message, size_t length,
+											  const uint8_t signature[SIGN_SIGNATURE_SIZE]);
+
+#endif
