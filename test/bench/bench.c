@@ -13,9 +13,9 @@ typedef struct Phase
 } Phase;
 
 static const Phase phases[] = {
-	{"load", phase_load},	  {"release", phase_release},	{"point", phase_point},
-	{"enrol", phase_enrol},	  {"disclose", phase_disclose}, {"headers", phase_headers},
-	{"verify", phase_verify},
+	{"load", phase_load},	{"release", phase_release},	  {"point", phase_point},
+	{"enrol", phase_enrol}, {"disclose", phase_disclose}, {"headers", phase_headers},
+	{"wait", phase_wait},	{"ledger", phase_ledger},
 };
 
 const char *

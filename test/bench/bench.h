@@ -185,7 +185,13 @@ extern void phase_disclose(const Bench *bench);
 /* phase_headers measures header-only accessors beside a full read. */
 extern void phase_headers(const Bench *bench);
 
-/* phase_verify tops the ledger up to 200,000 entries and measures its verification. */
-extern void phase_verify(const Bench *bench);
+/* phase_wait measures how long a read waits for its entries, beside an INSERT with its commit. */
+extern void phase_wait(const Bench *bench);
+
+/*
+ * phase_ledger measures the ledger's space, tops it up to a million entries
+ * (variant: another number) and measures proofs and verification.
+ */
+extern void phase_ledger(const Bench *bench);
 
 #endif

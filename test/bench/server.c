@@ -1,10 +1,7 @@
 /*
- * server.c - what happens inside the server: accessors that read a header
- * only, and the verification of the ledger.
+ * server.c - what happens inside the server: accessors that read a header only.
  */
 #include "bench.h"
-
-#define LEDGER_ENTRIES 200000
 
 static double
 measure(PGconn *connection, const char *sql)
@@ -44,50 +41,5 @@ phase_headers(const Bench *bench)
 	figure_report(bench, &figure);
 	series_free(&header_seconds);
 	series_free(&full_seconds);
-	PQfinish(connection);
-}
-
-/* Releases small images in large result sets until the ledger is long enough. */
-static void
-top_up(PGconn *connection, double size)
-{
-	double start = now_seconds();
-	double released = 0;
-
-	while (size + released < LEDGER_ENTRIES)
-	{
-		PGresult *result = PQexecParams(connection, "SELECT image FROM bench.small_sealed", 0, NULL,
-										NULL, NULL, NULL, 1);
-
-		if (PQresultStatus(result) != PGRES_TUPLES_OK)
-			die("release of small images: %s", PQerrorMessage(connection));
-		released += PQntuples(result);
-		PQclear(result);
-	}
-	if (released > 0)
-		printf("  %.0f small images released in large result sets: %.0f/s\n", released,
-			   released / (now_seconds() - start));
-}
-
-void
-phase_verify(const Bench *bench)
-{
-	static const char verify[] = "SELECT size FROM biometric.verify_ledger() WHERE ok";
-	Figure figure = {"verification of the ledger, entries", 0, "/s", 1000000, AT_LEAST};
-	PGconn *connection = connection_open(bench);
-	double until;
-	double size;
-	Series rates = {0};
-
-	top_up(connection, connection_number(connection, verify));
-	size = connection_number(connection, verify);
-	until = now_seconds() + bench->seconds;
-	while (rates.count < 3 || now_seconds() < until)
-		series_add(&rates, size / measure(connection, verify));
-	figure.value = series_median(&rates);
-	printf("  %.0f entries verified in %.2f s (median of %zu)\n", size, size / figure.value,
-		   rates.count);
-	figure_report(bench, &figure);
-	series_free(&rates);
 	PQfinish(connection);
 }

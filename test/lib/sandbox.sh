@@ -18,6 +18,7 @@
 #                             copy's programs on PATH and a clean environment
 #   sandbox_cluster NAME [SETTING ...]
 #                             makes and starts a cluster with a keyring
+#   sandbox_signing_key NAME  makes a key for checkpoints; prints the SETTING
 #   sandbox_stop NAME, sandbox_start NAME
 #   sandbox_network ADDRESS   lets clients come from another loopback address
 #   sandbox_wait COMMAND ...  as sandbox_as, without holding up signals
@@ -149,6 +150,17 @@ sandbox_has_ipv6()
 sandbox_key()
 {
 	echo "$1 $(openssl rand -hex 32)"
+}
+
+# sandbox_signing_key NAME: makes a key that signs checkpoints, and prints the
+# SETTING for it.
+sandbox_signing_key()
+{
+	local key=$SANDBOX/keys/$1.pem
+
+	(umask 077 && openssl genpkey -algorithm ed25519 -out "$key")
+	sandbox_own "$key"
+	echo "biometric_audit.signing_key = '$key'"
 }
 
 # sandbox_cluster NAME [SETTING ...]: SETTINGs are lines of postgresql.conf.
