@@ -21,9 +21,9 @@ core_status_text(CoreStatus status)
 		case CORE_BAD_VERSION:
 			return "the version is not one that this release knows";
 		case CORE_WRONG_KEY:
-			return "the key is not the one that sealed the image";
+			return "the key is not the one that sealed or signed this";
 		case CORE_NOT_AUTHENTIC:
-			return "the bytes are not what was sealed under this key";
+			return "the bytes are not what was sealed or signed under this key";
 		case CORE_TOO_SMALL:
 			return "the result does not fit";
 		case CORE_CRYPTO_FAILURE:

@@ -39,12 +39,13 @@ typedef struct MerkleFrontier
 typedef void (*MerkleTileSink)(int level, uint64_t index, const MerkleHash *hashes, void *context);
 
 /*
- * Fetches hashes for merkle_frontier_load and merkle_range_root. Fills
+ * Fetches hashes for merkle_frontier_load, merkle_range_root and proofs. Fills
  * hashes[0 .. count-1] with the first hashes of tile (level, index); false
  * when it cannot. It is asked for tiles that are full in a tree of the size in
  * question (count is MERKLE_TILE_WIDTH), at any level, and for the first count
  * leaves of the level-0 tile at that tree's right edge; the latter may be full
- * in the source. Never for an incomplete tile of a higher level.
+ * in the source. Never for an incomplete tile of a higher level, but for a
+ * proof: see proof.h; false is fine then.
  */
 typedef bool (*MerkleTileSource)(int level, uint64_t index, int count, MerkleHash *hashes,
 								 void *context);

@@ -23,8 +23,8 @@ typedef enum CoreStatus
 	CORE_BAD_DIMENSIONS, /* zero, negative or beyond IMAGE_MAX_SIDE */
 	CORE_MALFORMED,		 /* structure contradicts itself */
 	CORE_BAD_VERSION,	 /* an envelope or entry from a version we do not know */
-	CORE_WRONG_KEY,		 /* the key's id is not the envelope's */
-	CORE_NOT_AUTHENTIC,	 /* a MAC or tag does not verify */
+	CORE_WRONG_KEY,		 /* the key is not the one that sealed or signed */
+	CORE_NOT_AUTHENTIC,	 /* a MAC, tag or signature does not verify */
 	CORE_TOO_SMALL,		 /* the output buffer does not hold the result */
 	CORE_CRYPTO_FAILURE	 /* OpenSSL failed; nothing was produced */
 } CoreStatus;

@@ -1,7 +1,7 @@
 /*
  * tlog_proof.h - the file that proves one entry (c2sp.org/tlog-proof): index,
- * inclusion proof and checkpoint; the extra data is the entry itself here, so that one
- * file says and proves everything.
+ * inclusion proof and checkpoint; the extra data is the entry itself here, so
+ * that one file says and proves everything.
  */
 #ifndef BIOMETRIC_CORE_TLOG_PROOF_H
 #define BIOMETRIC_CORE_TLOG_PROOF_H
@@ -19,7 +19,12 @@ typedef struct TlogProof
 	size_t checkpoint_length;
 } TlogProof;
 
-/* tlog_proof_parse takes a file apart; pointers go into its bytes. Returns CORE_OK, CORE_TRUNCATED, CORE_BAD_VERSION or CORE_MALFORMED. */
+/*
+ * tlog_proof_parse takes a file apart; pointers go into its bytes. Extra data
+ * is known to be base64 then, the checkpoint is not looked at: see
+ * checkpoint_open. Returns CORE_OK, CORE_TRUNCATED, CORE_BAD_VERSION or
+ * CORE_MALFORMED; if not CORE_OK, *proof is zeroed.
+ */
 extern CORE_MUST_CHECK CoreStatus tlog_proof_parse(const char *bytes, size_t length,
 												   TlogProof *proof);
 

@@ -32,13 +32,16 @@ extern void tlog_path(int level, uint64_t index, int width, char out[TLOG_PATH_M
 extern CORE_MUST_CHECK CoreStatus tlog_bundle_next(const uint8_t *bundle, size_t length, size_t *at,
 												   const uint8_t **entry, size_t *entry_length);
 
-/* tlog_bundle_add appends an entry of at most 65535 bytes at *at. CORE_TOO_SMALL when it does not fit. */
+/*
+ * tlog_bundle_add appends an entry of at most 65535 bytes at *at. Returns
+ * CORE_OK, or CORE_TOO_SMALL, with nothing written, when it does not fit.
+ */
 extern CORE_MUST_CHECK CoreStatus tlog_bundle_add(uint8_t *bundle, size_t capacity, size_t *at,
 												  const void *entry, size_t length);
 
 /*
- * The right edge of a tree in tiles of this width. Called for each tile that
- * leaves fill: level, index, 256 hashes.
+ * The right edge of a tree in tiles of this width; all zero: of the empty
+ * tree. partial[l] holds the tlog_partial_count hashes that are in no full tile.
  */
 typedef struct TlogFrontier
 {
@@ -46,16 +49,20 @@ typedef struct TlogFrontier
 	MerkleHash partial[TLOG_MAX_LEVELS][TLOG_TILE_WIDTH];
 } TlogFrontier;
 
+/* Called for each tile as it gets full, lower levels first; false stops. */
 typedef bool (*TlogTileSink)(int level, uint64_t index, const MerkleHash *hashes, void *context);
 
-/* tlog_frontier_add appends a leaf; false when the sink (may be NULL) said so. */
+/*
+ * tlog_frontier_add appends a leaf; false when the sink (may be NULL) said so.
+ * Then the tree has not grown, and the same leaf may be added again.
+ */
 extern CORE_MUST_CHECK bool tlog_frontier_add(TlogFrontier *frontier, const MerkleHash *leaf,
 											  TlogTileSink sink, void *context);
 
-/* tlog_partial_count returns how many hashes of a level are in no full tile of a tree. */
+/* tlog_partial_count returns how many hashes of a level, 0 to 7, are in no full tile of a tree. */
 extern int tlog_partial_count(uint64_t size, int level);
 
-/* tlog_frontier_root computes the root. */
+/* tlog_frontier_root computes the root; of the empty tree it is SHA-256 of nothing. */
 extern void tlog_frontier_root(const TlogFrontier *frontier, MerkleHash *out);
 
 #endif

@@ -138,6 +138,47 @@ write_statements(void)
 	write_seed("scrub", "detail", (const uint8_t *) detail, sizeof(detail) - 1);
 }
 
+static void
+write_tlog_files(void)
+{
+	static const char proof[] = "c2sp.org/tlog-proof@v1\nextra YWJj\nindex 5\n"
+								"gSKyXoYZUgZ6jduWYrkDOARinOMGJveXjgMkBTcdPlQ=\n\n"
+								"a\n9\nsFodV/vSp5O8n9a8QpW6PRY97tfOSW5bsc2Xl/EQi08=\n\n"
+								"\342\200\224 a hI2DJw==\n";
+	static const uint8_t bundle[] = {0, 1, 'a', 0, 0, 0, 3, 'b', 'c', 'd'};
+
+	write_seed("tlog_proof", "extra", (const uint8_t *) proof, sizeof(proof) - 1);
+	write_seed("tlog_bundle", "three", bundle, sizeof(bundle));
+}
+
+/* The published note and key of fuzz_note.c, a witness's key, and an example of a head. */
+static void
+write_notes(void)
+{
+	static const char key[] = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+	static const char witness_key[] =
+		"remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2";
+	static const char line[] = "\xe2\x80\x94 PeterNeumann "
+							   "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvq"
+							   "fqdngotpRZb6KE6RyyBwJnAM=\n";
+	static const char text[] = "If you think cryptography is the answer to your problem,\n"
+							   "then you don't know what your problem is.\n";
+	static const char head[] =
+		"example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+	char note[512];
+
+	write_seed("note", "key", key, sizeof(key) - 1);
+	write_seed("note", "witness_key", witness_key, sizeof(witness_key) - 1);
+	write_seed("note", "line", line, sizeof(line) - 1);
+	snprintf(note, sizeof(note), "%s\n%s", text, line);
+	write_seed("note", "note", note, strlen(note));
+	snprintf(note, sizeof(note), "%s\n%s\xe2\x80\x94 w AAAAAAAAAAA=\n", text, line);
+	write_seed("note", "two", note, strlen(note));
+	write_seed("checkpoint", "example", head, sizeof(head) - 1);
+	snprintf(note, sizeof(note), "%sextension\n", head);
+	write_seed("checkpoint", "extension", note, strlen(note));
+}
+
 int
 main(int argc, char **argv)
 {
@@ -149,5 +190,7 @@ main(int argc, char **argv)
 	write_keyfiles();
 	write_entries();
 	write_statements();
+	write_notes();
+	write_tlog_files();
 	return 0;
 }
