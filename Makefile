@@ -31,6 +31,7 @@ SQL_PARTS = $(sort $(wildcard sql/[0-9]*.sql))
 INSTALL_SQL = extension/biometric_audit--$(EXTVERSION).sql
 DATA = $(INSTALL_SQL)
 KINDS = face plate document fingerprint iris
+SLICES = 00 01 02 03 04 05 06 07 08 09 10 11 12 13 14 15
 
 # Inlining by the JIT has nothing to gain here, and bitcode would need clang.
 override with_llvm = no
@@ -92,7 +93,8 @@ $(BUILD_FLAGS):
 $(OBJS): $(BUILD_FLAGS)
 
 # sql/NN_name.sql in the order of their numbers; sql/NN_name.kind.sql once a
-# kind. Built again also when a part was added or taken away.
+# kind, sql/NN_name.slice.sql once a slice of the entries. Built again also when
+# a part was added or taken away.
 ifneq ($(SQL_PARTS),$(file <$(SQL_LIST)))
 .PHONY: $(SQL_LIST)
 endif
@@ -106,6 +108,7 @@ $(INSTALL_SQL): $(SQL_PARTS) $(SQL_LIST) Makefile
 		for file in $(SQL_PARTS); do \
 			case $$file in \
 			*.kind.sql) for kind in $(KINDS); do sed "s/@KIND@/$$kind/g" $$file || exit; done ;; \
+			*.slice.sql) for slice in $(SLICES); do sed "s/@SLICE@/$$slice/g" $$file || exit; done ;; \
 			*) cat $$file || exit ;; \
 			esac; \
 		done; \

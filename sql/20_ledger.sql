@@ -15,7 +15,8 @@ CREATE TABLE biometric.log (
 	adopted_at pg_catalog.timestamptz,
 	adopted_size pg_catalog.int8,
 	adopted_root pg_catalog.bytea,
-	segment_size pg_catalog.int8 NOT NULL,
+	segment_size pg_catalog.int8 NOT NULL
+		CHECK (segment_size OPERATOR(pg_catalog.=) ANY (ARRAY[1024, 32768, 1048576, 33554432]::pg_catalog.int8[])),
 	instance pg_catalog.text,
 	fenced_at pg_catalog.timestamptz,
 	fenced_by pg_catalog.text
@@ -24,16 +25,26 @@ REVOKE ALL ON biometric.log FROM PUBLIC;
 COMMENT ON TABLE biometric.log IS
 'The identities of this database''s ledger: a row a log, the highest ordinal is the one that is written. A log that was forked names its parent, and the parent''s size and root at that moment. Logs restored from a dump have no ordinal: they are history, can be verified, and count for nothing until fork_ledger() adopts them. retired_at: when retire_ledger() closed it. adopted_at, adopted_size, adopted_root: when a restored log was adopted, and what was verified then. segment_size: entries of a segment, a power of 32. instance: the data directory that writes the log, so that a copy of it is told apart. fenced_at, fenced_by: since when, and by what (hand_over, anchor), this copy of the log takes no more entries.';
 
-CREATE TABLE biometric.entry (
-	log_id pg_catalog.uuid NOT NULL,
-	seq pg_catalog.int8 NOT NULL,
-	entry pg_catalog.bytea NOT NULL,
-	PRIMARY KEY (log_id, seq)
-);
-ALTER TABLE biometric.entry ALTER COLUMN entry SET STORAGE EXTERNAL;
+CREATE VIEW biometric.entry AS
+SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_00
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_01
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_02
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_03
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_04
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_05
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_06
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_07
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_08
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_09
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_10
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_11
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_12
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_13
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_14
+UNION ALL SELECT log_id, seq, leaf_hint, entry FROM ONLY biometric.entry_15;
 REVOKE ALL ON biometric.entry FROM PUBLIC;
-COMMENT ON TABLE biometric.entry IS
-'The ledger''s entries, as the canonical bytes that are the leaves of its Merkle tree. seq counts from 0.';
+COMMENT ON VIEW biometric.entry IS
+'All entries of all logs, from the tables that they are kept in: segment n of a log, that is its entries from n times biometric.log.segment_size on, in table entry_NN, where NN is n modulo 16.';
 
 CREATE TABLE biometric.tile (
 	log_id pg_catalog.uuid NOT NULL,
@@ -45,7 +56,7 @@ CREATE TABLE biometric.tile (
 ALTER TABLE biometric.tile ALTER COLUMN hashes SET STORAGE PLAIN;
 REVOKE ALL ON biometric.tile FROM PUBLIC;
 COMMENT ON TABLE biometric.tile IS
-'The full tiles of the Merkle tree: 32 hashes of 32 bytes of tree level 5 * level, from 32 * index on.';
+'The full tiles of the Merkle tree, from level 1 on: 32 hashes of 32 bytes of tree level 5 * level, from 32 * index on. Those of level 0 are the hashes of the entries themselves. Of a segment that was detached there is its topmost tile.';
 
 CREATE TABLE biometric.head (
 	log_id pg_catalog.uuid NOT NULL PRIMARY KEY,
@@ -61,6 +72,19 @@ REVOKE ALL ON biometric.head FROM PUBLIC;
 COMMENT ON TABLE biometric.head IS
 'The edge of each log as it was last written down, at most a second ago while the ledger grows: size, root, and the leaf hashes that are in no full tile. settled: of the entries below it, what became of their transactions is known, except for those in unsettled: pairs of a transaction''s full id and its number of entries.';
 
+CREATE TABLE biometric.segment (
+	log_id pg_catalog.uuid NOT NULL,
+	segment pg_catalog.int8 NOT NULL,
+	root pg_catalog.bytea NOT NULL,
+	detached_at pg_catalog.timestamptz NOT NULL,
+	reason pg_catalog.text NOT NULL,
+	PRIMARY KEY (log_id, segment)
+);
+ALTER TABLE biometric.segment ALTER COLUMN root SET STORAGE PLAIN;
+REVOKE ALL ON biometric.segment FROM PUBLIC;
+COMMENT ON TABLE biometric.segment IS
+'The segments of each log that were detached: their entries are kept elsewhere. segment: its number, from 0. root: the Merkle root over its entries alone, the same that its topmost tile has. reason: why it was detached.';
+
 CREATE TABLE biometric.image_entry (
 	log_id pg_catalog.uuid NOT NULL,
 	image_id pg_catalog.uuid NOT NULL,
@@ -72,9 +96,9 @@ COMMENT ON TABLE biometric.image_entry IS
 'From an image to the entries that stored, replaced or erased it. Derived from the entries, which alone are evidence.';
 
 SELECT pg_catalog.pg_extension_config_dump('biometric.log', '');
-SELECT pg_catalog.pg_extension_config_dump('biometric.entry', '');
 SELECT pg_catalog.pg_extension_config_dump('biometric.tile', '');
 SELECT pg_catalog.pg_extension_config_dump('biometric.head', '');
+SELECT pg_catalog.pg_extension_config_dump('biometric.segment', '');
 SELECT pg_catalog.pg_extension_config_dump('biometric.image_entry', '');
 
 -- The ledger's first identity, made here: what a dump brings afterwards can never be taken for it.
@@ -149,7 +173,7 @@ CREATE VIEW biometric.ledger AS
 SELECT e.seq, r.at, r.event, r.statement, r.party, r.client_addr, r.session_user_name,
 	r.application, r.purpose, r.kind, r.image_id, r.relation,
 	biometric.entry_row_key(e.log_id, e.seq, e.entry) AS row_key, r.detail
-FROM ONLY biometric.entry e
+FROM biometric.entry e
 	CROSS JOIN LATERAL biometric.ledger_row(e.log_id, e.seq, e.entry) r
 WHERE e.log_id OPERATOR(pg_catalog.=)
 	(SELECT l.log_id FROM ONLY biometric.log l ORDER BY l.ordinal DESC NULLS LAST LIMIT 1);
@@ -162,7 +186,7 @@ CREATE VIEW biometric.disclosure AS
 SELECT e.seq, r.at, r.event, r.statement, r.party, r.client_addr, r.session_user_name,
 	r.application, r.purpose, r.kind, r.image_id, r.relation,
 	biometric.entry_row_key(e.log_id, e.seq, e.entry) AS row_key, r.detail, r.permit, r.reason, r.network
-FROM ONLY biometric.entry e
+FROM biometric.entry e
 	CROSS JOIN LATERAL biometric.ledger_row(e.log_id, e.seq, e.entry) r
 WHERE e.log_id OPERATOR(pg_catalog.=)
 	(SELECT l.log_id FROM ONLY biometric.log l ORDER BY l.ordinal DESC NULLS LAST LIMIT 1)
@@ -176,7 +200,7 @@ CREATE VIEW biometric.refusal AS
 SELECT e.seq, r.at, r.event, r.statement, r.party, r.client_addr, r.session_user_name,
 	r.application, r.purpose, r.kind, r.image_id, r.relation,
 	biometric.entry_row_key(e.log_id, e.seq, e.entry) AS row_key, r.detail, r.reason, r.network, r.command
-FROM ONLY biometric.entry e
+FROM biometric.entry e
 	CROSS JOIN LATERAL biometric.ledger_row(e.log_id, e.seq, e.entry) r
 WHERE e.log_id OPERATOR(pg_catalog.=)
 	(SELECT l.log_id FROM ONLY biometric.log l ORDER BY l.ordinal DESC NULLS LAST LIMIT 1)
@@ -194,7 +218,7 @@ SELECT e.seq, r.at, r.event, r.statement, r.party, r.client_addr, r.session_user
 	CASE WHEN r.event OPERATOR(pg_catalog.=) 'aborted'
 		THEN coalesce(r.detail OPERATOR(pg_catalog.->>) 'outcome', 'aborted')
 		ELSE biometric.transaction_state(e.log_id, r.transaction) END AS state
-FROM ONLY biometric.entry e
+FROM biometric.entry e
 	CROSS JOIN LATERAL biometric.ledger_row(e.log_id, e.seq, e.entry) r
 WHERE e.log_id OPERATOR(pg_catalog.=)
 	(SELECT l.log_id FROM ONLY biometric.log l ORDER BY l.ordinal DESC NULLS LAST LIMIT 1)
@@ -231,7 +255,7 @@ LANGUAGE C STABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION biometric.leaf(pg_catalog.int8) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.leaf(pg_catalog.int8) TO biometric_auditor;
 COMMENT ON FUNCTION biometric.leaf(pg_catalog.int8) IS
-'The canonical bytes of the entry with sequence number seq (from 0) of the present log. Its leaf hash is SHA-256 of a zero byte and these bytes (RFC 9162). Error 22023 when there is no such entry.';
+'The canonical bytes of the entry with sequence number seq (from 0) of the present log. Its leaf hash is SHA-256 of a zero byte and these bytes (RFC 9162). Errors: 22023 when there is no such entry, 55000 when it is in a segment that was detached.';
 
 CREATE FUNCTION biometric.root(size pg_catalog.int8 DEFAULT NULL)
 RETURNS pg_catalog.bytea AS 'MODULE_PATHNAME', 'ledger_root'
@@ -239,18 +263,22 @@ LANGUAGE C STABLE PARALLEL SAFE;
 REVOKE ALL ON FUNCTION biometric.root(pg_catalog.int8) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.root(pg_catalog.int8) TO biometric_auditor;
 COMMENT ON FUNCTION biometric.root(pg_catalog.int8) IS
-'The Merkle root (RFC 9162, 32 bytes) over the first size entries of the present log, 0 to the present size; NULL means the present size. Error 22023 for any other size.';
+'The Merkle root (RFC 9162, 32 bytes) over the first size entries of the present log, 0 to the present size; NULL means the present size. Errors: 22023 for any other size, 55000 for one that cuts through a segment that was detached.';
 
 CREATE FUNCTION biometric.ledger_status(
 	OUT state pg_catalog.text, OUT worker_pid pg_catalog.int4, OUT log_id pg_catalog.uuid,
 	OUT size pg_catalog.int8, OUT root pg_catalog.bytea, OUT pending pg_catalog.int8,
-	OUT ring_used pg_catalog.int8, OUT ring_size pg_catalog.int8, OUT last_error pg_catalog.text)
+	OUT ring_used pg_catalog.int8, OUT ring_size pg_catalog.int8, OUT last_error pg_catalog.text,
+	OUT checkpoint_size pg_catalog.int8, OUT checkpoint_at pg_catalog.timestamptz,
+	OUT checkpoint_error pg_catalog.text, OUT anchored_size pg_catalog.int8,
+	OUT anchored_at pg_catalog.timestamptz, OUT anchor_failures pg_catalog.int8,
+	OUT anchor_error pg_catalog.text)
 RETURNS record AS 'MODULE_PATHNAME', 'ledger_status'
 LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 REVOKE ALL ON FUNCTION biometric.ledger_status() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.ledger_status() TO biometric_auditor, biometric_custodian;
 COMMENT ON FUNCTION biometric.ledger_status() IS
-'How the ledger of this database is doing. state: starting, ready, broken (its tables contradict its tree), foreign (a copy that waits for fork_ledger), retired (by retire_ledger), standby, or none (no place in shared memory). size and root: what is durable. pending: entries that are not yet durable. ring_used, ring_size: bytes. last_error: what ended the last worker, or NULL.';
+'How the ledger of this database is doing. state: starting, ready, broken (its tables contradict its tree), foreign (a copy that waits for fork_ledger), retired (by retire_ledger), standby, or none (no place in shared memory). size and root: what is durable. pending: entries that are not yet durable. ring_used, ring_size: bytes. last_error: what ended the last worker, or NULL. checkpoint_size, checkpoint_at: entries that the newest signed checkpoint covers, and when it was signed; NULL when there is none. checkpoint_error: why nothing is signed although biometric_audit.signing_key is set, or NULL. anchored_size, anchored_at: the checkpoint that was last delivered outside by biometric_audit.checkpoint_command, and when. anchor_failures: how often in a row that has failed since; anchor_error: how it failed last, or NULL.';
 
 CREATE FUNCTION biometric.fork_ledger(reason pg_catalog.text)
 RETURNS pg_catalog.uuid AS 'MODULE_PATHNAME', 'ledger_fork'
@@ -273,7 +301,7 @@ SELECT e.log_id, e.seq, r.at, r.event, r.statement, r.party, r.client_addr, r.se
 	r.application, r.purpose, r.kind, r.image_id, r.relation,
 	biometric.entry_row_key(e.log_id, e.seq, e.entry) AS row_key, r.detail
 FROM ONLY biometric.log l
-	JOIN ONLY biometric.entry e ON e.log_id OPERATOR(pg_catalog.=) l.log_id
+	JOIN biometric.entry e ON e.log_id OPERATOR(pg_catalog.=) l.log_id
 	CROSS JOIN LATERAL biometric.ledger_row(e.log_id, e.seq, e.entry) r
 WHERE l.ordinal IS NULL;
 REVOKE ALL ON biometric.ledger_history FROM PUBLIC;

@@ -44,7 +44,7 @@ static Oid cached_oid = InvalidOid;
 static TransactionId cached_creator = InvalidTransactionId;
 
 /* More than the extension has, or a superuser adds to it by ALTER EXTENSION. */
-#define OWN_TABLES_MAX 64
+#define OWN_TABLES_MAX 128
 
 typedef struct OwnTable
 {
@@ -162,12 +162,27 @@ internal_tables_of(Oid relation)
 	return INTERNAL_NONE;
 }
 
+bool
+internal_some_table(InternalTables tables, bool (*is_so)(Oid relation))
+{
+	if (!OidIsValid(extension_oid()))
+		return false;
+	for (int i = 0; i < own_table_count; i++)
+		if (own_tables[i].tables == tables && is_so(own_tables[i].relation))
+			return true;
+	return false;
+}
+
 static InternalTables
 sort_of_table(Oid relation)
 {
-	static const char *const ledger_tables[] = {"entry", "tile", "head", "log", "image_entry"};
+	static const char *const ledger_tables[] = {
+		"tile", "head", "log", "segment", "image_entry", "checkpoint", "verifier", "cosignature"};
 	const char *name = get_rel_name(relation);
 
+	/* entry_00 and its like; of the policy's tables none begins so */
+	if (name != NULL && strncmp(name, "entry_", strlen("entry_")) == 0)
+		return INTERNAL_LEDGER;
 	for (int i = 0; i < (int) lengthof(ledger_tables); i++)
 		if (name != NULL && strcmp(name, ledger_tables[i]) == 0)
 			return INTERNAL_LEDGER;

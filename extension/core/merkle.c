@@ -45,13 +45,14 @@ merkle_frontier_init(MerkleFrontier *frontier)
 }
 
 void
-merkle_frontier_add(MerkleFrontier *frontier, const MerkleHash *leaf, MerkleTileSink sink,
-					void *context)
+merkle_frontier_add_subtree(MerkleFrontier *frontier, int level, const MerkleHash *root,
+							MerkleTileSink sink, void *context)
 {
-	uint64_t index = frontier->size;
-	MerkleHash hash = *leaf;
+	uint64_t leaves = (uint64_t) 1 << (level * MERKLE_TILE_HEIGHT);
+	uint64_t index = frontier->size >> (level * MERKLE_TILE_HEIGHT);
+	MerkleHash hash = *root;
 
-	for (int level = 0; level < MERKLE_MAX_TILE_LEVELS; level++)
+	for (; level < MERKLE_MAX_TILE_LEVELS; level++)
 	{
 		MerkleHash *tile = frontier->partial[level];
 
@@ -63,7 +64,26 @@ merkle_frontier_add(MerkleFrontier *frontier, const MerkleHash *leaf, MerkleTile
 			sink(level, index, tile, context);
 		merkle_perfect(tile, MERKLE_TILE_WIDTH, &hash);
 	}
-	frontier->size++;
+	frontier->size += leaves;
+}
+
+void
+merkle_frontier_add(MerkleFrontier *frontier, const MerkleHash *leaf, MerkleTileSink sink,
+					void *context)
+{
+	merkle_frontier_add_subtree(frontier, 0, leaf, sink, context);
+}
+
+bool
+merkle_frontier_hashes(const MerkleFrontier *frontier, int level, uint64_t index, int count,
+					   MerkleHash *hashes)
+{
+	if (level < 0 || level >= MERKLE_MAX_TILE_LEVELS || count < 1 ||
+		index != frontier->size >> (level * MERKLE_TILE_HEIGHT) >> MERKLE_TILE_HEIGHT ||
+		count > partial_count(frontier->size, level))
+		return false;
+	memcpy(hashes, frontier->partial[level], (size_t) count * sizeof(*hashes));
+	return true;
 }
 
 /*
@@ -105,17 +125,21 @@ merkle_frontier_root(const MerkleFrontier *frontier, MerkleHash *out)
 
 /*
  * Fetches the hashes of a tile level that are in no full tile. Above level 0
- * such a tile is not stored, but each of its hashes is the root of a full one.
+ * such a tile is stored only if the source has grown beyond size, but each of
+ * its hashes is the root of a full one.
  */
 static bool
-fetch_partial(uint64_t size, int level, MerkleTileSource source, void *context, MerkleHash *out)
+fetch_partial(uint64_t size, int level, bool grown, MerkleTileSource source, void *context,
+			  MerkleHash *out)
 {
 	int count = partial_count(size, level);
 	uint64_t tile = size >> (level * MERKLE_TILE_HEIGHT) >> MERKLE_TILE_HEIGHT;
 	MerkleHash child[MERKLE_TILE_WIDTH];
 
+	if (count == 0 || (grown && level > 0 && source(level, tile, count, out, context)))
+		return true;
 	if (level == 0)
-		return count == 0 || source(0, tile, count, out, context);
+		return source(0, tile, count, out, context);
 	for (int i = 0; i < count; i++)
 	{
 		uint64_t index = (tile << MERKLE_TILE_HEIGHT) + (uint64_t) i;
@@ -135,7 +159,7 @@ merkle_frontier_load(MerkleFrontier *frontier, uint64_t size, MerkleTileSource s
 	for (int level = 0; level < MERKLE_MAX_TILE_LEVELS; level++)
 	{
 		if (size >= MERKLE_MAX_SIZE ||
-			!fetch_partial(size, level, source, context, frontier->partial[level]))
+			!fetch_partial(size, level, false, source, context, frontier->partial[level]))
 		{
 			merkle_frontier_init(frontier);
 			return false;
@@ -158,7 +182,7 @@ merkle_range_root(uint64_t size, MerkleTileSource source, void *context, MerkleH
 	{
 		MerkleHash hashes[MERKLE_TILE_WIDTH];
 
-		if (!fetch_partial(size, level, source, context, hashes))
+		if (!fetch_partial(size, level, true, source, context, hashes))
 			return false;
 		fold_partial(hashes, partial_count(size, level), &gathered, &any);
 	}

@@ -76,13 +76,14 @@ guard_forbids(Oid relation, int depth)
 static bool
 guard_receives(Oid relation)
 {
-	static const char *const receiving[] = {"log", "entry", "tile", "head", "home", "image_entry"};
-	const char *name = internal_write_tables() == INTERNAL_NONE ? get_rel_name(relation) : NULL;
+	const char *name;
 
-	for (int i = 0; i < (int) lengthof(receiving); i++)
-		if (name != NULL && strcmp(name, receiving[i]) == 0)
-			return true;
-	return false;
+	if (internal_write_tables() != INTERNAL_NONE)
+		return false;
+	if (internal_tables_of(relation) == INTERNAL_LEDGER)
+		return true;
+	name = get_rel_name(relation);
+	return name != NULL && strcmp(name, "home") == 0;
 }
 
 /* Foreign keys between our tables lock rows, deeper than the statement that needs it. */

@@ -99,16 +99,12 @@ static const RuleText rule_texts[] = {
 		 "Have a custodian run the command, or the permits changed first."},
 };
 
-/* Tables that the ledger's worker writes, whose lock it needs for each batch. */
-static const char *const written_tables[] = {"entry", "tile", "head", "log", "home", "image_entry"};
-
-/* Tables that it reads. */
+/* Tables that the ledger's worker reads. */
 static const char *const read_tables[] = {"party", "network", "permit"};
 
 static bool
-table_is_locked(const char *name, LOCKMODE weakest)
+table_is_locked(Oid relation, LOCKMODE weakest)
 {
-	Oid relation = extension_relation(name);
 	LOCKTAG tag;
 
 	if (!OidIsValid(relation))
@@ -120,15 +116,22 @@ table_is_locked(const char *name, LOCKMODE weakest)
 	return false;
 }
 
+/* Of a table that the worker writes. */
+static bool
+writer_is_locked_out(Oid relation)
+{
+	return table_is_locked(relation, ShareLock);
+}
+
 /* Whether the worker may be waiting for this very backend. */
 static bool
 worker_is_locked_out(void)
 {
-	for (int i = 0; i < (int) lengthof(written_tables); i++)
-		if (table_is_locked(written_tables[i], ShareLock))
-			return true;
+	if (internal_some_table(INTERNAL_LEDGER, writer_is_locked_out) ||
+		writer_is_locked_out(extension_relation("home")))
+		return true;
 	for (int i = 0; i < (int) lengthof(read_tables); i++)
-		if (table_is_locked(read_tables[i], AccessExclusiveLock))
+		if (table_is_locked(extension_relation(read_tables[i]), AccessExclusiveLock))
 			return true;
 	return false;
 }

@@ -26,8 +26,8 @@
 #define COMMAND_TIMEOUT_MS 10000
 
 #define FILE_HINT                                                                                  \
-	"Put the keyring into a file of its own with mode 0600, owned by the server's user, outside "  \
-	"the data directory, then reload the configuration."
+	"Put it into a file of its own with mode 0600, owned by the server's user, outside the data "  \
+	"directory, then reload the configuration."
 #define COMMAND_HINT                                                                               \
 	"Run the command as the server's user and see what it says, then reload the configuration."
 
@@ -116,7 +116,7 @@ file_place_allowed(const char *path, const struct stat *opened, KeyringProblem *
 	if (inside_data_directory(real))
 		return keyring_refuse(problem, FILE_HINT,
 							  "It lies inside the data directory, where every backup would "
-							  "hold the keys beside what they seal.");
+							  "hold it beside what it protects.");
 	if (opened->st_nlink > 1)
 		return keyring_refuse(problem, FILE_HINT,
 							  "It has %lu hard links; the others may be anywhere.",
@@ -199,14 +199,13 @@ read_all(int descriptor, SecretMemory *text, const instr_time *start)
 }
 
 bool
-keyring_read_file(const char *path, SecretMemory *text, KeyringProblem *problem)
+secret_read_file(const char *what, const char *path, SecretMemory *text, KeyringProblem *problem)
 {
 	int descriptor;
 	bool read_it;
 
 	memset(text, 0, sizeof(*text));
-	snprintf(problem->message, sizeof(problem->message), "keyring file \"%s\" cannot be used",
-			 path);
+	snprintf(problem->message, sizeof(problem->message), "%s \"%s\" cannot be used", what, path);
 	if (!is_absolute_path(path))
 		return keyring_refuse(problem, FILE_HINT, "Its path must be absolute.");
 	/* O_NONBLOCK: opening a FIFO must not hang the session */
@@ -231,6 +230,12 @@ keyring_read_file(const char *path, SecretMemory *text, KeyringProblem *problem)
 	}
 	close(descriptor);
 	return read_it;
+}
+
+bool
+keyring_read_file(const char *path, SecretMemory *text, KeyringProblem *problem)
+{
+	return secret_read_file("keyring file", path, text, problem);
 }
 
 /*

@@ -29,15 +29,39 @@
 /* A buffer that has grown beyond this is not kept. */
 #define BUFFER_KEEP (1024 * 1024)
 
-/* Records of one call, as they will stand in the ring, without their numbers. */
+/*
+ * Records of one call, as they will stand in the ring, without their numbers:
+ * a session entry, the statement entry if there is a statement, and the
+ * caller's entries. The former two are written where they are needed only:
+ * when they say something new, and anew in each segment, which can be
+ * read without those before it.
+ */
 typedef struct AppendBuffer
 {
 	char *bytes;
 	Size used;
 	Size capacity;
-	bool with_session;	 /* the first record is a session entry */
-	bool with_statement; /* the next is a statement entry */
+	Size entries;	  /* where the caller's entries begin */
+	bool new_session; /* the session entry says something new */
 } AppendBuffer;
+
+/* Records on their way from the buffer to where they are written. */
+typedef struct Placement
+{
+	const LedgerStatement *statement; /* NULL: none */
+	uint32 generation;
+	int64 segment_size;
+	int64 next;			   /* number of the next record */
+	int64 session_entry;   /* number of the session entry to refer to; -1: to be written */
+	int64 statement_entry; /* likewise */
+	int64 first;		   /* number of the first of the caller's entries; -1: none so far */
+	Size bytes;			   /* placed so far */
+	/* takes a record, header and entry; NULL: they are only counted */
+	void (*put)(struct Placement *placement, const char *record, Size length);
+	int number; /* for put: slot and ring position, or: */
+	uint64 position;
+	struct CreatedBatch *created;
+} Placement;
 
 /* The session entry that this session wrote last. */
 typedef struct SessionWritten
@@ -98,7 +122,7 @@ fail_in_bad_state(int slot)
 		case LEDGER_BROKEN:
 			fail(slot, "the ledger of this database is broken");
 		case LEDGER_FOREIGN:
-			fail(slot, "the ledger of this database is a copy of another ledger");
+			fail(slot, "another system continues the ledger of this database");
 		case LEDGER_RETIRED:
 			fail(slot, "the ledger of this database was retired");
 		default:
@@ -144,12 +168,12 @@ require_slot(Oid database)
 static bool
 serves_present_tables(int slot)
 {
-	Oid served = pg_atomic_read_u32(&ledger_slot(slot)->entry_relation);
+	Oid served = pg_atomic_read_u32(&ledger_slot(slot)->tile_relation);
 	Oid present;
 
 	if (!IsTransactionState())
 		return true;
-	present = extension_relation("entry");
+	present = extension_relation("tile");
 	if (!OidIsValid(present))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the ledger of this database does not exist"),
@@ -225,7 +249,7 @@ buffer_add(EntryFields *fields)
 	buffer.used += sizeof(record) + length;
 }
 
-/* Begins the buffer with a session entry, and keeps it only if it says something new. */
+/* Begins the buffer with a session entry, and finds out whether it says something new. */
 static void
 buffer_begin(const LedgerStatement *statement, uint32 generation, int64 now)
 {
@@ -241,10 +265,8 @@ buffer_begin(const LedgerStatement *statement, uint32 generation, int64 now)
 	buffer_add(&fields);
 	said = buffer.bytes + sizeof(LedgerRecord) + ENTRY_FIXED_SIZE;
 	length = buffer.used - sizeof(LedgerRecord) - ENTRY_FIXED_SIZE;
-	buffer.with_session = session.generation != generation || session.length != length ||
-						  memcmp(session.bytes, said, length) != 0;
-	if (!buffer.with_session)
-		buffer.used = 0;
+	buffer.new_session = session.generation != generation || session.length != length ||
+						 memcmp(session.bytes, said, length) != 0;
 }
 
 static void
@@ -260,17 +282,16 @@ buffer_add_statement(const LedgerStatement *statement, int64 now)
 	buffer_add(&fields);
 }
 
-/* Fills the buffer with everything that this call has to write. */
+/* Fills the buffer with everything that this call may have to write. */
 static void
 buffer_prepare(const LedgerStatement *statement, EntryFields *entries, int count, uint32 generation)
 {
 	int64 now = session_unix_time();
 
 	buffer_begin(statement, generation, now);
-	buffer.with_statement = statement != NULL && (buffer.with_session || !statement->written ||
-												  statement->generation != generation);
-	if (buffer.with_statement)
+	if (statement != NULL)
 		buffer_add_statement(statement, now);
+	buffer.entries = buffer.used;
 	for (int i = 0; i < count; i++)
 	{
 		entries[i].at = now;
@@ -279,64 +300,140 @@ buffer_prepare(const LedgerStatement *statement, EntryFields *entries, int count
 	}
 }
 
-static void
-require_ring_size(void)
+/* Whether a statement's entry is there to be referred to. */
+static bool
+statement_is_written(const LedgerStatement *statement, uint32 generation)
 {
-	if (buffer.used > ledger_ring_size_bytes())
+	return !buffer.new_session && statement->written && statement->generation == generation;
+}
+
+static void
+require_ring_size(int count)
+{
+	/* as many segments as the entries may be in, each with a session and a statement entry */
+	Size most = buffer.used + buffer.entries * (1 + (Size) count / LEDGER_SEGMENT_MIN);
+
+	if (most > ledger_ring_size_bytes())
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("too many ledger entries at once"),
-				 errdetail("%zu bytes do not fit into biometric_audit.ring_size.", buffer.used),
+				 errdetail("%zu bytes do not fit into biometric_audit.ring_size.", most),
 				 errhint("Raise biometric_audit.ring_size, or read fewer rows at a time.")));
 }
 
-/*
- * Numbers the buffer's records from sequence on and makes them refer to one
- * another. Called under the append lock: must not fail, must be short.
- */
+/* Gets ready to place the buffer's records; needs segment_size and next to be set. */
 static void
-buffer_number(LedgerStatement *statement, uint32 generation, int64 sequence)
+place_begin(Placement *placement, const LedgerStatement *statement, uint32 generation)
 {
-	int64 session_sequence = buffer.with_session ? sequence : session.sequence;
-	int64 statement_sequence = statement == NULL ? session_sequence : statement->sequence;
-	int index = 0;
+	placement->statement = statement;
+	placement->generation = generation;
+	placement->session_entry = buffer.new_session ? -1 : session.sequence;
+	placement->statement_entry =
+		statement != NULL && statement_is_written(statement, generation) ? statement->sequence : -1;
+	placement->first = -1;
+	placement->bytes = 0;
+}
 
-	if (buffer.with_statement)
-		statement_sequence = sequence + (buffer.with_session ? 1 : 0);
-	for (Size at = 0; at < buffer.used; index++)
+/* Places the record at a position of the buffer, which is made to refer to an entry. */
+static void
+place_record(Placement *placement, Size at, int64 reference)
+{
+	LedgerRecord record;
+	Size length;
+
+	memcpy(&record, buffer.bytes + at, sizeof(record));
+	length = sizeof(record) + record.length;
+	if (placement->put != NULL)
 	{
-		LedgerRecord record;
-		uint8 *entry = (uint8 *) buffer.bytes + at + sizeof(record);
-		int64 reference = statement_sequence;
-
-		memcpy(&record, buffer.bytes + at, sizeof(record));
-		record.generation = generation;
-		record.sequence = sequence + index;
+		record.generation = placement->generation;
+		record.sequence = placement->next;
 		memcpy(buffer.bytes + at, &record, sizeof(record));
-		if (buffer.with_session && index == 0)
-			reference = ENTRY_NO_REFERENCE;
-		else if (buffer.with_statement && record.sequence == statement_sequence)
-			reference = session_sequence;
-		entry_set_reference(entry, reference);
-		at += sizeof(record) + record.length;
+		entry_set_reference((uint8 *) buffer.bytes + at + sizeof(record), reference);
+		placement->put(placement, buffer.bytes + at, length);
+	}
+	placement->bytes += length;
+	placement->next++;
+}
+
+/* Whether the next record can refer to an entry: it is in the same segment. */
+static bool
+can_refer_to(const Placement *placement, int64 sequence)
+{
+	return sequence >= 0 &&
+		   sequence / placement->segment_size == placement->next / placement->segment_size;
+}
+
+/* Places session and statement entries where the next record has none that it can refer to. */
+static void
+place_introduction(Placement *placement)
+{
+	Size session_length;
+	LedgerRecord record;
+
+	memcpy(&record, buffer.bytes, sizeof(record));
+	session_length = sizeof(record) + record.length;
+	for (;;)
+	{
+		/* either may be the last of its segment, and then both are needed once more */
+		if (!can_refer_to(placement, placement->session_entry))
+		{
+			placement->session_entry = placement->next;
+			placement->statement_entry = -1;
+			place_record(placement, 0, ENTRY_NO_REFERENCE);
+		}
+		else if (placement->statement != NULL &&
+				 !can_refer_to(placement, placement->statement_entry))
+		{
+			placement->statement_entry = placement->next;
+			place_record(placement, session_length, placement->session_entry);
+		}
+		else
+			return;
 	}
 }
 
-/* The number of records in the buffer besides the caller's own. */
-static int
-buffer_extra(void)
+/*
+ * Places all that the buffer holds and needs. Called under the append lock:
+ * must not fail, must be short.
+ */
+static void
+place_all(Placement *placement)
 {
-	return (buffer.with_session ? 1 : 0) + (buffer.with_statement ? 1 : 0);
+	for (Size at = buffer.entries; at < buffer.used;)
+	{
+		LedgerRecord record;
+
+		place_introduction(placement);
+		if (placement->first < 0)
+			placement->first = placement->next;
+		memcpy(&record, buffer.bytes + at, sizeof(record));
+		place_record(placement, at,
+					 placement->statement != NULL ? placement->statement_entry
+												  : placement->session_entry);
+		at += sizeof(record) + record.length;
+	}
+	if (placement->first >= 0)
+		return;
+	place_introduction(placement);
+	placement->first = placement->next - 1;
+}
+
+static void
+put_into_ring(Placement *placement, const char *record, Size length)
+{
+	ledger_ring_write(placement->number, placement->position, record, length);
+	placement->position += length;
 }
 
 /*
- * Puts the buffer into the ring. Returns the sequence number of its first
- * record, or -1 when the ring has no room or the slot has changed.
+ * Puts the buffer into the ring, and says in placement what became of it.
+ * False when the ring has no room or the slot has changed.
  */
-static int64
-buffer_put(Oid database, LedgerStatement *statement, int count, uint32 generation, int number)
+static bool
+buffer_put(Oid database, const LedgerStatement *statement, uint32 generation, Placement *placement)
 {
+	int number = placement->number;
 	LedgerSlot *slot = ledger_slot(number);
-	int64 first = -1;
+	bool done = false;
 
 	LWLockAcquire(ledger_append_lock(number), LW_EXCLUSIVE);
 	if (pg_atomic_read_u32(&slot->database) == database && generation != 0 &&
@@ -344,25 +441,35 @@ buffer_put(Oid database, LedgerStatement *statement, int count, uint32 generatio
 	{
 		uint64 head = pg_atomic_read_u64(&slot->head);
 		uint64 tail = pg_atomic_read_u64(&slot->tail);
+		int64 next;
 
 		if (slot->append_generation != generation)
 		{
 			slot->append_generation = generation;
 			pg_atomic_write_u64(&slot->next_sequence, pg_atomic_read_u64(&slot->start_sequence));
 		}
-		if (head - tail + buffer.used <= ledger_ring_size_bytes())
+		next = (int64) pg_atomic_read_u64(&slot->next_sequence);
+		placement->segment_size = (int64) pg_atomic_read_u64(&slot->segment_size);
+		placement->next = next;
+		placement->put = NULL;
+		place_begin(placement, statement, generation);
+		place_all(placement);
+		if (head - tail + placement->bytes <= ledger_ring_size_bytes())
 		{
-			first = (int64) pg_atomic_read_u64(&slot->next_sequence);
-			buffer_number(statement, generation, first);
-			ledger_ring_write(number, head, buffer.bytes, buffer.used);
-			pg_atomic_write_u64(&slot->next_sequence, (uint64) (first + buffer_extra() + count));
+			placement->next = next;
+			placement->position = head;
+			placement->put = put_into_ring;
+			place_begin(placement, statement, generation);
+			place_all(placement);
+			pg_atomic_write_u64(&slot->next_sequence, (uint64) placement->next);
 			/* The worker reads head without the lock: the bytes must be there before. */
 			pg_write_barrier();
-			pg_atomic_write_u64(&slot->head, head + buffer.used);
+			pg_atomic_write_u64(&slot->head, placement->position);
+			done = true;
 		}
 	}
 	LWLockRelease(ledger_append_lock(number));
-	return first;
+	return done;
 }
 
 static void
@@ -398,15 +505,16 @@ remember_session(const LedgerStatement *statement, uint32 generation, int64 sequ
 	session.generation = generation;
 }
 
+/* Remembers what later entries may refer to. */
 static void
-remember(LedgerStatement *statement, uint32 generation, int64 first)
+remember(LedgerStatement *statement, const Placement *placement)
 {
-	if (buffer.with_session)
-		remember_session(statement, generation, first);
-	if (buffer.with_statement)
+	if (buffer.new_session || session.sequence != placement->session_entry)
+		remember_session(statement, placement->generation, placement->session_entry);
+	if (statement != NULL)
 	{
-		statement->sequence = first + (buffer.with_session ? 1 : 0);
-		statement->generation = generation;
+		statement->sequence = placement->statement_entry;
+		statement->generation = placement->generation;
 		statement->written = true;
 	}
 	if (buffer.capacity > BUFFER_KEEP)
@@ -467,10 +575,11 @@ ledger_append_to(Oid database, LedgerStatement *statement, EntryFields *entries,
 	{
 		int number = wait_until_ready(database, deadline);
 		uint32 generation = pg_atomic_read_u32(&ledger_slot(number)->generation);
-		int64 first;
+		Placement placement = {.number = number};
+		bool done;
 
 		buffer_prepare(statement, entries, count, generation);
-		if (buffer.used == 0)
+		if (count == 0 && statement_is_written(statement, generation))
 		{
 			/* nothing but a statement entry was wanted, and that is there; not yet durable, maybe */
 			ledger_ticket(ticket, statement->sequence, statement->sequence, generation);
@@ -478,21 +587,20 @@ ledger_append_to(Oid database, LedgerStatement *statement, EntryFields *entries,
 			ticket->deadline = deadline;
 			return;
 		}
-		require_ring_size();
-		first = buffer_put(database, statement, count, generation, number);
-		if (first < 0)
+		require_ring_size(count);
+		done = buffer_put(database, statement, generation, &placement);
+		if (!done)
 		{
 			ledger_wait_announce(number, LEDGER_WAIT_ANY);
-			first = buffer_put(database, statement, count, generation, number);
+			done = buffer_put(database, statement, generation, &placement);
 		}
 		ledger_poke_worker(number);
-		if (first >= 0)
+		if (done)
 		{
-			ledger_ticket(ticket, first + buffer_extra(), first + buffer_extra() + count - 1,
-						  generation);
+			ledger_ticket(ticket, placement.first, placement.next - 1, generation);
 			ticket->database = database;
 			ticket->deadline = deadline;
-			remember(statement, generation, first);
+			remember(statement, &placement);
 			return;
 		}
 		wait_for_change(number, deadline);
@@ -503,21 +611,19 @@ bool
 ledger_append_now(LedgerStatement *statement, EntryFields *entries, int count)
 {
 	int number = RecoveryInProgress() ? -1 : ledger_my_slot();
+	Placement placement = {.number = number};
 	uint32 generation;
-	int64 first;
+	bool done;
 
 	if (number < 0 || pg_atomic_read_u32(&ledger_slot(number)->state) != LEDGER_READY)
 		return false;
 	generation = pg_atomic_read_u32(&ledger_slot(number)->generation);
 	buffer_prepare(statement, entries, count, generation);
-	first = buffer.used > ledger_ring_size_bytes()
-				? -1
-				: buffer_put(MyDatabaseId, statement, count, generation, number);
+	done = buffer_put(MyDatabaseId, statement, generation, &placement);
 	ledger_poke_worker(number);
-	if (first < 0)
-		return false;
-	remember(statement, generation, first);
-	return true;
+	if (done)
+		remember(statement, &placement);
+	return done;
 }
 
 /*
@@ -528,12 +634,22 @@ typedef struct CreatedLedger
 {
 	uint32 generation; /* no slot's: after the commit everything is introduced anew */
 	uint8 log_id[LEDGER_LOG_ID_SIZE];
+	int64 segment_size;
 	MerkleFrontier frontier;
 	Relation tile; /* while entries are being written */
 	MemoryContextCallback reset;
 } CreatedLedger;
 
 static CreatedLedger *created = NULL;
+
+/* Entries that are about to be inserted. */
+typedef struct CreatedBatch
+{
+	MemoryContext context; /* of entries and their bytes; reset when they are in the table */
+	StoreEntry *entries;
+	int count;
+	int64 first; /* number of the first */
+} CreatedBatch;
 
 static void
 created_forget(void *arg)
@@ -545,6 +661,7 @@ static void
 created_begin(void)
 {
 	CreatedLedger *ledger = MemoryContextAllocZero(TopTransactionContext, sizeof(CreatedLedger));
+	LedgerLog *log;
 	List *logs;
 
 	if (!extension_created_here())
@@ -556,7 +673,9 @@ created_begin(void)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("table biometric.log has lost its row"),
 						errhint("Create the extension again.")));
-	memcpy(ledger->log_id, ((LedgerLog *) llast(logs))->log_id, LEDGER_LOG_ID_SIZE);
+	log = llast(logs);
+	memcpy(ledger->log_id, log->log_id, LEDGER_LOG_ID_SIZE);
+	ledger->segment_size = log->segment_size;
 	ledger->generation = ledger_new_generation();
 	merkle_frontier_init(&ledger->frontier);
 	ledger->reset.func = created_forget;
@@ -569,73 +688,81 @@ created_insert_tile(int level, uint64_t index, const MerkleHash *hashes, void *c
 {
 	CreatedLedger *ledger = context;
 
-	store_insert_tile(ledger->tile, ledger->log_id, level, index, hashes);
+	if (level > 0)
+		store_insert_tile(ledger->tile, ledger->log_id, level, index, hashes);
 }
 
-/* Writes up to CREATED_AT_ONCE of the buffer's records, from a position on; returns the next. */
-static Size
-created_write_some(Relation entry, Size at)
+static void
+created_flush(CreatedBatch *batch)
 {
-	StoreEntry *entries = palloc(CREATED_AT_ONCE * sizeof(StoreEntry));
-	int64 first = (int64) created->frontier.size;
-	int count = 0;
+	store_insert_entries(created->log_id, created->segment_size, batch->first, batch->entries,
+						 batch->count);
+	batch->entries = NULL;
+	batch->count = 0;
+	MemoryContextReset(batch->context);
+	CHECK_FOR_INTERRUPTS();
+}
 
-	for (; at < buffer.used && count < CREATED_AT_ONCE; count++)
+/* Takes a record for the tables. */
+static void
+created_put(Placement *placement, const char *record, Size length)
+{
+	CreatedBatch *batch = placement->created;
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+	bytea *bytes = palloc(VARHDRSZ + length - sizeof(LedgerRecord));
+	StoreEntry *entry;
+
+	if (batch->entries == NULL)
 	{
-		LedgerRecord record;
-		bytea *bytes;
-
-		memcpy(&record, buffer.bytes + at, sizeof(record));
-		bytes = palloc(VARHDRSZ + record.length);
-		SET_VARSIZE(bytes, VARHDRSZ + record.length);
-		memcpy(VARDATA(bytes), buffer.bytes + at + sizeof(record), record.length);
-		entries[count].bytes = bytes;
-		merkle_leaf(VARDATA(bytes), record.length, &entries[count].leaf);
-		merkle_frontier_add(&created->frontier, &entries[count].leaf, created_insert_tile, created);
-		at += sizeof(record) + record.length;
+		batch->entries = palloc(CREATED_AT_ONCE * sizeof(StoreEntry));
+		batch->first = placement->next;
 	}
-	store_insert_entries(entry, created->log_id, first, entries, count);
-	return at;
+	entry = &batch->entries[batch->count++];
+	SET_VARSIZE(bytes, VARHDRSZ + length - sizeof(LedgerRecord));
+	memcpy(VARDATA(bytes), record + sizeof(LedgerRecord), length - sizeof(LedgerRecord));
+	entry->bytes = bytes;
+	merkle_leaf(VARDATA(bytes), length - sizeof(LedgerRecord), &entry->leaf);
+	merkle_frontier_add(&created->frontier, &entry->leaf, created_insert_tile, created);
+	if (batch->count == CREATED_AT_ONCE)
+		created_flush(batch);
+	MemoryContextSwitchTo(old);
 }
 
 /* Writes the buffer's records into the tables. */
 static void
-created_write(void)
+created_write(Placement *placement)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "biometric first entries",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext old = MemoryContextSwitchTo(context);
-	Relation entry = store_open("entry", RowExclusiveLock);
+	CreatedBatch batch = {NULL};
 
+	batch.context = AllocSetContextCreate(CurrentMemoryContext, "biometric first entries",
+										  ALLOCSET_DEFAULT_SIZES);
 	created->tile = store_open("tile", RowExclusiveLock);
-	if (entry == NULL || created->tile == NULL)
+	if (created->tile == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
-	for (Size at = 0; at < buffer.used;)
-	{
-		at = created_write_some(entry, at);
-		MemoryContextReset(context);
-		CHECK_FOR_INTERRUPTS();
-	}
+	placement->created = &batch;
+	placement->put = created_put;
+	place_all(placement);
+	if (batch.count > 0)
+		created_flush(&batch);
 	table_close(created->tile, NoLock);
-	table_close(entry, NoLock);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
+	MemoryContextDelete(batch.context);
 }
 
 void
 ledger_append_created(LedgerStatement *statement, EntryFields *entries, int count)
 {
-	int64 first;
+	Placement placement = {.number = -1};
 
 	if (count <= 0)
 		return;
 	if (created == NULL)
 		created_begin();
-	first = (int64) created->frontier.size;
 	buffer_prepare(statement, entries, count, created->generation);
-	buffer_number(statement, created->generation, first);
-	created_write();
-	remember(statement, created->generation, first);
+	placement.next = (int64) created->frontier.size;
+	placement.segment_size = created->segment_size;
+	place_begin(&placement, statement, created->generation);
+	created_write(&placement);
+	remember(statement, &placement);
 }
 
 void
@@ -771,7 +898,7 @@ ledger_usable(Reason *reason, const char **problem)
 			case LEDGER_READY:
 				break;
 			case LEDGER_FOREIGN:
-				phrase = "the ledger is a copy of another ledger, until a custodian calls "
+				phrase = "the ledger is another system's to continue, until a custodian calls "
 						 "biometric.fork_ledger()";
 				break;
 			case LEDGER_RETIRED:

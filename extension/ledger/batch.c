@@ -60,8 +60,12 @@ static void
 batch_keep_tile(int level, uint64_t index, const MerkleHash *hashes, void *context)
 {
 	Batch *batch = context;
-	FullTile *tile = palloc(sizeof(FullTile));
+	FullTile *tile;
 
+	/* those of level 0 are computed from the entries */
+	if (level == 0)
+		return;
+	tile = palloc(sizeof(FullTile));
 	tile->level = level;
 	tile->index = index;
 	memcpy(tile->hashes, hashes, sizeof(tile->hashes));

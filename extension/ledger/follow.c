@@ -204,9 +204,8 @@ follow_wait_ms(void)
 	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next_look);
 }
 
-/* Puts one entry into the ring, as an appender does; false when there is no room. */
-static bool
-put_entry(int number, uint32 generation, const uint8 *bytes, Size length)
+bool
+follow_append(int number, uint32 generation, const uint8 *bytes, Size length, int64 *sequence)
 {
 	LedgerSlot *slot = ledger_slot(number);
 	LedgerRecord record = {.length = (uint32) length, .generation = generation};
@@ -226,6 +225,7 @@ put_entry(int number, uint32 generation, const uint8 *bytes, Size length)
 		if (head - pg_atomic_read_u64(&slot->tail) + size <= ledger_ring_size_bytes())
 		{
 			record.sequence = (int64) pg_atomic_read_u64(&slot->next_sequence);
+			*sequence = record.sequence;
 			ledger_ring_write(number, head, &record, sizeof(record));
 			ledger_ring_write(number, head + sizeof(record), bytes, length);
 			pg_atomic_write_u64(&slot->next_sequence, (uint64) (record.sequence + 1));
@@ -245,6 +245,7 @@ report(int number, uint32 generation, const Followed *it, bool known)
 	EntryFields fields = {.event = ENTRY_ABORTED, .reference = ENTRY_NO_REFERENCE};
 	uint8 bytes[256];
 	char detail[100];
+	int64 sequence;
 	size_t length;
 	CoreStatus status;
 
@@ -256,7 +257,7 @@ report(int number, uint32 generation, const Followed *it, bool known)
 	status = entry_encode(&fields, bytes, sizeof(bytes), &length);
 	if (status != CORE_OK)
 		elog(ERROR, "could not encode a ledger entry: %s", core_status_text(status));
-	return put_entry(number, generation, bytes, length);
+	return follow_append(number, generation, bytes, length, &sequence);
 }
 
 void

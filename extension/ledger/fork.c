@@ -1,12 +1,11 @@
 /*
- * fork.c - how a log begins, is forked, adopted and retired.
+ * fork.c - how a log begins, is forked, adopted, handed over and retired.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "fmgr.h"
@@ -25,6 +24,7 @@
 #include "ledger/append.h"
 #include "ledger/database.h"
 #include "ledger/fork.h"
+#include "ledger/identity.h"
 #include "ledger/session.h"
 #include "ledger/verify.h"
 #include "ledger/worker.h"
@@ -37,9 +37,11 @@
 
 PGDLLEXPORT Datum ledger_begin(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ledger_fork(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ledger_hand_over(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ledger_retire(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(ledger_begin);
 PG_FUNCTION_INFO_V1(ledger_fork);
+PG_FUNCTION_INFO_V1(ledger_hand_over);
 PG_FUNCTION_INFO_V1(ledger_retire);
 
 /* A change of biometric.log by this transaction, and the entry that it owes. */
@@ -66,6 +68,8 @@ static CommandId received_by = InvalidCommandId;
 void
 fork_own_identity(LedgerLog *log)
 {
+	Identity own;
+
 	memset(log, 0, sizeof(*log));
 	if (!pg_strong_random(log->log_id, LEDGER_LOG_ID_SIZE))
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not get random bytes")));
@@ -73,8 +77,11 @@ fork_own_identity(LedgerLog *log)
 	log->log_id[6] = (log->log_id[6] & 0x0f) | 0x40;
 	log->log_id[8] = (log->log_id[8] & 0x3f) | 0x80;
 	log->ordinal = 1;
-	log->database_oid = MyDatabaseId;
-	log->system_identifier = (int64) GetSystemIdentifier();
+	identity_own(&own);
+	log->database_oid = own.database_oid;
+	log->system_identifier = own.system_identifier;
+	log->timeline = own.timeline;
+	log->instance = pstrdup(own.instance);
 	log->parent_size = -1;
 	log->segment_size = ledger_segment_size();
 }
@@ -100,6 +107,19 @@ fork_detail(const uint8 *parent, int64 size, const MerkleHash *root, const char 
 	escape_json(&json, reason != NULL ? reason : "");
 	appendStringInfo(&json, "%s}", adopted ? ", \"adopted\": true" : "");
 	return json.data;
+}
+
+LedgerLog *
+fork_present_log(void)
+{
+	LedgerLog *present = store_present_log(GetActiveSnapshot());
+
+	if (present == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("this database has no ledger"),
+						errdetail("Table biometric.log has no row of its own."),
+						errhint("See biometric.ledger_status().")));
+	return present;
 }
 
 /* The first identity, in the transaction of CREATE EXTENSION. */
@@ -155,11 +175,13 @@ at_end_of_transaction(XactEvent event, void *arg)
 			return;
 		case XACT_EVENT_PRE_PREPARE:
 			if (changes != NIL)
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("cannot prepare a transaction that forked or retired the ledger"),
-						 errdetail("The ledger's worker takes this up when it is committed."),
-						 errhint("Do it in a transaction of its own.")));
+				ereport(
+					ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot prepare a transaction that forked, handed over or retired the "
+							"ledger"),
+					 errdetail("The ledger's worker takes this up when it is committed."),
+					 errhint("Do it in a transaction of its own.")));
 			return;
 		case XACT_EVENT_COMMIT:
 			if (take_up_due)
@@ -241,7 +263,7 @@ require_custodian(FunctionCallInfo fcinfo, const char *function)
 	if (!role_is_custodian(GetUserId()))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("only a custodian may fork or retire the ledger"),
+				 errmsg("only a custodian may fork, hand over or retire the ledger"),
 				 errdetail("Superusers are no custodians unless they are members of role \"%s\".",
 						   CUSTODIAN_ROLE),
 				 errhint("Have \"%s\" granted to the current user.", CUSTODIAN_ROLE)));
@@ -257,19 +279,6 @@ require_custodian(FunctionCallInfo fcinfo, const char *function)
 						errhint("Say why; it becomes part of the ledger.")));
 	watch_transaction();
 	return reason;
-}
-
-static LedgerLog *
-present_log(void)
-{
-	List *logs = store_logs(GetActiveSnapshot());
-
-	if (logs == NIL)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("this database has no ledger"),
-						errdetail("Table biometric.log has no row of its own."),
-						errhint("See biometric.ledger_status().")));
-	return llast(logs);
 }
 
 static List *
@@ -289,9 +298,10 @@ static bool
 is_in_order(const LedgerLog *log)
 {
 	int number = ledger_my_slot();
+	Identity own;
 
-	if (log->retired || log->database_oid != MyDatabaseId ||
-		log->system_identifier != (int64) GetSystemIdentifier() || number < 0)
+	identity_own(&own);
+	if (log->retired || number < 0 || identity_judge(log, false, &own) != IDENTITY_OWN)
 		return false;
 	switch (pg_atomic_read_u32(&ledger_slot(number)->state))
 	{
@@ -364,7 +374,7 @@ ledger_fork(PG_FUNCTION_ARGS)
 {
 	char *reason = require_custodian(fcinfo, "biometric.fork_ledger()");
 	Relation relation = store_open("log", RowExclusiveLock);
-	LedgerLog *present = present_log();
+	LedgerLog *present = fork_present_log();
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
 
 	memcpy(result->data, present->log_id, UUID_LEN);
@@ -381,24 +391,54 @@ ledger_fork(PG_FUNCTION_ARGS)
 	PG_RETURN_UUID_P(result);
 }
 
+/* The detail of the last entry of a log. */
+static char *
+closing_detail(const char *action, const char *reason)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfo(&json, "{\"action\": \"%s\", \"reason\": ", action);
+	escape_json(&json, reason);
+	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
+/* The present log, which must not be closed yet. */
+static LedgerLog *
+log_to_close(void)
+{
+	LedgerLog *present = fork_present_log();
+
+	if (present->retired || present->fenced)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						present->retired
+							? errmsg("the ledger of this database is retired already")
+							: errmsg("the ledger of this database takes no more entries already"),
+						errhint("biometric.fork_ledger() begins another.")));
+	return present;
+}
+
 Datum
 ledger_retire(PG_FUNCTION_ARGS)
 {
 	char *reason = require_custodian(fcinfo, "biometric.retire_ledger()");
 	Relation relation = store_open("log", RowExclusiveLock);
-	LedgerLog *present = present_log();
-	StringInfoData json;
 
-	if (present->retired)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("the ledger of this database is retired already"),
-						errhint("biometric.fork_ledger() begins another.")));
-	initStringInfo(&json);
-	appendStringInfoString(&json, "{\"action\": \"retire\", \"reason\": ");
-	escape_json(&json, reason);
-	appendStringInfoChar(&json, '}');
-	store_retire_log(relation, present->log_id);
-	owe(ENTRY_POLICY_CHANGED, json.data, true);
+	store_retire_log(relation, log_to_close()->log_id);
+	owe(ENTRY_POLICY_CHANGED, closing_detail("retire", reason), true);
+	table_close(relation, NoLock);
+	PG_RETURN_VOID();
+}
+
+Datum
+ledger_hand_over(PG_FUNCTION_ARGS)
+{
+	char *reason = require_custodian(fcinfo, "biometric.hand_over_ledger()");
+	Relation relation = store_open("log", RowExclusiveLock);
+
+	store_fence_log(relation, log_to_close()->log_id, "hand_over");
+	owe(ENTRY_POLICY_CHANGED, closing_detail("hand_over", reason), true);
 	table_close(relation, NoLock);
 	PG_RETURN_VOID();
 }
@@ -424,7 +464,6 @@ ledger_may_drop(void)
 {
 	LedgerReader reader;
 	LedgerLog *present;
-	List *logs;
 	bool may = false;
 	ListCell *cell;
 
@@ -435,8 +474,7 @@ ledger_may_drop(void)
 		if (((LogChange *) lfirst(cell))->retires)
 			return false;
 	PushActiveSnapshot(GetLatestSnapshot());
-	logs = store_logs(GetActiveSnapshot());
-	present = logs == NIL ? NULL : llast(logs);
+	present = store_present_log(GetActiveSnapshot());
 	if (present != NULL && present->retired)
 		may = true;
 	else if (present != NULL && !present->has_parent && !has_appended() &&

@@ -11,9 +11,20 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
-#include "ledger/store.h"
+#include "ledger/anchor.h"
+#include "ledger/fork.h"
+#include "ledger/signer.h"
+
+/* Columns of ledger_status(): those of the tree, of checkpoints, of their delivery. */
+enum
+{
+	STATUS_CHECKPOINT = 9,
+	STATUS_ANCHOR = 12,
+	STATUS_COLUMNS = 16
+};
 
 PGDLLEXPORT Datum ledger_leaf(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ledger_root(PG_FUNCTION_ARGS);
@@ -22,24 +33,11 @@ PG_FUNCTION_INFO_V1(ledger_leaf);
 PG_FUNCTION_INFO_V1(ledger_root);
 PG_FUNCTION_INFO_V1(ledger_status);
 
-static LedgerLog *
-newest_log(void)
-{
-	List *logs = store_logs(GetActiveSnapshot());
-
-	if (logs == NIL)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("this database has no ledger"),
-						errdetail("Table biometric.log has no row of its own."),
-						errhint("See biometric.ledger_status().")));
-	return llast(logs);
-}
-
 /* Opens the newest log for reading in the active snapshot. */
 static void
 open_newest(LedgerReader *reader)
 {
-	if (!store_reader_open(reader, newest_log()->log_id, GetActiveSnapshot()))
+	if (!store_reader_open(reader, fork_present_log()->log_id, GetActiveSnapshot()))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
 }
 
@@ -51,7 +49,9 @@ ledger_leaf(PG_FUNCTION_ARGS)
 	bytea *entry;
 
 	open_newest(&reader);
-	entry = sequence < 0 ? NULL : store_entry(&reader, sequence);
+	entry = store_entry(&reader, sequence);
+	if (entry == NULL && sequence >= 0)
+		store_require_entry(&reader, sequence);
 	store_reader_close(&reader);
 	if (entry == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -92,6 +92,8 @@ ledger_root(PG_FUNCTION_ARGS)
 						errmsg("the ledger never had " INT64_FORMAT " entries", size),
 						errdetail("It has " INT64_FORMAT ".", present)));
 	known = store_root(&reader, size, &root);
+	if (!known)
+		store_require_size(&reader, size);
 	store_reader_close(&reader);
 	if (!known)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
@@ -153,12 +155,51 @@ status_of_tree(int number, Datum *values, bool *nulls)
 		values[8] = CStringGetTextDatum(status->error);
 }
 
+static Datum
+unix_time_datum(int64 at)
+{
+	return TimestampTzGetDatum(at - (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) *
+										SECS_PER_DAY * USECS_PER_SEC);
+}
+
+/* The newest checkpoint: size, time, and why none is signed any more. */
+static void
+status_of_checkpoint(int number, Datum *values, bool *nulls)
+{
+	LedgerSigned *newest = palloc(sizeof(LedgerSigned));
+	bool known = signer_read(number, newest);
+
+	values[0] = Int64GetDatum((int64) newest->size);
+	values[1] = unix_time_datum(newest->at);
+	nulls[0] = nulls[1] = !known;
+	nulls[2] = newest->problem[0] == '\0';
+	if (!nulls[2])
+		values[2] = CStringGetTextDatum(newest->problem);
+}
+
+/* What was delivered outside last: size, time, failures since, and the last of them. */
+static void
+status_of_anchor(int number, Datum *values, bool *nulls)
+{
+	LedgerAnchor anchor;
+	bool known = ledger_anchor_read(number, &anchor);
+
+	values[0] = Int64GetDatum((int64) anchor.size);
+	values[1] = unix_time_datum(anchor.at);
+	nulls[0] = nulls[1] = !known || anchor.size == 0;
+	values[2] = Int64GetDatum((int64) anchor.failures);
+	nulls[2] = !known;
+	nulls[3] = anchor.error[0] == '\0';
+	if (!nulls[3])
+		values[3] = CStringGetTextDatum(anchor.error);
+}
+
 Datum
 ledger_status(PG_FUNCTION_ARGS)
 {
 	int number = RecoveryInProgress() ? -1 : ledger_my_slot();
-	Datum values[9] = {0};
-	bool nulls[9];
+	Datum values[STATUS_COLUMNS] = {0};
+	bool nulls[STATUS_COLUMNS];
 	TupleDesc desc;
 	uint32 pid;
 
@@ -174,6 +215,8 @@ ledger_status(PG_FUNCTION_ARGS)
 		values[1] = Int32GetDatum((int32) pid);
 		nulls[1] = pid == 0;
 		status_of_tree(number, values, nulls);
+		status_of_checkpoint(number, values + STATUS_CHECKPOINT, nulls + STATUS_CHECKPOINT);
+		status_of_anchor(number, values + STATUS_ANCHOR, nulls + STATUS_ANCHOR);
 		ledger_poke_worker(number);
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));

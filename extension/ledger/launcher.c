@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "ledger/identity.h"
 #include "ledger/slot.h"
 
 #define LIBRARY_NAME "biometric_audit"
@@ -65,7 +66,7 @@ launcher_relation_changed(Datum arg, Oid relation)
 	{
 		LedgerSlot *slot = ledger_slot(i);
 
-		if (pg_atomic_read_u32(&slot->entry_relation) == relation &&
+		if (pg_atomic_read_u32(&slot->tile_relation) == relation &&
 			pg_atomic_read_u32(&slot->database) == MyDatabaseId &&
 			pg_atomic_read_u32(&slot->worker_pid) != (uint32) MyProcPid)
 		{
@@ -82,6 +83,7 @@ ledger_register_launcher(void)
 
 	if (IsBinaryUpgrade)
 		return;
+	identity_note_start();
 	CacheRegisterRelcacheCallback(launcher_relation_changed, (Datum) 0);
 	memset(&launcher, 0, sizeof(launcher));
 	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -191,7 +193,7 @@ is_hopeless(LedgerSlot *slot)
 
 	if (failures == 0 || failures % FAILURES_BEFORE_GIVING_UP != 0)
 		return false;
-	return pg_atomic_read_u32(&slot->entry_relation) == InvalidOid ||
+	return pg_atomic_read_u32(&slot->tile_relation) == InvalidOid ||
 		   !database_exists(pg_atomic_read_u32(&slot->database));
 }
 
@@ -269,6 +271,7 @@ end_search(void)
 			pg_atomic_read_u32(&ledger_slot(i)->state) == LEDGER_STARTING)
 			return;
 	ledger_end_search();
+	identity_forget_standby();
 }
 
 static void

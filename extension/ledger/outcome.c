@@ -81,9 +81,9 @@ aborted_of_row(TupleTableSlot *row, const uint8 *log_id, EntryFields *fields)
 }
 
 static void
-cache_fill(AbortedCache *cache)
+cache_fill_from(AbortedCache *cache, int slice)
 {
-	Relation relation = store_open("entry", AccessShareLock);
+	Relation relation = store_open_slice(slice, AccessShareLock);
 	TableScanDesc scan;
 	TupleTableSlot *row;
 	int64 rows = 0;
@@ -104,6 +104,13 @@ cache_fill(AbortedCache *cache)
 	ExecDropSingleTupleTableSlot(row);
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
+}
+
+static void
+cache_fill(AbortedCache *cache)
+{
+	for (int slice = 0; slice < LEDGER_SLICES; slice++)
+		cache_fill_from(cache, slice);
 }
 
 static AbortedCache *

@@ -4,6 +4,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "replication/syncrep.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
@@ -35,6 +36,7 @@ typedef struct LedgerShared
 {
 	pg_atomic_uint32 generations;	/* the last generation given out */
 	pg_atomic_uint32 launcher_proc; /* PGPROC number + 1; 0: none */
+	pg_atomic_uint32 anchor_proc;	/* likewise */
 	pg_atomic_uint32 search_over;	/* 1: all databases have been looked at since the start */
 } LedgerShared;
 
@@ -86,8 +88,8 @@ ledger_define_settings(void)
 	DefineCustomIntVariable("biometric_audit.segment_size",
 							"Entries of a segment of logs that begin from now on.",
 							"1024, 32768, 1048576 or 33554432. A log keeps the size it began with.",
-							&segment_size, 1048576, 1024, 33554432, PGC_SIGHUP, 0,
-							check_segment_size, NULL, NULL);
+							&segment_size, 1048576, LEDGER_SEGMENT_MIN, LEDGER_SEGMENT_MAX,
+							PGC_SIGHUP, 0, check_segment_size, NULL, NULL);
 	signer_define_settings();
 }
 
@@ -134,7 +136,7 @@ ledger_shmem_size(void)
 void
 ledger_shmem_request(void)
 {
-	RequestAddinShmemSpace(ledger_shmem_size());
+	RequestAddinShmemSpace(add_size(ledger_shmem_size(), signer_shmem_size()));
 	RequestNamedLWLockTranche(TRANCHE_NAME, max_databases + 1);
 }
 
@@ -147,12 +149,16 @@ slot_init(LedgerSlot *slot)
 	pg_atomic_init_u32(&slot->holds, 0);
 	pg_atomic_init_u32(&slot->worker_pid, 0);
 	pg_atomic_init_u32(&slot->worker_proc, 0);
-	pg_atomic_init_u32(&slot->entry_relation, InvalidOid);
+	pg_atomic_init_u32(&slot->tile_relation, InvalidOid);
 	pg_atomic_init_u32(&slot->look_again, 0);
 	pg_atomic_init_u32(&slot->failures, 0);
+	pg_atomic_init_u32(&slot->fence, 0);
+	pg_atomic_init_u64(&slot->fence_log[0], 0);
+	pg_atomic_init_u64(&slot->fence_log[1], 0);
 	pg_atomic_init_u64(&slot->tasks_requested, 0);
 	pg_atomic_init_u64(&slot->tasks_done, 0);
 	pg_atomic_init_u64(&slot->start_sequence, 0);
+	pg_atomic_init_u64(&slot->segment_size, LEDGER_SEGMENT_MIN);
 	pg_atomic_init_u64(&slot->next_sequence, 0);
 	pg_atomic_init_u64(&slot->head, 0);
 	pg_atomic_init_u64(&slot->tail, 0);
@@ -177,6 +183,7 @@ ledger_shmem_init(void)
 		memset(shared, 0, rings - (char *) shared);
 		pg_atomic_init_u32(&shared->generations, 0);
 		pg_atomic_init_u32(&shared->launcher_proc, 0);
+		pg_atomic_init_u32(&shared->anchor_proc, 0);
 		pg_atomic_init_u32(&shared->search_over, 0);
 		for (int i = 0; i < max_databases; i++)
 			slot_init(&slots[i]);
@@ -184,6 +191,7 @@ ledger_shmem_init(void)
 			pg_atomic_init_u64(&waiters[i], 0);
 	}
 	LWLockRelease(AddinShmemInitLock);
+	signer_shmem_init();
 
 	tranche = GetNamedLWLockTranche(TRANCHE_NAME);
 	locks = MemoryContextAlloc(TopMemoryContext, offsetof(LedgerLocks, append_locks) +
@@ -254,7 +262,8 @@ slot_claim(int number, Oid database)
 	LedgerSlot *slot = &slots[number];
 
 	ledger_run_resets(number);
-	pg_atomic_write_u32(&slot->entry_relation, InvalidOid);
+	signer_reset(number);
+	pg_atomic_write_u32(&slot->tile_relation, InvalidOid);
 	pg_atomic_write_u32(&slot->look_again, 0);
 	pg_atomic_write_u32(&slot->failures, 0);
 	memset(&slot->status, 0, sizeof(slot->status));
@@ -296,7 +305,8 @@ ledger_slot_free(int number)
 
 	ledger_slot_begin_generation(number, 0);
 	ledger_run_resets(number);
-	pg_atomic_write_u32(&slot->entry_relation, InvalidOid);
+	signer_reset(number);
+	pg_atomic_write_u32(&slot->tile_relation, InvalidOid);
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->database, InvalidOid);
 	ledger_wake(number, true);
@@ -413,6 +423,48 @@ ledger_set_launcher(bool here)
 }
 
 void
+ledger_set_anchor(bool here)
+{
+	pg_atomic_write_u32(&shared->anchor_proc, here ? (uint32) MY_PROC_NUMBER + 1 : 0);
+}
+
+void
+ledger_poke_anchor(void)
+{
+	poke(pg_atomic_read_u32(&shared->anchor_proc));
+}
+
+void
+ledger_fence(int number, const uint8 *log_id)
+{
+	LedgerSlot *slot = &slots[number];
+	uint64 halves[2];
+
+	memcpy(halves, log_id, LEDGER_LOG_ID_SIZE);
+	pg_atomic_write_u32(&slot->fence, 0);
+	pg_memory_barrier();
+	for (int i = 0; i < 2; i++)
+		pg_atomic_write_u64(&slot->fence_log[i], halves[i]);
+	pg_memory_barrier();
+	pg_atomic_write_u32(&slot->fence, 1);
+	ledger_poke_worker(number);
+}
+
+bool
+ledger_is_fenced(int number, const uint8 *log_id)
+{
+	LedgerSlot *slot = &slots[number];
+	uint64 halves[2];
+
+	if (pg_atomic_read_u32(&slot->fence) == 0)
+		return false;
+	pg_memory_barrier();
+	for (int i = 0; i < 2; i++)
+		halves[i] = pg_atomic_read_u64(&slot->fence_log[i]);
+	return memcmp(halves, log_id, LEDGER_LOG_ID_SIZE) == 0;
+}
+
+void
 ledger_poke_launcher(void)
 {
 	poke(pg_atomic_read_u32(&shared->launcher_proc));
@@ -423,6 +475,15 @@ ledger_poke_worker(int number)
 {
 	if (!poke(pg_atomic_read_u32(&slots[number].worker_proc)))
 		ledger_poke_launcher();
+}
+
+bool
+ledger_awaits_standby(Oid database)
+{
+	int number = ledger_slot_of(database, false);
+	uint32 proc = number < 0 ? 0 : pg_atomic_read_u32(&slots[number].worker_proc);
+
+	return proc != 0 && ProcGlobal->allProcs[proc - 1].syncRepState == SYNC_REP_WAITING;
 }
 
 void

@@ -9,6 +9,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "catalog/pg_type.h"
+#include "port/pg_bswap.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -17,7 +18,7 @@
 #include "utils/uuid.h"
 
 #include "base/internal.h"
-#include "ledger/store.h"
+#include "ledger/store_checkpoint.h"
 
 /* The columns of the tables, in order: rows are put together and taken apart by them. */
 static const struct
@@ -26,10 +27,14 @@ static const struct
 	int columns;
 	Oid types[LOG_COLUMNS];
 } tables[] = {
-	{"entry", ENTRY_COLUMNS, {UUIDOID, INT8OID, BYTEAOID}},
+	{"entry_", ENTRY_COLUMNS, {UUIDOID, INT8OID, INT4OID, BYTEAOID}},
+	{"segment", SEGMENT_COLUMNS, {UUIDOID, INT8OID, BYTEAOID, TIMESTAMPTZOID, TEXTOID}},
 	{"tile", TILE_COLUMNS, {UUIDOID, INT2OID, INT8OID, BYTEAOID}},
 	{"head", HEAD_COLUMNS, {UUIDOID, INT8OID, BYTEAOID, BYTEAOID, INT8OID, INT8ARRAYOID}},
 	{"image_entry", IMAGE_COLUMNS, {UUIDOID, UUIDOID, INT8OID}},
+	{"checkpoint", CHECKPOINT_COLUMNS, {UUIDOID, INT8OID, TIMESTAMPTZOID, BYTEAOID}},
+	{"verifier", VERIFIER_COLUMNS, {UUIDOID, TEXTOID, INT8OID, TIMESTAMPTZOID}},
+	{"cosignature", COSIGNATURE_COLUMNS, {UUIDOID, INT8OID, TEXTOID, BYTEAOID}},
 	{"log",
 	 LOG_COLUMNS,
 	 {UUIDOID, INT4OID, OIDOID, INT8OID, INT4OID, TIMESTAMPTZOID, UUIDOID, INT8OID, BYTEAOID,
@@ -44,7 +49,9 @@ has_columns(Relation relation, const char *name)
 	TupleDesc desc = RelationGetDescr(relation);
 	int table = 0;
 
-	while (strcmp(tables[table].name, name) != 0)
+	/* one description for all tables of entries, which end in their number */
+	while (strncmp(name, tables[table].name, strcspn(name, "0123456789")) != 0 ||
+		   strlen(tables[table].name) != strcspn(name, "0123456789"))
 		if (++table == lengthof(tables))
 			return false;
 	if (desc->natts < tables[table].columns)
@@ -89,32 +96,114 @@ store_open_key(Relation relation)
 }
 
 bool
+store_segment_size_is_valid(int64 segment_size)
+{
+	int64 valid = LEDGER_SEGMENT_MIN;
+
+	while (valid < segment_size && valid < LEDGER_SEGMENT_MAX)
+		valid *= MERKLE_TILE_WIDTH;
+	return valid == segment_size;
+}
+
+int
+store_top_level(int64 segment_size)
+{
+	int level = 1;
+
+	while ((int64) 1 << ((level + 1) * MERKLE_TILE_HEIGHT) < segment_size)
+		level++;
+	return level;
+}
+
+int
+store_slice(int64 segment_size, int64 sequence)
+{
+	return (int) (sequence / segment_size % LEDGER_SLICES);
+}
+
+Relation
+store_open_slice(int slice, LOCKMODE mode)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "entry_%02d", slice);
+	return store_open(name, mode);
+}
+
+int32
+store_leaf_hint(int64 sequence, const MerkleHash *leaf)
+{
+	uint32 word;
+
+	memcpy(&word, leaf->bytes, sizeof(word));
+	/* with the number in it, so that entries that have changed places are told, too */
+	return (int32) (pg_ntoh32(word) ^ (uint32) sequence);
+}
+
+bool
 store_reader_open(LedgerReader *reader, const uint8 *log_id, Snapshot snapshot)
 {
+	LedgerLog *log;
+
 	memset(reader, 0, sizeof(*reader));
 	memcpy(reader->log_id, log_id, LEDGER_LOG_ID_SIZE);
 	reader->snapshot = snapshot;
-	reader->entry = store_open("entry", AccessShareLock);
-	if (reader->entry == NULL)
+	reader->first = -1;
+	if (!OidIsValid(extension_relation("tile")))
 		return false;
-	reader->tile = store_open("tile", AccessShareLock);
-	if (reader->tile == NULL)
-	{
-		table_close(reader->entry, AccessShareLock);
-		return false;
-	}
-	reader->entry_key = store_open_key(reader->entry);
-	reader->tile_key = store_open_key(reader->tile);
+	log = store_find_log(log_id, snapshot);
+	/* of a log without a row, or with one that was tampered with, something is missing anyway */
+	reader->segment_size = log != NULL && store_segment_size_is_valid(log->segment_size)
+							   ? log->segment_size
+							   : LEDGER_SEGMENT_MIN;
 	return true;
+}
+
+static void
+close_table(LedgerTable *table)
+{
+	if (table->key != NULL)
+		index_close(table->key, AccessShareLock);
+	if (table->table != NULL)
+		table_close(table->table, AccessShareLock);
+	table->key = table->table = NULL;
 }
 
 void
 store_reader_close(LedgerReader *reader)
 {
-	index_close(reader->tile_key, AccessShareLock);
-	index_close(reader->entry_key, AccessShareLock);
-	table_close(reader->tile, AccessShareLock);
-	table_close(reader->entry, AccessShareLock);
+	for (int slice = 0; slice < LEDGER_SLICES; slice++)
+		close_table(&reader->entry[slice]);
+	close_table(&reader->tile);
+}
+
+/* Takes over a table that was opened, and opens its key. */
+static LedgerTable *
+keep_table(LedgerTable *table, Relation relation)
+{
+	if (relation == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing"),
+						errhint("Create the extension again, and restore a dump.")));
+	table->key = store_open_key(relation);
+	table->table = relation;
+	return table;
+}
+
+static LedgerTable *
+slice_table(LedgerReader *reader, int slice)
+{
+	LedgerTable *table = &reader->entry[slice];
+
+	return table->table != NULL ? table
+								: keep_table(table, store_open_slice(slice, AccessShareLock));
+}
+
+static LedgerTable *
+tile_table(LedgerReader *reader)
+{
+	LedgerTable *table = &reader->tile;
+
+	return table->table != NULL ? table : keep_table(table, store_open("tile", AccessShareLock));
 }
 
 static void
@@ -123,45 +212,101 @@ key_log_id(ScanKey key, const uint8 *log_id)
 	ScanKeyInit(key, 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum((pg_uuid_t *) log_id));
 }
 
-int64
-store_size(LedgerReader *reader)
+/* The highest number that a log has in one of its tables, in the key's second column, or -1. */
+static int64
+highest_number(LedgerReader *reader, const LedgerTable *table)
 {
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple tuple;
-	int64 size = 0;
+	int64 highest = -1;
 
 	key_log_id(&key, reader->log_id);
-	scan = systable_beginscan_ordered(reader->entry, reader->entry_key, reader->snapshot, 1, &key);
+	scan = systable_beginscan_ordered(table->table, table->key, reader->snapshot, 1, &key);
 	tuple = systable_getnext_ordered(scan, BackwardScanDirection);
 	if (HeapTupleIsValid(tuple))
 	{
 		bool isnull;
+		Datum value = heap_getattr(tuple, ENTRY_COL_SEQ, RelationGetDescr(table->table), &isnull);
 
-		size = DatumGetInt64(
-				   heap_getattr(tuple, ENTRY_COL_SEQ, RelationGetDescr(reader->entry), &isnull)) +
-			   1;
+		highest = isnull ? -1 : DatumGetInt64(value);
 	}
 	systable_endscan_ordered(scan);
+	return highest;
+}
+
+int64
+store_first(LedgerReader *reader)
+{
+	LedgerTable segment = {NULL, NULL};
+
+	if (reader->first < 0)
+	{
+		keep_table(&segment, store_open("segment", AccessShareLock));
+		reader->first = (highest_number(reader, &segment) + 1) * reader->segment_size;
+		close_table(&segment);
+	}
+	return reader->first;
+}
+
+int64
+store_size(LedgerReader *reader)
+{
+	int64 size = store_first(reader);
+
+	for (int slice = 0; slice < LEDGER_SLICES; slice++)
+		size = Max(size, highest_number(reader, slice_table(reader, slice)) + 1);
 	return size;
 }
 
-/* Begins a scan of the entries from first to last, both included, in order. */
+void
+store_require_entry(LedgerReader *reader, int64 sequence)
+{
+	if (sequence < store_first(reader))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("entry " INT64_FORMAT " is in a segment that was detached", sequence),
+				 errdetail("The ledger's first " INT64_FORMAT " entries are in an archive; "
+						   "the roots over their segments were kept.",
+						   store_first(reader)),
+				 errhint("Read the archive, with biometric-verify. See table "
+						 "biometric.segment.")));
+}
+
+void
+store_require_size(LedgerReader *reader, int64 size)
+{
+	if (size < store_first(reader) && size % reader->segment_size != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the root over the first " INT64_FORMAT " entries is no longer known here",
+						size),
+				 errdetail("The ledger's first " INT64_FORMAT " entries are in an archive; of "
+						   "sizes below, only multiples of " INT64_FORMAT " have a root here.",
+						   store_first(reader), reader->segment_size),
+				 errhint("Read the archive, with biometric-verify. See table "
+						 "biometric.segment.")));
+}
+
+/* Begins a scan of the entries from first to last, both included and of one segment, in order. */
 static SysScanDesc
 scan_entries(LedgerReader *reader, ScanKeyData keys[3], int64 first, int64 last)
 {
+	LedgerTable *table = slice_table(reader, store_slice(reader->segment_size, first));
+
 	key_log_id(&keys[0], reader->log_id);
 	ScanKeyInit(&keys[1], ENTRY_COL_SEQ, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum(first));
 	ScanKeyInit(&keys[2], ENTRY_COL_SEQ, BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
-	return systable_beginscan_ordered(reader->entry, reader->entry_key, reader->snapshot, 3, keys);
+	return systable_beginscan_ordered(table->table, table->key, reader->snapshot, 3, keys);
 }
 
 /* The entry of a tuple, detoasted, if the tuple says itself what the index says of it; or NULL. */
 static bytea *
 entry_of_tuple(LedgerReader *reader, HeapTuple tuple, int64 sequence)
 {
-	TupleDesc desc = RelationGetDescr(reader->entry);
+	int slice = store_slice(reader->segment_size, sequence);
+	TupleDesc desc = RelationGetDescr(reader->entry[slice].table);
 	bool isnull;
 	Datum value;
 
@@ -175,33 +320,67 @@ entry_of_tuple(LedgerReader *reader, HeapTuple tuple, int64 sequence)
 	return isnull ? NULL : DatumGetByteaPP(value);
 }
 
+/* A copy, with a header of four bytes; NULL of NULL. */
+static bytea *
+copy_of_entry(bytea *found)
+{
+	Size length = found == NULL ? 0 : VARSIZE_ANY_EXHDR(found);
+	bytea *entry;
+
+	if (found == NULL)
+		return NULL;
+	entry = palloc(VARHDRSZ + length);
+	SET_VARSIZE(entry, VARHDRSZ + length);
+	memcpy(VARDATA(entry), VARDATA_ANY(found), length);
+	return entry;
+}
+
 bytea *
 store_entry(LedgerReader *reader, int64 sequence)
 {
 	ScanKeyData keys[3];
-	SysScanDesc scan = scan_entries(reader, keys, sequence, sequence);
-	HeapTuple tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+	SysScanDesc scan;
+	HeapTuple tuple;
 	bytea *entry = NULL;
 
+	if (sequence < 0)
+		return NULL;
+	scan = scan_entries(reader, keys, sequence, sequence);
+	tuple = systable_getnext_ordered(scan, ForwardScanDirection);
 	if (HeapTupleIsValid(tuple))
-	{
-		bytea *found = entry_of_tuple(reader, tuple, sequence);
-
-		if (found != NULL)
-		{
-			Size length = VARSIZE_ANY_EXHDR(found);
-
-			entry = palloc(VARHDRSZ + length);
-			SET_VARSIZE(entry, VARHDRSZ + length);
-			memcpy(VARDATA(entry), VARDATA_ANY(found), length);
-		}
-	}
+		entry = copy_of_entry(entry_of_tuple(reader, tuple, sequence));
 	systable_endscan_ordered(scan);
 	return entry;
 }
 
-bool
-store_leaves(LedgerReader *reader, int64 first, int count, MerkleHash *hashes)
+int
+store_entries(LedgerReader *reader, int64 first, int count, bytea **entries)
+{
+	int64 end = (first / reader->segment_size + 1) * reader->segment_size;
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	int found = 0;
+
+	count = (int) Min((int64) count, end - first);
+	scan = scan_entries(reader, keys, first, first + count - 1);
+	while (found < count)
+	{
+		HeapTuple tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+
+		if (!HeapTupleIsValid(tuple))
+			break;
+		entries[found] = copy_of_entry(entry_of_tuple(reader, tuple, first + found));
+		if (entries[found] == NULL)
+			break;
+		found++;
+	}
+	systable_endscan_ordered(scan);
+	return found;
+}
+
+/* As store_leaves, of entries of one segment. */
+static bool
+segment_leaves(LedgerReader *reader, int64 first, int count, MerkleHash *hashes)
 {
 	ScanKeyData keys[3];
 	SysScanDesc scan = scan_entries(reader, keys, first, first + count - 1);
@@ -225,9 +404,29 @@ store_leaves(LedgerReader *reader, int64 first, int count, MerkleHash *hashes)
 }
 
 bool
+store_leaves(LedgerReader *reader, int64 first, int count, MerkleHash *hashes)
+{
+	if (first < 0)
+		return false;
+	while (count > 0)
+	{
+		int64 left = reader->segment_size - first % reader->segment_size;
+		int some = (int) Min(left, (int64) count);
+
+		if (!segment_leaves(reader, first, some, hashes))
+			return false;
+		first += some;
+		hashes += some;
+		count -= some;
+	}
+	return true;
+}
+
+bool
 store_tile(LedgerReader *reader, int level, uint64 index, MerkleHash *hashes)
 {
-	TupleDesc desc = RelationGetDescr(reader->tile);
+	LedgerTable *table = tile_table(reader);
+	TupleDesc desc = RelationGetDescr(table->table);
 	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple tuple;
@@ -237,7 +436,7 @@ store_tile(LedgerReader *reader, int level, uint64 index, MerkleHash *hashes)
 	ScanKeyInit(&keys[1], TILE_COL_LEVEL, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(level));
 	ScanKeyInit(&keys[2], TILE_COL_INDEX, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum((int64) index));
-	scan = systable_beginscan_ordered(reader->tile, reader->tile_key, reader->snapshot, 3, keys);
+	scan = systable_beginscan_ordered(table->table, table->key, reader->snapshot, 3, keys);
 	tuple = systable_getnext_ordered(scan, ForwardScanDirection);
 	if (HeapTupleIsValid(tuple))
 	{
@@ -265,10 +464,14 @@ bool
 store_source(int level, uint64_t index, int count, MerkleHash *hashes, void *context)
 {
 	LedgerReader *reader = context;
+	MerkleHash tile[MERKLE_TILE_WIDTH];
 
-	if (count == MERKLE_TILE_WIDTH)
-		return store_tile(reader, level, index, hashes);
-	return level == 0 && store_leaves(reader, (int64) (index * MERKLE_TILE_WIDTH), count, hashes);
+	if (level == 0)
+		return store_leaves(reader, (int64) (index * MERKLE_TILE_WIDTH), count, hashes);
+	if (!store_tile(reader, level, index, tile))
+		return false;
+	memcpy(hashes, tile, (Size) count * sizeof(MerkleHash));
+	return true;
 }
 
 bool
@@ -459,10 +662,39 @@ read_logs(Snapshot snapshot, bool restored)
 	return logs;
 }
 
+LedgerLog *
+store_find_log(const uint8 *log_id, Snapshot snapshot)
+{
+	Relation relation = store_open("log", AccessShareLock);
+	LedgerLog *log = NULL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	if (relation == NULL)
+		return NULL;
+	key_log_id(&key, log_id);
+	scan = systable_beginscan(relation, InvalidOid, false, snapshot, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		log = log_of_tuple(tuple, RelationGetDescr(relation));
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return log;
+}
+
 List *
 store_logs(Snapshot snapshot)
 {
 	return read_logs(snapshot, false);
+}
+
+LedgerLog *
+store_present_log(Snapshot snapshot)
+{
+	List *logs = store_logs(snapshot);
+
+	return logs == NIL ? NULL : llast(logs);
 }
 
 List *

@@ -135,22 +135,43 @@ store_insert_rows(Relation relation, const Datum *values, int columns, int count
 	pfree(nulls);
 }
 
-void
-store_insert_entries(Relation relation, const uint8 *log_id, int64 sequence,
-					 const StoreEntry *entries, int count)
+/* Inserts entries of one segment. */
+static void
+insert_into_slice(int slice, const uint8 *log_id, int64 sequence, const StoreEntry *entries,
+				  int count)
 {
+	Relation relation = store_open_slice(slice, RowExclusiveLock);
 	Datum *values = palloc((Size) count * ENTRY_COLUMNS * sizeof(Datum));
 
+	if (relation == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
 	for (int i = 0; i < count; i++)
 	{
 		Datum *row = values + (Size) i * ENTRY_COLUMNS;
 
 		row[ENTRY_COL_LOG_ID - 1] = UUIDPGetDatum((pg_uuid_t *) log_id);
 		row[ENTRY_COL_SEQ - 1] = Int64GetDatum(sequence + i);
+		row[ENTRY_COL_HINT - 1] = Int32GetDatum(store_leaf_hint(sequence + i, &entries[i].leaf));
 		row[ENTRY_COL_BYTES - 1] = PointerGetDatum(entries[i].bytes);
 	}
 	store_insert_rows(relation, values, ENTRY_COLUMNS, count);
 	pfree(values);
+	table_close(relation, NoLock);
+}
+
+void
+store_insert_entries(const uint8 *log_id, int64 segment_size, int64 sequence,
+					 const StoreEntry *entries, int count)
+{
+	for (int done = 0; done < count;)
+	{
+		int64 left = segment_size - (sequence + done) % segment_size;
+		int some = (int) Min(left, (int64) (count - done));
+
+		insert_into_slice(store_slice(segment_size, sequence + done), log_id, sequence + done,
+						  entries + done, some);
+		done += some;
+	}
 	image_index_add(log_id, sequence, entries, count);
 }
 
@@ -178,7 +199,7 @@ store_insert_log(Relation relation, const LedgerLog *log)
 	values[LOG_COL_ORDINAL - 1] = Int32GetDatum(log->ordinal);
 	values[LOG_COL_DATABASE_OID - 1] = ObjectIdGetDatum(log->database_oid);
 	values[LOG_COL_SYSTEM_IDENTIFIER - 1] = Int64GetDatum(log->system_identifier);
-	values[LOG_COL_TIMELINE - 1] = Int32GetDatum((int32) GetWALInsertionTimeLine());
+	values[LOG_COL_TIMELINE - 1] = Int32GetDatum(log->timeline);
 	values[LOG_COL_CREATED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[LOG_COL_PARENT - 1] = UUIDPGetDatum((pg_uuid_t *) log->parent);
 	nulls[LOG_COL_PARENT - 1] = !log->has_parent;
@@ -199,12 +220,12 @@ store_insert_log(Relation relation, const LedgerLog *log)
 	store_insert(relation, values, nulls, LOG_COLUMNS);
 }
 
-/* Changes some columns of a log's row, as whoever runs this. */
+/* Changes some columns of a log's row, as whoever runs this. nulls: NULL for none. */
 static void
 update_log(Relation relation, const uint8 *log_id, const int *columns, const Datum *values,
-		   int count)
+		   const bool *nulls, int count)
 {
-	bool nulls[LOG_COLUMNS] = {false};
+	static const bool no_nulls[LOG_COLUMNS] = {false};
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple tuple;
@@ -217,8 +238,9 @@ update_log(Relation relation, const uint8 *log_id, const int *columns, const Dat
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("a row of biometric.log has gone"),
 						errhint("biometric.verify_ledger() says what else has changed.")));
-	tuple = heap_modify_tuple_by_cols(tuple, RelationGetDescr(relation), count, (int *) columns,
-									  (Datum *) values, nulls);
+	tuple =
+		heap_modify_tuple_by_cols(tuple, RelationGetDescr(relation), count, (int *) columns,
+								  (Datum *) values, (bool *) (nulls != NULL ? nulls : no_nulls));
 	CatalogTupleUpdate(relation, &tuple->t_self, tuple);
 	systable_endscan(scan);
 	CommandCounterIncrement();
@@ -230,7 +252,32 @@ store_retire_log(Relation relation, const uint8 *log_id)
 	int column = LOG_COL_RETIRED_AT;
 	Datum value = TimestampTzGetDatum(GetCurrentTimestamp());
 
-	update_log(relation, log_id, &column, &value, 1);
+	update_log(relation, log_id, &column, &value, NULL, 1);
+}
+
+void
+store_fence_log(Relation relation, const uint8 *log_id, const char *by)
+{
+	int columns[] = {LOG_COL_FENCED_AT, LOG_COL_FENCED_BY};
+	Datum values[lengthof(columns)];
+
+	values[0] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[1] = CStringGetTextDatum(by);
+	update_log(relation, log_id, columns, values, NULL, lengthof(columns));
+}
+
+void
+store_continue_log(Relation relation, const LedgerLog *log)
+{
+	int columns[] = {LOG_COL_SYSTEM_IDENTIFIER, LOG_COL_TIMELINE, LOG_COL_INSTANCE,
+					 LOG_COL_FENCED_AT, LOG_COL_FENCED_BY};
+	bool nulls[] = {false, false, false, true, true};
+	Datum values[lengthof(columns)] = {0};
+
+	values[0] = Int64GetDatum(log->system_identifier);
+	values[1] = Int32GetDatum(log->timeline);
+	values[2] = CStringGetTextDatum(log->instance);
+	update_log(relation, log->log_id, columns, values, nulls, lengthof(columns));
 }
 
 void
@@ -242,7 +289,7 @@ store_adopt_log(Relation relation, const LedgerLog *log)
 	values[0] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[1] = Int64GetDatum(log->adopted_size);
 	values[2] = PointerGetDatum(store_hashes(&log->adopted_root, 1));
-	update_log(relation, log->log_id, columns, values, lengthof(columns));
+	update_log(relation, log->log_id, columns, values, NULL, lengthof(columns));
 }
 
 /* Runs one of our own statements as its own user; raises unless it did what was expected. */
@@ -350,18 +397,20 @@ store_settle_fork(const LedgerLog *log)
 void
 store_renew_identity(const uint8 *old_id, const LedgerLog *log)
 {
-	Oid types[] = {UUIDOID, UUIDOID, OIDOID, INT8OID, INT4OID};
+	Oid types[] = {UUIDOID, UUIDOID, OIDOID, INT8OID, INT4OID, TEXTOID};
 	Datum values[lengthof(types)];
 
 	values[0] = UUIDPGetDatum((pg_uuid_t *) old_id);
 	values[1] = UUIDPGetDatum((pg_uuid_t *) log->log_id);
 	values[2] = ObjectIdGetDatum(log->database_oid);
 	values[3] = Int64GetDatum(log->system_identifier);
-	values[4] = Int32GetDatum((int32) GetWALInsertionTimeLine());
+	values[4] = Int32GetDatum(log->timeline);
+	values[5] = CStringGetTextDatum(log->instance);
 	run("DELETE FROM biometric.head WHERE log_id OPERATOR(pg_catalog.=) $1", 1, types, values,
 		SPI_OK_DELETE);
 	run("UPDATE biometric.log SET log_id = $2, database_oid = $3, system_identifier = $4, "
-		"timeline = $5, created_at = pg_catalog.now() WHERE log_id OPERATOR(pg_catalog.=) $1",
+		"timeline = $5, instance = $6, fenced_at = NULL, fenced_by = NULL, "
+		"created_at = pg_catalog.now() WHERE log_id OPERATOR(pg_catalog.=) $1",
 		lengthof(types), types, values, SPI_OK_UPDATE);
 	/* what else is this log's: the homes of the columns */
 	if (OidIsValid(extension_relation("home")))

@@ -4,20 +4,22 @@
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/xlog.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "ledger/batch.h"
 #include "ledger/fork.h"
+#include "ledger/identity.h"
 #include "ledger/session.h"
 #include "ledger/store.h"
 #include "ledger/tree.h"
 
-/* Whether the log that this process has loaded was retired. */
+/* Whether the log that this process has loaded was retired, or takes no entries here. */
 static bool loaded_retired = false;
+static bool loaded_fenced = false;
 
 static void tree_broken(LedgerTree *tree, const char *format, ...) pg_attribute_printf(2, 3);
 
@@ -55,32 +57,48 @@ settle_parent(LedgerLog *log)
 	store_settle_fork(log);
 }
 
-/* Settles a fork: the parent's edge, and the first entry, which names it. */
+/* Appends a `forked` entry by itself, before anybody else can append anything. */
 static void
-take_up_fork(LedgerTree *tree, LedgerLog *log)
+append_forked(LedgerTree *tree, const char *detail)
 {
 	EntryFields fields = {.event = ENTRY_FORKED, .reference = ENTRY_NO_REFERENCE};
-	Relation relation = store_open("entry", RowExclusiveLock);
+	Relation tile = store_open("tile", RowExclusiveLock);
 	bytea *bytes = palloc(VARHDRSZ + ENTRY_MAX_SIZE);
 	StoreEntry entry = {.bytes = bytes};
+	Batch *batch = palloc0(sizeof(Batch));
 	size_t length;
+	ListCell *cell;
 
-	settle_parent(log);
 	fields.at = session_unix_time();
 	fields.process = (uint64_t) MyProcPid;
 	fields.database = session_text(get_database_name(MyDatabaseId));
-	fields.detail = session_text(
-		fork_detail(log->parent, log->parent_size, &log->parent_root, log->reason, false));
-	if (relation == NULL ||
+	fields.detail = session_text(detail);
+	if (tile == NULL ||
 		entry_encode(&fields, (uint8_t *) VARDATA(bytes), ENTRY_MAX_SIZE, &length) != CORE_OK)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
 						errmsg("the ledger's fork could not be recorded")));
 	SET_VARSIZE(bytes, VARHDRSZ + length);
-	merkle_leaf(VARDATA(bytes), length, &entry.leaf);
-	store_insert_entries(relation, log->log_id, 0, &entry, 1);
-	table_close(relation, NoLock);
-	merkle_frontier_init(&tree->frontier);
-	merkle_frontier_add(&tree->frontier, &entry.leaf, NULL, NULL);
+	batch->entries = &entry;
+	batch->count = 1;
+	batch_hash(&tree->frontier, batch);
+	store_insert_entries(tree->log_id, tree->segment_size, (int64) tree->frontier.size, &entry, 1);
+	foreach(cell, batch->tiles)
+	{
+		FullTile *full = lfirst(cell);
+
+		store_insert_tile(tile, tree->log_id, full->level, full->index, full->hashes);
+	}
+	tree->frontier = batch->frontier;
+	table_close(tile, NoLock);
+}
+
+/* Settles a fork: the parent's edge, and the first entry, which names it. */
+static void
+take_up_fork(LedgerTree *tree, LedgerLog *log)
+{
+	settle_parent(log);
+	append_forked(
+		tree, fork_detail(log->parent, log->parent_size, &log->parent_root, log->reason, false));
 }
 
 /* The first entry whose hash is not the one that the head row holds; -1: none. */
@@ -150,33 +168,52 @@ load_frontier(LedgerTree *tree)
 	store_reader_close(&reader);
 }
 
-/* Decides what to do with the newest log when it says it is another database's. */
-static void
-take_foreign(LedgerTree *tree, const LedgerLog *log)
+/* Whether a log has neither entries nor a parent: nothing that could be continued. */
+static bool
+is_empty(const LedgerLog *log)
 {
 	LedgerReader reader;
-	LedgerLog own;
-	int64 size;
+	bool empty;
 
-	if (!store_reader_open(&reader, log->log_id, GetActiveSnapshot()))
-	{
-		tree_broken(tree, "a table of the ledger is missing");
-		return;
-	}
-	size = store_size(&reader);
+	if (log->has_parent || !store_reader_open(&reader, log->log_id, GetActiveSnapshot()))
+		return false;
+	empty = store_size(&reader) == 0;
 	store_reader_close(&reader);
-	if (size == 0 && !log->has_parent)
-	{
-		fork_own_identity(&own);
-		store_renew_identity(log->log_id, &own);
-		memcpy(tree->log_id, own.log_id, LEDGER_LOG_ID_SIZE);
-		return;
-	}
-	tree->state = LEDGER_FOREIGN;
-	snprintf(tree->problem, sizeof(tree->problem),
-			 "the ledger belongs to database %u of system " UINT64_FORMAT
-			 "; biometric.fork_ledger(reason) begins one that is this database's own",
-			 log->database_oid, (uint64) log->system_identifier);
+	return empty;
+}
+
+static void
+take_new_identity(LedgerTree *tree, const LedgerLog *log)
+{
+	LedgerLog own;
+
+	fork_own_identity(&own);
+	store_renew_identity(log->log_id, &own);
+	memcpy(tree->log_id, own.log_id, LEDGER_LOG_ID_SIZE);
+}
+
+/* Writes into a log's row that it is this system's from now on. */
+static void
+write_identity(LedgerLog *log, const Identity *own)
+{
+	Relation relation = store_open("log", RowExclusiveLock);
+
+	if (relation == NULL)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
+	log->system_identifier = own->system_identifier;
+	log->timeline = own->timeline;
+	log->instance = pstrdup(own->instance);
+	store_continue_log(relation, log);
+	table_close(relation, NoLock);
+}
+
+/* Continues another system's log, with an entry that says so. */
+static void
+continue_log(LedgerTree *tree, LedgerLog *log, IdentityVerdict verdict, const Identity *own)
+{
+	append_forked(tree, identity_detail(log, verdict, own, &tree->frontier));
+	write_identity(log, own);
+	loaded_fenced = false;
 }
 
 static void
@@ -185,32 +222,6 @@ take_retired(LedgerTree *tree)
 	tree->state = LEDGER_RETIRED;
 	snprintf(tree->problem, sizeof(tree->problem),
 			 "the ledger was retired; biometric.fork_ledger(reason) begins another");
-}
-
-/* Reads the identity and then the frontier. */
-static void
-load_newest(LedgerTree *tree)
-{
-	List *logs = store_logs(GetActiveSnapshot());
-	LedgerLog *log = logs == NIL ? NULL : llast(logs);
-
-	merkle_frontier_init(&tree->frontier);
-	if (log == NULL)
-	{
-		tree_broken(tree, "this database's row of table biometric.log is missing");
-		return;
-	}
-	memcpy(tree->log_id, log->log_id, LEDGER_LOG_ID_SIZE);
-	loaded_retired = log->retired;
-	if (log->database_oid != MyDatabaseId ||
-		log->system_identifier != (int64) GetSystemIdentifier())
-		take_foreign(tree, log);
-	else if (log->retired)
-		take_retired(tree);
-	else if (log->has_parent && log->parent_size < 0)
-		take_up_fork(tree, log);
-	else
-		load_frontier(tree);
 }
 
 /*
@@ -257,7 +268,7 @@ check_shared_memory(int number, LedgerTree *tree)
 	MerkleHash loaded;
 
 	if (!ledger_status_read(number, status) || !status->loaded ||
-		pg_atomic_read_u32(&slot->entry_relation) != tree->entry_relation ||
+		pg_atomic_read_u32(&slot->tile_relation) != tree->tile_relation ||
 		memcmp(status->log_id, tree->log_id, LEDGER_LOG_ID_SIZE) != 0)
 		return;
 	if (size < status->frontier.size)
@@ -280,32 +291,94 @@ check_shared_memory(int number, LedgerTree *tree)
 					size);
 }
 
+/* Takes up a log that may be continued: whose last edge is known, or that has yet to begin. */
+static void
+take_log(int number, LedgerTree *tree, LedgerLog *log, IdentityVerdict verdict, const Identity *own)
+{
+	if (log->retired)
+		take_retired(tree);
+	else if (log->has_parent && log->parent_size < 0)
+	{
+		if (verdict != IDENTITY_OWN)
+			write_identity(log, own);
+		take_up_fork(tree, log);
+	}
+	else
+	{
+		load_frontier(tree);
+		if (tree->state == LEDGER_READY)
+			check_shared_memory(number, tree);
+		if (tree->state == LEDGER_READY && verdict != IDENTITY_OWN)
+			continue_log(tree, log, verdict, own);
+		else if (tree->state == LEDGER_READY && identity_row_is_stale(log, own))
+			write_identity(log, own);
+	}
+}
+
+/* Reads the identity and then the frontier. */
+static void
+load_newest(int number, LedgerTree *tree)
+{
+	LedgerLog *log = store_present_log(GetActiveSnapshot());
+	IdentityVerdict verdict;
+	Identity own;
+
+	merkle_frontier_init(&tree->frontier);
+	if (log == NULL)
+	{
+		tree_broken(tree, "this database's row of table biometric.log is missing");
+		return;
+	}
+	if (!store_segment_size_is_valid(log->segment_size))
+	{
+		tree_broken(tree, "no log has segments of " INT64_FORMAT " entries", log->segment_size);
+		return;
+	}
+	tree->segment_size = log->segment_size;
+	memcpy(tree->log_id, log->log_id, LEDGER_LOG_ID_SIZE);
+	loaded_retired = log->retired;
+	loaded_fenced = log->fenced;
+	identity_own(&own);
+	verdict = identity_judge(log, is_empty(log), &own);
+	switch (verdict)
+	{
+		case IDENTITY_OWN:
+		case IDENTITY_PROMOTED:
+		case IDENTITY_HANDED_OVER:
+			take_log(number, tree, log, verdict, &own);
+			break;
+		case IDENTITY_EMPTY:
+			take_new_identity(tree, log);
+			break;
+		default:
+			tree->state = LEDGER_FOREIGN;
+			identity_problem(log, verdict, &own, tree->problem);
+	}
+}
+
 bool
 tree_load(int number, LedgerTree *tree)
 {
-	Relation entry;
+	Relation tile;
 
 	memset(tree, 0, sizeof(*tree));
 	tree->state = LEDGER_READY;
-	entry = store_open("entry", AccessShareLock);
-	if (entry == NULL)
+	tile = store_open("tile", AccessShareLock);
+	if (tile == NULL)
 		return false;
-	tree->entry_relation = RelationGetRelid(entry);
-	load_newest(tree);
-	if (tree->state == LEDGER_READY)
-		check_shared_memory(number, tree);
+	tree->tile_relation = RelationGetRelid(tile);
+	load_newest(number, tree);
 	if (tree->state == LEDGER_READY)
 		store_write_head(tree->log_id, &tree->frontier);
-	table_close(entry, NoLock);
+	table_close(tile, NoLock);
 	return true;
 }
 
 bool
 tree_is_current(const uint8 *log_id)
 {
-	List *logs = store_logs(GetActiveSnapshot());
-	LedgerLog *log = logs == NIL ? NULL : llast(logs);
+	LedgerLog *log = store_present_log(GetActiveSnapshot());
 
-	return log != NULL && log->retired == loaded_retired &&
+	return log != NULL && log->retired == loaded_retired && log->fenced == loaded_fenced &&
 		   memcmp(log->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0;
 }

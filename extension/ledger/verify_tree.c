@@ -1,31 +1,15 @@
 /*
- * verify_tree.c - checks the tiles of a log, and finds out which row of
- * several that contradict one another is the wrong one.
+ * verify_tree.c - checks the tree above a log's entries, and finds out which
+ * row of several that contradict one another is the wrong one.
  */
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "port/pg_bitutils.h"
 
 #include "ledger/verify.h"
 
-#define TILES_BETWEEN_INTERRUPTS 1024
-
-void
-verify_problem(LogCheck *check, int64 at, const char *format, ...)
-{
-	char text[512];
-	va_list args;
-
-	if (check->problem != NULL && check->problem_at <= at)
-		return;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	if (check->problem != NULL)
-		pfree(check->problem);
-	check->problem = pstrdup(text);
-	check->problem_at = at;
-}
+#define GROUPS_BETWEEN_INTERRUPTS 4096
 
 static bool
 same_hash(const MerkleHash *a, const MerkleHash *b)
@@ -50,53 +34,26 @@ tile_problem(LogCheck *check, int level, uint64 index, int64 at, const char *wha
 }
 
 /*
- * The hash that the next level has for a tile of level 0: from the tile above,
- * or from the edge where that tile is not full yet. False when unknown.
+ * The hash that is on record for a hash of tile level 1 or more: in its tile,
+ * or in the edge where that tile is not full yet. False when unknown.
  */
 static bool
-parent_hash(LogCheck *check, uint64 index, MerkleHash *hash)
+recorded_hash(LogCheck *check, int level, uint64 index, MerkleHash *hash)
 {
-	MerkleHash above[MERKLE_TILE_WIDTH];
+	MerkleHash tile[MERKLE_TILE_WIDTH];
 	uint64 parent = index / MERKLE_TILE_WIDTH;
 
-	if (first_entry(2, parent + 1) <= check->size)
+	if (level < MERKLE_MAX_TILE_LEVELS && first_entry(level + 1, parent + 1) <= check->size)
 	{
-		if (!store_tile(&check->reader, 1, parent, above))
+		if (!store_tile(&check->reader, level, parent, tile))
 			return false;
-		*hash = above[index % MERKLE_TILE_WIDTH];
+		*hash = tile[index % MERKLE_TILE_WIDTH];
 		return true;
 	}
-	if (check->edge == NULL)
+	if (check->edge == NULL || level >= MERKLE_MAX_TILE_LEVELS)
 		return false;
-	*hash = check->edge->partial[1][index % MERKLE_TILE_WIDTH];
+	*hash = check->edge->partial[level][index % MERKLE_TILE_WIDTH];
 	return true;
-}
-
-/* Whether the rows of the 32 entries below a tile of level 0 make up a hash. */
-static bool
-entries_make(LogCheck *check, uint64 index, const MerkleHash *hash)
-{
-	MerkleHash leaves[MERKLE_TILE_WIDTH];
-	MerkleHash root;
-
-	if (!store_leaves(&check->reader, first_entry(1, index), MERKLE_TILE_WIDTH, leaves))
-		return false;
-	merkle_perfect(leaves, MERKLE_TILE_WIDTH, &root);
-	return same_hash(&root, hash);
-}
-
-bool
-verify_entry_is_wrong(LogCheck *check, int64 sequence)
-{
-	uint64 index = (uint64) sequence / MERKLE_TILE_WIDTH;
-	MerkleHash tile[MERKLE_TILE_WIDTH];
-	MerkleHash root;
-	MerkleHash parent;
-
-	if (!store_tile(&check->reader, 0, index, tile) || !parent_hash(check, index, &parent))
-		return true;
-	merkle_perfect(tile, MERKLE_TILE_WIDTH, &root);
-	return same_hash(&root, &parent) || !entries_make(check, index, &parent);
 }
 
 /* Whether a problem is known among the entries below a hash, which then explains that hash too. */
@@ -107,6 +64,15 @@ is_explained(LogCheck *check, int level, uint64 index)
 		   check->problem_at < first_entry(level, index + 1);
 }
 
+static void
+entries_problem(LogCheck *check, int level, uint64 index)
+{
+	verify_problem(check, first_entry(level, index),
+				   "entries " INT64_FORMAT " to " INT64_FORMAT
+				   ": together they are not what the ledger's worker wrote",
+				   first_entry(level, index), first_entry(level, index + 1) - 1);
+}
+
 /* Finds out what is wrong where a stored tile has not the hashes computed from below. */
 static void
 blame(LogCheck *check, int level, uint64 index, const MerkleHash *stored,
@@ -114,19 +80,25 @@ blame(LogCheck *check, int level, uint64 index, const MerkleHash *stored,
 {
 	int i = 0;
 	uint64 child;
+	MerkleHash root;
+	MerkleHash above;
 
 	while (same_hash(&stored[i], &computed[i]))
 		i++;
 	child = index * MERKLE_TILE_WIDTH + (uint64) i;
-	if (level == 1 && entries_make(check, child, &stored[i]))
-		tile_problem(check, 0, child, first_entry(1, child),
-					 "its hashes are not those of its entries");
-	else if (!is_explained(check, level, child))
+	if (is_explained(check, level, child))
+		return;
+	merkle_perfect(stored, MERKLE_TILE_WIDTH, &root);
+	/* a tile that the tree above agrees with was not changed: then the entries were */
+	if (recorded_hash(check, level + 1, index, &above) && same_hash(&root, &above))
+		entries_problem(check, level, child);
+	else
 		tile_problem(check, level, index, first_entry(level, child),
-					 "its hashes are not those of the tiles below");
+					 level == 1 ? "its hashes are not those of its entries"
+								: "its hashes are not those of the tiles below");
 }
 
-/* Called for each tile above level 0 that the leaves fill. */
+/* Called for each tile that is filled from below; there are none of level 0. */
 static void
 compare_tile(int level, uint64_t index, const MerkleHash *hashes, void *context)
 {
@@ -141,22 +113,60 @@ compare_tile(int level, uint64_t index, const MerkleHash *hashes, void *context)
 		blame(check, level, index, stored, hashes);
 }
 
-/* The leaves of a tile of level 0: as stored, or where that cannot be, from the entries. */
-static bool
-fetch_leaves(LogCheck *check, uint64 index, int count, MerkleHash *leaves)
+/* The leaf hash that is on record for one of the last entries, those in no full group. */
+static const MerkleHash *
+recorded_leaf(const LogCheck *check, int64 sequence)
 {
-	if (count == MERKLE_TILE_WIDTH)
-	{
-		if (store_tile(&check->reader, 0, index, leaves))
-			return true;
-		tile_problem(check, 0, index, first_entry(1, index), "is missing or damaged");
-	}
-	else if (check->edge != NULL)
-	{
-		memcpy(leaves, check->edge->partial[0], count * sizeof(MerkleHash));
-		return true;
-	}
-	return store_leaves(&check->reader, first_entry(1, index), count, leaves);
+	int place = (int) (sequence % MERKLE_TILE_WIDTH);
+	int64 index = sequence / MERKLE_TILE_WIDTH;
+
+	if (index != check->size / MERKLE_TILE_WIDTH)
+		return NULL;
+	if (check->edge != NULL)
+		return &check->edge->partial[0][place];
+	if (check->has_head && check->head.size / MERKLE_TILE_WIDTH == index &&
+		place < check->head.tail_count)
+		return &check->head.tail[place];
+	return NULL;
+}
+
+/* One entry whose leaf_hint is not that of its bytes: which of them was changed? */
+static void
+judge_entry(LogCheck *check, int64 sequence)
+{
+	int64 index = sequence / MERKLE_TILE_WIDTH;
+	const VerifyGroup *last = verify_leaves(check, index);
+	const MerkleHash *leaf = recorded_leaf(check, sequence);
+	const MerkleHash *group =
+		index < check->size / MERKLE_TILE_WIDTH ? verify_group(check, index) : NULL;
+	MerkleHash recorded;
+	bool as_recorded = false;
+
+	if (leaf != NULL && last != NULL)
+		as_recorded = same_hash(leaf, &last->leaves[sequence % MERKLE_TILE_WIDTH]);
+	else if (group != NULL && recorded_hash(check, 1, (uint64) index, &recorded))
+		as_recorded = same_hash(group, &recorded);
+	verify_problem(check, sequence,
+				   as_recorded ? "entry " INT64_FORMAT ": its leaf_hint is not that of its bytes"
+							   : "entry " INT64_FORMAT
+								 ": its bytes are not those whose hash is in the tree",
+				   sequence);
+}
+
+/* The first entry of each group that is in doubt. */
+static void
+judge_entries(LogCheck *check)
+{
+	HASH_SEQ_STATUS scan;
+	VerifyDoubt *doubted;
+
+	if (check->doubted == NULL)
+		return;
+	hash_seq_init(&scan, check->doubted);
+	while ((doubted = hash_seq_search(&scan)) != NULL)
+		if (check->problem == NULL || doubted->index * MERKLE_TILE_WIDTH < check->problem_at)
+			judge_entry(check, doubted->index * MERKLE_TILE_WIDTH +
+								   pg_rightmost_one_pos32(doubted->entries));
 }
 
 /* Compares the computed edge with the known one, hash by hash. */
@@ -165,25 +175,23 @@ compare_edges(LogCheck *check)
 {
 	uint64 size = (uint64) check->size;
 
-	for (int level = 1; level < MERKLE_MAX_TILE_LEVELS; level++)
+	for (int level = 0; level < MERKLE_MAX_TILE_LEVELS; level++)
 	{
-		uint64 first = size >> (level * MERKLE_TILE_HEIGHT) & ~(uint64) (MERKLE_TILE_WIDTH - 1);
 		uint64 end = size >> (level * MERKLE_TILE_HEIGHT);
+		uint64 first = end & ~(uint64) (MERKLE_TILE_WIDTH - 1);
 
 		for (uint64 index = first; index < end; index++)
 		{
-			const MerkleHash *known = &check->edge->partial[level][index - first];
-
-			if (same_hash(known, &check->frontier.partial[level][index - first]))
+			if (same_hash(&check->edge->partial[level][index - first],
+						  &check->frontier.partial[level][index - first]))
 				continue;
-			if (level == 1 && entries_make(check, index, known))
-				tile_problem(check, 0, index, first_entry(1, index),
-							 "its hashes are not those of its entries");
+			if (level == 0)
+				verify_problem(check, (int64) index,
+							   "entry " INT64_FORMAT
+							   ": its bytes are not those whose hash is in the tree",
+							   (int64) index);
 			else if (!is_explained(check, level, index))
-				verify_problem(check, first_entry(level, index),
-							   "entries " INT64_FORMAT " to " INT64_FORMAT
-							   ": together they are not what the ledger's worker wrote",
-							   first_entry(level, index), first_entry(level, index + 1) - 1);
+				entries_problem(check, level, index);
 		}
 	}
 }
@@ -202,62 +210,101 @@ compare_root(LogCheck *check)
 					   check->size);
 }
 
-void
-verify_tiles(LogCheck *check)
+/* Adds a segment that was detached: its topmost tile, which must have the root that was kept. */
+static bool
+add_detached(LogCheck *check, int64 segment)
 {
-	uint64 tiles = ((uint64) check->size + MERKLE_TILE_WIDTH - 1) / MERKLE_TILE_WIDTH;
+	int level = store_top_level(check->reader.segment_size);
+	MerkleHash tile[MERKLE_TILE_WIDTH];
+	MerkleHash root;
+
+	if (!store_tile(&check->reader, level, (uint64) segment, tile))
+	{
+		tile_problem(check, level, (uint64) segment, segment * check->reader.segment_size,
+					 "is missing or damaged");
+		return false;
+	}
+	merkle_perfect(tile, MERKLE_TILE_WIDTH, &root);
+	if (!same_hash(&root, &check->segment_roots[segment]))
+		tile_problem(check, level, (uint64) segment, segment * check->reader.segment_size,
+					 "its root is not the one that was kept of this detached segment");
+	for (int i = 0; i < MERKLE_TILE_WIDTH; i++)
+		merkle_frontier_add_subtree(&check->frontier, level, &tile[i], compare_tile, check);
+	return true;
+}
+
+/* Adds the last entries, those in no full group; from elsewhere where one is missing. */
+static bool
+add_last_leaves(LogCheck *check)
+{
+	int64 first = check->size - check->size % MERKLE_TILE_WIDTH;
+	const VerifyGroup *group = verify_leaves(check, first / MERKLE_TILE_WIDTH);
+
+	for (int64 sequence = first; sequence < check->size; sequence++)
+	{
+		int place = (int) (sequence - first);
+		const MerkleHash *leaf = group != NULL && (group->found >> place & 1) != 0
+									 ? &group->leaves[place]
+									 : recorded_leaf(check, sequence);
+
+		if (leaf == NULL)
+			return false;
+		merkle_frontier_add(&check->frontier, leaf, compare_tile, check);
+	}
+	return true;
+}
+
+/* Computes the frontier; where entries are missing, with the hash on record. False: not possible. */
+static bool
+compute_frontier(LogCheck *check)
+{
+	int64 groups = check->size / MERKLE_TILE_WIDTH;
 
 	merkle_frontier_init(&check->frontier);
-	for (uint64 index = 0; index < tiles; index++)
+	for (int64 segment = 0; segment < check->first / check->reader.segment_size; segment++)
+		if (!add_detached(check, segment))
+			return false;
+	for (int64 index = check->first / MERKLE_TILE_WIDTH; index < groups; index++)
 	{
-		MerkleHash leaves[MERKLE_TILE_WIDTH];
-		int64 left = check->size - first_entry(1, index);
-		int count = (int) Min(left, MERKLE_TILE_WIDTH);
+		const MerkleHash *group = verify_group(check, index);
+		MerkleHash recorded;
 
-		if (index % TILES_BETWEEN_INTERRUPTS == 0)
+		if (index % GROUPS_BETWEEN_INTERRUPTS == 0)
 			CHECK_FOR_INTERRUPTS();
-		/* Without leaves there is no frontier; the scan of the entries says what is missing. */
-		if (!fetch_leaves(check, index, count, leaves))
-			return;
-		for (int i = 0; i < count; i++)
-			merkle_frontier_add(&check->frontier, &leaves[i], compare_tile, check);
+		if (group == NULL && !recorded_hash(check, 1, (uint64) index, &recorded))
+			return false;
+		merkle_frontier_add_subtree(&check->frontier, 1, group == NULL ? &recorded : group,
+									compare_tile, check);
 	}
-	check->computed = true;
-	compare_root(check);
+	return add_last_leaves(check);
 }
 
-const MerkleHash *
-verify_leaf(LogCheck *check, int64 sequence)
+void
+verify_tree(LogCheck *check)
+{
+	judge_entries(check);
+	check->computed = compute_frontier(check);
+	if (check->computed)
+		compare_root(check);
+}
+
+/* Whether the tree, as far as it is known without the head row, has the bytes of an entry. */
+static bool
+tree_has_entry(LogCheck *check, int64 sequence, const MerkleHash *leaf)
 {
 	int64 index = sequence / MERKLE_TILE_WIDTH;
-	int64 last = check->size / MERKLE_TILE_WIDTH;
-	int place = (int) (sequence % MERKLE_TILE_WIDTH);
+	const MerkleHash *group;
+	MerkleHash recorded;
 
-	if (index != check->tile_index)
-	{
-		check->tile_index = index;
-		check->leaf_count = 0;
-		if (index < last && store_tile(&check->reader, 0, (uint64) index, check->leaves))
-			check->leaf_count = MERKLE_TILE_WIDTH;
-		else if (index == last && check->edge != NULL)
-		{
-			check->leaf_count = (int) (check->size % MERKLE_TILE_WIDTH);
-			memcpy(check->leaves, check->edge->partial[0], check->leaf_count * sizeof(MerkleHash));
-		}
-	}
-	return place < check->leaf_count ? &check->leaves[place] : NULL;
+	if (index == check->size / MERKLE_TILE_WIDTH)
+		return check->edge != NULL &&
+			   same_hash(&check->edge->partial[0][sequence % MERKLE_TILE_WIDTH], leaf);
+	group = verify_group(check, index);
+	return group != NULL && recorded_hash(check, 1, (uint64) index, &recorded) &&
+		   same_hash(group, &recorded);
 }
 
-/* Whether the tree, as far as it is known without the head row, has this hash for an entry. */
-static bool
-tree_has_leaf(LogCheck *check, int64 sequence, const MerkleHash *leaf)
-{
-	const MerkleHash *known = verify_leaf(check, sequence);
-
-	return known != NULL && same_hash(known, leaf);
-}
-
-/* Compares the last entries, those in no full tile, with their hashes in the head row. */
+/* Compares the last entries, those in no full group, with their hashes in the head row. */
 static void
 verify_head_tail(LogCheck *check)
 {
@@ -273,7 +320,7 @@ verify_head_tail(LogCheck *check)
 		for (int i = 0; i < count; i++)
 			if (!same_hash(&leaves[i], &head->tail[i]))
 				verify_problem(check, first + i,
-							   tree_has_leaf(check, first + i, &leaves[i])
+							   tree_has_entry(check, first + i, &leaves[i])
 								   ? "entry " INT64_FORMAT ": the head row has another hash of it"
 								   : "entry " INT64_FORMAT ": its bytes are not those whose hash "
 									 "is in the head row",
@@ -292,7 +339,7 @@ verify_head(LogCheck *check)
 			verify_problem(check, check->size, "the head row is missing");
 		return;
 	}
-	if (head->size < 0 || head->size > check->size)
+	if (head->size < check->first || head->size > check->size)
 	{
 		verify_problem(check, check->size,
 					   "the head row says " INT64_FORMAT " entries, the ledger has " INT64_FORMAT,

@@ -38,6 +38,7 @@
 #include "base/compat.h"
 #include "ledger/batch.h"
 #include "ledger/follow.h"
+#include "ledger/signer.h"
 #include "ledger/store.h"
 #include "ledger/tree.h"
 #include "ledger/worker.h"
@@ -63,6 +64,7 @@ typedef struct Worker
 	LedgerTree tree;
 	uint64 head_size; /* what the head row says */
 	TimestampTz head_written;
+	bool checkpoint_due;	  /* one was written that is to be published after the commit */
 	uint64 position;		  /* ring: all before it is in the tables */
 	uint64 found_in_ring;	  /* ring: what was there when this worker began ends here */
 	bool deferred;			  /* what is in the tables is not all durable yet */
@@ -334,6 +336,17 @@ worker_leave_database(Worker *w)
 	proc_exit(0);
 }
 
+/* Lets the signer read its key, and what was signed before. */
+static void
+worker_start_signer(Worker *w)
+{
+	worker_begin();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	signer_start(w->number, w->generation, w->tree.log_id);
+	PopActiveSnapshot();
+	worker_commit();
+}
+
 /* Reads the tree and says in the slot what came of it. */
 static void
 worker_take_up(Worker *w)
@@ -350,7 +363,12 @@ worker_take_up(Worker *w)
 	if (there && w->tree.state == LEDGER_READY)
 		follow_load(w->tree.log_id, (int64) w->tree.frontier.size);
 	PopActiveSnapshot();
-	worker_commit();
+	/*
+	 * Not durable yet: a standby whose answer this commit needs may come only when
+	 * its connection can be put into the ring. Whatever is released later is committed
+	 * behind it, and waits for its own entry.
+	 */
+	w->deferred_end = worker_commit_ordered();
 	if (!there)
 		worker_leave_database(w);
 	requested = worker_run_tasks(w);
@@ -360,7 +378,7 @@ worker_take_up(Worker *w)
 					  errmsg("the ledger of database %u takes no entries: %s", MyDatabaseId,
 							 w->tree.problem)));
 		ledger_status_error(w->number, w->tree.problem);
-		pg_atomic_write_u32(&slot->entry_relation, w->tree.entry_relation);
+		pg_atomic_write_u32(&slot->tile_relation, w->tree.tile_relation);
 		w->generation = pg_atomic_read_u32(&slot->generation);
 		pg_atomic_write_u32(&slot->failures, 0);
 		pg_write_barrier();
@@ -368,8 +386,9 @@ worker_take_up(Worker *w)
 		worker_tasks_done(w, requested);
 		return;
 	}
+	pg_atomic_write_u64(&slot->segment_size, (uint64) w->tree.segment_size);
 	same = ledger_status_read(w->number, status) && status->loaded &&
-		   pg_atomic_read_u32(&slot->entry_relation) == w->tree.entry_relation &&
+		   pg_atomic_read_u32(&slot->tile_relation) == w->tree.tile_relation &&
 		   memcmp(status->log_id, w->tree.log_id, LEDGER_LOG_ID_SIZE) == 0;
 	if (!same)
 	{
@@ -381,22 +400,25 @@ worker_take_up(Worker *w)
 	w->head_written = GetCurrentTimestamp();
 	w->position = pg_atomic_read_u64(&slot->tail);
 	w->found_in_ring = pg_atomic_read_u64(&slot->head);
-	pg_atomic_write_u32(&slot->entry_relation, w->tree.entry_relation);
+	pg_atomic_write_u32(&slot->tile_relation, w->tree.tile_relation);
 	ledger_status_write(w->number, w->tree.log_id, &w->tree.frontier);
 	pg_atomic_write_u64(&slot->ordered, w->tree.frontier.size);
-	pg_atomic_write_u64(&slot->durable, w->tree.frontier.size);
+	w->deferred = true;
+	w->deferred_due = w->head_written;
+	worker_start_signer(w);
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->state, LEDGER_READY);
 	/* last, for whoever retired or forked the ledger waits for it and then sees the state */
 	worker_tasks_done(w, requested);
 }
 
-/* Tells whether the head row is behind and may be written again. */
+/* Tells whether the head row is behind and may be written again, or a checkpoint is due. */
 static bool
 head_is_due(Worker *w, uint64 size)
 {
-	return w->head_size != size &&
-		   TimestampDifferenceExceeds(w->head_written, GetCurrentTimestamp(), HEAD_INTERVAL_MS);
+	return signer_wait_ms(size) == 0 ||
+		   (w->head_size != size &&
+			TimestampDifferenceExceeds(w->head_written, GetCurrentTimestamp(), HEAD_INTERVAL_MS));
 }
 
 static void
@@ -404,6 +426,7 @@ head_write(Worker *w, const MerkleFrontier *frontier)
 {
 	store_write_head(w->tree.log_id, frontier);
 	follow_write(w->tree.log_id, (int64) frontier->size);
+	w->checkpoint_due = signer_write(w->number, w->tree.log_id, frontier);
 	w->head_size = frontier->size;
 	w->head_written = GetCurrentTimestamp();
 }
@@ -412,23 +435,19 @@ head_write(Worker *w, const MerkleFrontier *frontier)
 static bool
 batch_write(Worker *w, Batch *batch)
 {
-	Relation entry;
 	Relation tile;
 	ListCell *cell;
 
 	worker_begin();
-	entry = store_open("entry", RowExclusiveLock);
-	tile = entry == NULL || RelationGetRelid(entry) != w->tree.entry_relation
-			   ? NULL
-			   : store_open("tile", RowExclusiveLock);
-	if (tile == NULL)
+	tile = store_open("tile", RowExclusiveLock);
+	if (tile == NULL || RelationGetRelid(tile) != w->tree.tile_relation)
 	{
 		AbortCurrentTransaction();
 		busy = false;
 		return false;
 	}
-	store_insert_entries(entry, w->tree.log_id, (int64) w->tree.frontier.size, batch->entries,
-						 batch->count);
+	store_insert_entries(w->tree.log_id, w->tree.segment_size, (int64) w->tree.frontier.size,
+						 batch->entries, batch->count);
 	foreach(cell, batch->tiles)
 	{
 		FullTile *full = lfirst(cell);
@@ -442,12 +461,20 @@ batch_write(Worker *w, Batch *batch)
 		batch->urgent = true;
 	}
 	table_close(tile, NoLock);
-	table_close(entry, NoLock);
 	if (batch->urgent)
 		worker_commit();
 	else
 		w->deferred_end = worker_commit_ordered();
 	return true;
+}
+
+/* Makes a checkpoint known whose transaction is committed. */
+static void
+worker_publish_checkpoint(Worker *w)
+{
+	if (w->checkpoint_due)
+		signer_publish(w->number);
+	w->checkpoint_due = false;
 }
 
 /* Makes known that all that is in the tables is durable; from here on it counts as written. */
@@ -468,6 +495,7 @@ worker_publish(Worker *w)
 	pg_memory_barrier();
 	pg_atomic_write_u64(&w->slot->tail, w->position);
 	ledger_wake(w->number, false);
+	worker_publish_checkpoint(w);
 }
 
 /* Makes known that a batch's commit is in the WAL. */
@@ -537,6 +565,7 @@ worker_write_head(Worker *w)
 	worker_begin();
 	head_write(w, &w->tree.frontier);
 	worker_commit();
+	worker_publish_checkpoint(w);
 }
 
 /* Looks which transactions have ended, unless entries of a predecessor are still to be written. */
@@ -556,11 +585,16 @@ worker_follow(Worker *w)
 pg_noreturn static void
 worker_stop(Worker *w)
 {
-	if (w->tree.state == LEDGER_READY && w->head_size != w->tree.frontier.size)
+	bool signs = !w->deferred && signer_wait_ms(w->tree.frontier.size) >= 0;
+
+	if (w->tree.state == LEDGER_READY && (w->head_size != w->tree.frontier.size || signs))
 	{
 		/* The server may be on its way down: its standbys need not answer this. */
 		SetConfigOption("synchronous_commit", "local", PGC_SUSET, PGC_S_OVERRIDE);
 		stop_wanted = false;
+		/* only what is durable is signed, and there may be nobody to sign it later */
+		if (signs)
+			signer_hurry();
 		worker_write_head(w);
 	}
 	proc_exit(0);
@@ -570,18 +604,18 @@ worker_stop(Worker *w)
 static void
 worker_look_again(Worker *w)
 {
-	Relation entry;
+	Relation tile;
 	bool same_tables = false;
 	bool current = false;
 
 	worker_begin();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	entry = store_open("entry", AccessShareLock);
-	if (entry != NULL)
+	tile = store_open("tile", AccessShareLock);
+	if (tile != NULL)
 	{
-		same_tables = RelationGetRelid(entry) == w->tree.entry_relation;
+		same_tables = RelationGetRelid(tile) == w->tree.tile_relation;
 		current = same_tables && tree_is_current(w->tree.log_id);
-		table_close(entry, AccessShareLock);
+		table_close(tile, AccessShareLock);
 	}
 	PopActiveSnapshot();
 	worker_commit();
@@ -590,6 +624,32 @@ worker_look_again(Worker *w)
 		worker_leave_database(w);
 	if (!current)
 		worker_stop(w);
+}
+
+/*
+ * Closes this copy of the log. Nothing is acknowledged from the first line on, whether
+ * or not the row can be written; where it cannot, the next worker is asked again.
+ */
+pg_noreturn static void
+worker_fence(Worker *w)
+{
+	Relation log;
+
+	pg_atomic_write_u32(&w->slot->state, LEDGER_FOREIGN);
+	ledger_wake(w->number, true);
+	ereport(LOG, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				  errmsg("the ledger of database %u is closed here, because "
+						 "biometric_audit.checkpoint_command says that another system continues it",
+						 MyDatabaseId)));
+	worker_begin();
+	log = store_open("log", RowExclusiveLock);
+	if (log != NULL)
+	{
+		store_fence_log(log, w->tree.log_id, "anchor");
+		table_close(log, NoLock);
+	}
+	worker_commit();
+	proc_exit(0);
 }
 
 static void
@@ -603,6 +663,8 @@ worker_sleep(Worker *w)
 		timeout = IDLE_MS;
 	if (head_behind)
 		timeout = Min(timeout, HEAD_INTERVAL_MS);
+	if (w->tree.state == LEDGER_READY && signer_wait_ms(w->tree.frontier.size) >= 0)
+		timeout = Min(timeout, signer_wait_ms(w->tree.frontier.size));
 	if (w->tree.state == LEDGER_READY && follow_wait_ms() >= 0)
 		timeout = Min(timeout, follow_wait_ms());
 	if (w->deferred)
@@ -624,12 +686,16 @@ worker_loop(Worker *w)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 			worker_force_settings();
+			if (w->tree.state == LEDGER_READY)
+				worker_start_signer(w);
 			/* what the tasks publish may depend on settings */
 			pg_atomic_fetch_add_u64(&w->slot->tasks_requested, 1);
 		}
 		if (stop_wanted || pg_atomic_read_u32(&w->slot->holds) > 0 ||
 			pg_atomic_read_u32(&w->slot->generation) != w->generation)
 			worker_stop(w);
+		if (w->tree.state == LEDGER_READY && ledger_is_fenced(w->number, w->tree.log_id))
+			worker_fence(w);
 		if (pg_atomic_exchange_u32(&w->slot->look_again, 0) != 0)
 			worker_look_again(w);
 		if (pg_atomic_read_u64(&w->slot->tasks_requested) !=

@@ -9,6 +9,7 @@
 #include "access/xlog.h"
 #include "catalog/pg_database.h"
 #include "libpq/auth.h"
+#include "replication/syncrep.h"
 #include "replication/walsender.h"
 #include "storage/latch.h"
 #include "utils/guc.h"
@@ -30,6 +31,9 @@
 
 /* Pauses between looks at whether a worker has published. */
 #define LOOK_AGAIN_MS 20
+
+/* How long, in ms, a standby that the ledger waits for waits itself for the ledger. */
+#define STANDBY_PATIENCE_MS 1000
 
 /* What a permitted unix socket is called in biometric_audit.replication_networks. */
 #define LOCAL_NETWORK "local"
@@ -281,8 +285,25 @@ replication_detail(const Port *port)
 	return detail.data;
 }
 
+/* Whether commits may wait for this very client: a standby that is to be synchronous. */
+static bool
+replication_is_awaited(const Port *port)
+{
+	const char *member;
+
+	if (am_db_walsender || SyncRepConfig == NULL || port->application_name == NULL)
+		return false;
+	member = SyncRepConfig->member_names;
+	for (int i = 0; i < SyncRepConfig->nmembers; i++, member += strlen(member) + 1)
+		if (strcmp(member, "*") == 0 || pg_strcasecmp(member, port->application_name) == 0)
+			return true;
+	return false;
+}
+
+/* Sets *appended when the entry is in the ring, and raises when it is not durable in time. */
 static void
-replication_append(Oid database, const Port *port, const Decision *decision)
+replication_append(Oid database, const Port *port, const Decision *decision,
+				   volatile bool *appended)
 {
 	LedgerStatement statement = {
 		.party = decision->party, .network = decision->network, .command = "REPLICATION"};
@@ -296,19 +317,29 @@ replication_append(Oid database, const Port *port, const Decision *decision)
 	entry.detail.bytes = detail;
 	entry.detail.length = strlen(detail);
 	ledger_append_to(database, &statement, &entry, 1, &ticket);
+	*appended = true;
+	if (replication_is_awaited(port))
+		ticket.deadline =
+			Min(ticket.deadline,
+				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STANDBY_PATIENCE_MS));
 	ledger_wait(&ticket);
 }
 
-/* NULL when the entry is durable, else why it is not. */
+/*
+ * NULL when the entry is durable, else why it is not. A standby that the ledger
+ * itself waits for would wait for ever: its entry, the next to be written as soon
+ * as it answers, is enough.
+ */
 static const char *
 replication_record(Oid database, const Port *port, const Decision *decision)
 {
 	MemoryContext context = CurrentMemoryContext;
 	const char *volatile problem = NULL;
+	volatile bool appended = false;
 
 	PG_TRY();
 	{
-		replication_append(database, port, decision);
+		replication_append(database, port, decision, &appended);
 	}
 	PG_CATCH();
 	{
@@ -321,6 +352,14 @@ replication_record(Oid database, const Port *port, const Decision *decision)
 						   error->message ? error->message : "unknown error");
 	}
 	PG_END_TRY();
+	if (problem && appended && decision->delivery != DELIVERY_REFUSE &&
+		replication_is_awaited(port) && ledger_awaits_standby(database))
+	{
+		ereport(LOG, (errmsg("standby \"%s\" is let in before its entry is durable, as the ledger "
+							 "waits for a synchronous standby",
+							 port->application_name)));
+		return NULL;
+	}
 	return problem;
 }
 

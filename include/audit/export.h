@@ -13,6 +13,8 @@
 
 #include "utils/uuid.h"
 
+#include "core/checkpoint.h"
+#include "core/tlog_tiles.h"
 #include "ledger/store.h"
 
 /* A log that is read for somebody outside. */
@@ -33,9 +35,90 @@ extern void audit_log_open(AuditLog *log, const pg_uuid_t *log_id);
 extern void audit_log_close(AuditLog *log);
 
 /*
- * audit_entry_missing raises XX001: an entry that must be there, attached and durable, is
- * not.
+ * audit_read_entries reads count entries from first on into entries[], palloc'd. Errors:
+ * XX001 when one is missing, 55000 when its segment was detached meanwhile.
  */
-pg_noreturn extern void audit_entry_missing(int64 sequence);
+extern void audit_read_entries(AuditLog *log, int64 first, int count, bytea **entries);
+
+/*
+ * audit_kept_level returns the lowest level of tiles that stay when a segment of this many
+ * entries is detached: tiles of an export, which are eight levels high, that
+ * reach beyond the segment must stay computable.
+ */
+extern int audit_kept_level(int64 segment_size);
+
+/* The newest signed checkpoint of a log. */
+typedef struct AuditCheckpoint
+{
+	Checkpoint head;
+	char *note; /* palloc'd, with the cosignatures that are kept */
+	size_t length;
+} AuditCheckpoint;
+
+/*
+ * audit_newest_checkpoint finds it: of the present log one that covers what is durable
+ * now, waited for if need be; on a standby and of other logs the newest that
+ * is stored. Errors: 55000 when the log has never been signed, and as
+ * signer_wait's.
+ */
+extern void audit_newest_checkpoint(const AuditLog *log, AuditCheckpoint *newest);
+
+/* audit_verifiers returns the verifier keys that have signed a log, a line each, palloc'd. */
+extern char *audit_verifiers(const AuditLog *log);
+
+/* ---- The directory (export_files.c) */
+
+/* How many files are made durable together. */
+#define EXPORT_BATCH 128
+
+/*
+ * A directory that an export is written to. Names are relative to it. A file
+ * has its name only when it is whole and on disk; what an export that was
+ * interrupted leaves behind is named *.tmp.
+ */
+typedef struct ExportDirectory
+{
+	char path[MAXPGPATH];
+	int lock;	   /* descriptor, closed when the transaction ends, too */
+	int64 written; /* files */
+	int count;	   /* files that have not got their names yet: */
+	char pending[EXPORT_BATCH][TLOG_PATH_MAX];
+} ExportDirectory;
+
+/*
+ * export_open makes or takes a directory, and keeps other exports out of it
+ * until export_close. path: absolute, outside of what belongs to the server.
+ * Errors: 22023 for a path that will not do, 42809 for what is no directory, 55006
+ * when another export is writing there, those of the file system.
+ */
+extern void export_open(const char *path, ExportDirectory *directory);
+extern void export_close(ExportDirectory *directory);
+
+/*
+ * export_is_empty tells whether there is nothing in the directory but what a
+ * mkfs makes, and the first file of an export that did not get any further.
+ */
+extern bool export_is_empty(const ExportDirectory *directory);
+
+/*
+ * export_read returns a file's bytes, palloc'd, with a NUL behind them; NULL
+ * when there is none. Error 54000 when it is longer than limit bytes.
+ */
+extern char *export_read(const ExportDirectory *directory, const char *name, size_t limit,
+						 size_t *length);
+
+/* export_has tells whether there is something of that name. */
+extern bool export_has(const ExportDirectory *directory, const char *name);
+
+/*
+ * export_put writes a file, in place of the one that is there; it has its name when
+ * export_flush has run, which export_put does by itself once in a while. Interruptible.
+ */
+extern void export_put(ExportDirectory *directory, const char *name, const void *bytes,
+					   size_t length);
+extern void export_flush(ExportDirectory *directory);
+
+/* export_remove removes a file if it is there, and its directory if that was all it held. */
+extern void export_remove(const ExportDirectory *directory, const char *name);
 
 #endif

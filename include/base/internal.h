@@ -17,7 +17,7 @@ extern void internal_init(void);
 typedef enum InternalTables
 {
 	INTERNAL_NONE = 0,
-	INTERNAL_LEDGER = 1, /* entry, tile, head, log, image_entry */
+	INTERNAL_LEDGER = 1, /* what the ledger is made of: entries, tree, checkpoints, logs */
 	INTERNAL_POLICY = 2	 /* all others */
 } InternalTables;
 
@@ -57,6 +57,12 @@ extern bool internal_ddl(void);
  * is a table of the extension. Needs a transaction.
  */
 extern InternalTables internal_tables_of(Oid relation);
+
+/*
+ * internal_some_table tells whether something is so of any of the extension's
+ * tables of a sort. Needs a transaction.
+ */
+extern bool internal_some_table(InternalTables tables, bool (*is_so)(Oid relation));
 
 /*
  * extension_oid returns this database's biometric_audit extension, or

@@ -44,8 +44,9 @@ typedef void (*MerkleTileSink)(int level, uint64_t index, const MerkleHash *hash
  * when it cannot. It is asked for tiles that are full in a tree of the size in
  * question (count is MERKLE_TILE_WIDTH), at any level, and for the first count
  * leaves of the level-0 tile at that tree's right edge; the latter may be full
- * in the source. Never for an incomplete tile of a higher level, but for a
- * proof: see proof.h; false is fine then.
+ * in the source. merkle_range_root, and a proof, ask for the first count
+ * hashes of incomplete tiles of higher levels, too, which a source has that has
+ * grown; false is fine then: they are computed from the full tiles below.
  */
 typedef bool (*MerkleTileSource)(int level, uint64_t index, int count, MerkleHash *hashes,
 								 void *context);
@@ -65,6 +66,23 @@ extern void merkle_frontier_init(MerkleFrontier *frontier);
 /* merkle_frontier_add appends one leaf; sink (may be NULL) gets the tiles that it fills. */
 extern void merkle_frontier_add(MerkleFrontier *frontier, const MerkleHash *leaf,
 								MerkleTileSink sink, void *context);
+
+/*
+ * merkle_frontier_add_subtree appends the root of a full tile of the level
+ * below, and with it 2^(level * MERKLE_TILE_HEIGHT) leaves, to a tree whose
+ * size is a multiple of that. level: 0 (a leaf) to MERKLE_MAX_TILE_LEVELS - 1.
+ * sink gets the tiles that are filled from this level on.
+ */
+extern void merkle_frontier_add_subtree(MerkleFrontier *frontier, int level, const MerkleHash *root,
+										MerkleTileSink sink, void *context);
+
+/*
+ * merkle_frontier_hashes gives the first count hashes of tile (level, index),
+ * if it is the frontier's incomplete tile of that level and has as many; else
+ * false, and nothing is written.
+ */
+extern bool merkle_frontier_hashes(const MerkleFrontier *frontier, int level, uint64_t index,
+								   int count, MerkleHash *hashes);
 
 /* merkle_frontier_root computes the root; of the empty tree it is SHA-256 of nothing. */
 extern void merkle_frontier_root(const MerkleFrontier *frontier, MerkleHash *out);

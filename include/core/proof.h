@@ -8,10 +8,9 @@
  * the proof has no need of: the root of a perfect subtree comes out of the
  * highest full tile that holds it, whatever became of those below.
  *
- * Unlike merkle_range_root, proofs also ask for the first count hashes of the
- * last, incomplete tile of a higher level. A source that has them, as it has
- * when the log has grown on, saves up to 31 fetches a level; one that answers
- * false is asked for the tiles below instead.
+ * A source that has the first count hashes of the last, incomplete tile of a
+ * higher level, as it has when the log has grown on, saves up to 31 fetches a
+ * level; one that answers false is asked for the tiles below instead.
  */
 #ifndef BIOMETRIC_CORE_PROOF_H
 #define BIOMETRIC_CORE_PROOF_H

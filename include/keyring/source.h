@@ -2,8 +2,8 @@
  * source.h - reads the text of a keyring from where it is kept, into memory
  * that is neither dumped nor inherited.
  *
- * For extension/keyring only. Nothing here raises: a keyring that cannot be
- * read is told by a KeyringProblem, which never holds a byte of its contents.
+ * For extension/keyring, and for the signing key. Nothing here raises: what cannot
+ * be read is told by a KeyringProblem, which never holds a byte of its contents.
  */
 #ifndef BIOMETRIC_KEYRING_SOURCE_H
 #define BIOMETRIC_KEYRING_SOURCE_H
@@ -45,6 +45,13 @@ extern void secret_free(SecretMemory *secret);
  * On failure text holds nothing, problem is filled and false returned.
  */
 extern bool keyring_read_file(const char *path, SecretMemory *text, KeyringProblem *problem);
+
+/*
+ * secret_read_file does so for any file that holds a secret. what: "keyring
+ * file", for the message.
+ */
+extern bool secret_read_file(const char *what, const char *path, SecretMemory *text,
+							 KeyringProblem *problem);
 
 /*
  * keyring_read_command reads what a shell command prints, as keyring_read_file.

@@ -11,7 +11,7 @@
 
 #include "ledger/store.h"
 
-/* A tile that the batch at hand has filled. */
+/* A tile above level 0 that the batch at hand has filled. */
 typedef struct FullTile
 {
 	int level;
@@ -25,7 +25,7 @@ typedef struct Batch
 	int count;
 	uint64 end;				 /* ring position behind the last record that was looked at */
 	bool urgent;			 /* somebody waits for it to be durable, not for its order */
-	List *tiles;			 /* of FullTile, lower levels first */
+	List *tiles;			 /* of FullTile, lower levels first, from level 1 on */
 	MerkleFrontier frontier; /* as it will be */
 } Batch;
 

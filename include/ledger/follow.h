@@ -56,4 +56,12 @@ extern long follow_wait_ms(void);
  */
 extern void follow_check(int number, uint32 generation);
 
+/*
+ * follow_append puts one entry of the worker's own into the ring, as an
+ * appender does. sequence: set to its number. False when there is no room, or
+ * the generation is over.
+ */
+extern bool follow_append(int number, uint32 generation, const uint8 *bytes, Size length,
+						  int64 *sequence);
+
 #endif

@@ -1,8 +1,8 @@
 /*
- * fork.h - how a log begins, is forked, adopted and retired.
+ * fork.h - how a log begins, is forked, adopted, handed over and retired.
  *
  * Private to the ledger. CREATE EXTENSION makes the first identity.
- * fork_ledger() and retire_ledger() change biometric.log in the caller's
+ * fork_ledger(), hand_over_ledger() and retire_ledger() change biometric.log in the caller's
  * transaction; their entries are appended and durable just before its commit,
  * and the worker takes up what was committed.
  */
@@ -21,6 +21,9 @@ extern void fork_own_identity(LedgerLog *log);
  */
 extern char *fork_detail(const uint8 *parent, int64 size, const MerkleHash *root,
 						 const char *reason, bool adopted);
+
+/* fork_present_log returns the present log, palloc'd. Error 55000 when there is none. */
+extern LedgerLog *fork_present_log(void);
 
 /* fork_log_id_text returns a log id as uuid_out would, palloc'd. */
 extern char *fork_log_id_text(const uint8 *log_id);

@@ -60,4 +60,10 @@ extern int64 ledger_segment_size(void);
 /* ledger_timeout_ms returns biometric_audit.ledger_timeout in ms. */
 extern int ledger_timeout_ms(void);
 
+/*
+ * ledger_awaits_standby tells whether the worker of a database waits at this moment
+ * for a synchronous standby to confirm what it has committed. Does not raise.
+ */
+extern bool ledger_awaits_standby(Oid database);
+
 #endif

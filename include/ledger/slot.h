@@ -31,6 +31,10 @@
 #define LEDGER_LOG_ID_SIZE 16
 #define LEDGER_ERROR_SIZE 512
 
+/* Entries of the smallest and the largest segment; all sizes are powers of MERKLE_TILE_WIDTH. */
+#define LEDGER_SEGMENT_MIN 1024
+#define LEDGER_SEGMENT_MAX 33554432
+
 typedef enum LedgerState
 {
 	LEDGER_STARTING = 0, /* no worker, or one that has not read the tables yet */
@@ -59,19 +63,22 @@ typedef struct LedgerStatus
 
 typedef struct LedgerSlot
 {
-	pg_atomic_uint32 database;		 /* OID; 0: free. Set under the directory lock, cleared last */
-	pg_atomic_uint32 state;			 /* LedgerState */
-	pg_atomic_uint32 generation;	 /* of the present sequence numbers; unique in the cluster */
-	pg_atomic_uint32 holds;			 /* commands that want the worker to stay away */
-	pg_atomic_uint32 worker_pid;	 /* 0: none */
-	pg_atomic_uint32 worker_proc;	 /* PGPROC number + 1; 0: none */
-	pg_atomic_uint32 entry_relation; /* OID of biometric.entry; 0: not seen yet */
-	pg_atomic_uint32 look_again; /* 1: the worker shall see whether its tables are still there */
-	pg_atomic_uint32 failures;	 /* workers that ended before they were ready, in a row */
+	pg_atomic_uint32 database;		/* OID; 0: free. Set under the directory lock, cleared last */
+	pg_atomic_uint32 state;			/* LedgerState */
+	pg_atomic_uint32 generation;	/* of the present sequence numbers; unique in the cluster */
+	pg_atomic_uint32 holds;			/* commands that want the worker to stay away */
+	pg_atomic_uint32 worker_pid;	/* 0: none */
+	pg_atomic_uint32 worker_proc;	/* PGPROC number + 1; 0: none */
+	pg_atomic_uint32 tile_relation; /* OID of biometric.tile: which tables; 0: not seen yet */
+	pg_atomic_uint32 look_again;	/* 1: the worker shall see whether its tables are still there */
+	pg_atomic_uint32 failures;		/* workers that ended before they were ready, in a row */
+	pg_atomic_uint32 fence;			/* 1: fence_log shall take no more entries here */
+	pg_atomic_uint64 fence_log[2];	/* the bytes of a log's id; written before fence is set */
 	pg_atomic_uint64 tasks_requested;
 	pg_atomic_uint64 tasks_done;
 
 	pg_atomic_uint64 start_sequence; /* first sequence number of this generation */
+	pg_atomic_uint64 segment_size;	 /* entries of a segment, in this generation */
 	uint32 append_generation;		 /* append lock: generation that next_sequence counts in */
 	pg_atomic_uint64 next_sequence;	 /* written under the append lock */
 	pg_atomic_uint64 head;			 /* bytes; written under the append lock */
@@ -140,6 +147,18 @@ extern void ledger_end_search(void);
 
 /* ledger_set_launcher makes the calling process the one that is poked; false: nobody. */
 extern void ledger_set_launcher(bool here);
+
+/* ledger_set_anchor, ledger_poke_anchor: likewise for the process that delivers checkpoints. */
+extern void ledger_set_anchor(bool here);
+extern void ledger_poke_anchor(void);
+
+/*
+ * ledger_fence asks a slot's worker to close this copy of a log for good, since
+ * somebody else continues it. One process calls it. ledger_is_fenced tells the
+ * worker whether that was asked of the log that it serves.
+ */
+extern void ledger_fence(int number, const uint8 *log_id);
+extern bool ledger_is_fenced(int number, const uint8 *log_id);
 
 /* Waiting. A waiter announces itself, looks, sleeps, and looks again. */
 #define LEDGER_WAIT_ANY PG_UINT64_MAX

@@ -23,6 +23,7 @@ enum
 {
 	ENTRY_COL_LOG_ID = 1,
 	ENTRY_COL_SEQ,
+	ENTRY_COL_HINT,
 	ENTRY_COL_BYTES,
 	ENTRY_COLUMNS = ENTRY_COL_BYTES
 };
@@ -43,6 +44,15 @@ enum
 	HEAD_COL_SETTLED,
 	HEAD_COL_UNSETTLED,
 	HEAD_COLUMNS = HEAD_COL_UNSETTLED
+};
+enum
+{
+	SEGMENT_COL_LOG_ID = 1,
+	SEGMENT_COL_SEGMENT,
+	SEGMENT_COL_ROOT,
+	SEGMENT_COL_DETACHED_AT,
+	SEGMENT_COL_REASON,
+	SEGMENT_COLUMNS = SEGMENT_COL_REASON
 };
 enum
 {
@@ -73,6 +83,14 @@ enum
 	LOG_COL_FENCED_BY,
 	LOG_COLUMNS = LOG_COL_FENCED_BY
 };
+
+/*
+ * Entries are kept in a fixed number of tables, biometric.entry_00 and so on:
+ * segment n of a log, its entries from n * segment_size on, in table number
+ * n % LEDGER_SLICES. They are all made by the extension's script, so that a
+ * dump brings them back.
+ */
+#define LEDGER_SLICES 16
 
 /* One row of biometric.log. */
 typedef struct LedgerLog
@@ -107,14 +125,21 @@ typedef struct LedgerHead
 	MerkleHash tail[MERKLE_TILE_WIDTH];
 } LedgerHead;
 
-/* The tables of one log, opened for reading. */
+/* A table and the index of its primary key; NULL until they are needed. */
+typedef struct LedgerTable
+{
+	Relation table;
+	Relation key;
+} LedgerTable;
+
+/* The tables of one log, for reading. */
 typedef struct LedgerReader
 {
 	uint8 log_id[LEDGER_LOG_ID_SIZE];
-	Relation entry;
-	Relation entry_key;
-	Relation tile;
-	Relation tile_key;
+	int64 segment_size; /* a valid one, whatever the log's row says */
+	int64 first;		/* store_first's; -1: not looked up yet */
+	LedgerTable entry[LEDGER_SLICES];
+	LedgerTable tile;
 	Snapshot snapshot; /* borrowed */
 } LedgerReader;
 
@@ -124,6 +149,20 @@ typedef struct LedgerReader
  * the table has lost the columns that the extension gave it.
  */
 extern Relation store_open(const char *name, LOCKMODE mode);
+
+/*
+ * store_open_slice opens the table of entries number slice, 0 to
+ * LEDGER_SLICES - 1, as store_open does. store_slice returns in which one a
+ * log with segments of this size has an entry.
+ */
+extern Relation store_open_slice(int slice, LOCKMODE mode);
+extern int store_slice(int64 segment_size, int64 sequence);
+
+/* store_segment_size_is_valid tells whether a log can have segments of so many entries. */
+extern bool store_segment_size_is_valid(int64 segment_size);
+
+/* store_top_level returns the level of the one tile that covers a whole segment: 1 to 4. */
+extern int store_top_level(int64 segment_size);
 
 /*
  * store_open_key opens the index of a table's primary key; the caller closes
@@ -138,6 +177,12 @@ extern Relation store_open_key(Relation relation);
  */
 extern List *store_logs(Snapshot snapshot);
 
+/* store_present_log returns the present log, palloc'd; NULL when there is none. */
+extern LedgerLog *store_present_log(Snapshot snapshot);
+
+/* store_find_log returns a log by its id, palloc'd, this database's own or not; NULL: none. */
+extern LedgerLog *store_find_log(const uint8 *log_id, Snapshot snapshot);
+
 /* store_restored_logs returns the logs that came from dumps, ascending by id. */
 extern List *store_restored_logs(Snapshot snapshot);
 
@@ -151,17 +196,47 @@ extern bool store_log_is_taken(const uint8 *log_id);
 extern bool store_head(const uint8 *log_id, Snapshot snapshot, LedgerHead *head);
 
 /*
- * store_reader_open opens the tables for reading a log; false, with nothing
- * open, when they are not there. store_reader_close closes them.
+ * store_reader_open prepares to read a log; false when the tables are not
+ * there. They are opened as they are needed: all functions that take a reader
+ * raise 42P01 when one of them is gone, and 55000 as store_open and store_open_key do.
+ * store_reader_close closes them.
  */
 extern bool store_reader_open(LedgerReader *reader, const uint8 *log_id, Snapshot snapshot);
 extern void store_reader_close(LedgerReader *reader);
 
-/* store_size returns the highest sequence number of the log + 1, 0 for none. */
+/*
+ * store_size returns the highest sequence number of the log + 1, 0 for none:
+ * of its rows, and of its segments that were detached.
+ */
 extern int64 store_size(LedgerReader *reader);
+
+/*
+ * store_first returns how many of the log's first entries are in segments that
+ * were detached: the smallest sequence number that may have a row.
+ */
+extern int64 store_first(LedgerReader *reader);
+
+/* store_require_entry raises 55000 for an entry that was detached; sequence: below store_size. */
+extern void store_require_entry(LedgerReader *reader, int64 sequence);
+
+/*
+ * store_require_size raises 55000 for a size of the tree whose root can no
+ * longer be computed: one that cuts through a segment that was detached.
+ */
+extern void store_require_size(LedgerReader *reader, int64 size);
+
+/* store_leaf_hint returns what column leaf_hint says of an entry with this number and leaf hash. */
+extern int32 store_leaf_hint(int64 sequence, const MerkleHash *leaf);
 
 /* store_entry returns an entry's bytes, palloc'd, detoasted; NULL when there is none. */
 extern bytea *store_entry(LedgerReader *reader, int64 sequence);
+
+/*
+ * store_entries reads entries from first on, count at most, as store_entry
+ * does; returns how many there are before the first that is missing, or before
+ * the end of first's segment.
+ */
+extern int store_entries(LedgerReader *reader, int64 first, int count, bytea **entries);
 
 /* store_leaves computes the leaf hashes of count entries from first on; false if one is missing. */
 extern bool store_leaves(LedgerReader *reader, int64 first, int count, MerkleHash *hashes);
@@ -169,7 +244,11 @@ extern bool store_leaves(LedgerReader *reader, int64 first, int count, MerkleHas
 /* store_tile reads a full tile; false when it is missing or not MERKLE_TILE_SIZE long. */
 extern bool store_tile(LedgerReader *reader, int level, uint64 index, MerkleHash *hashes);
 
-/* store_source is a MerkleTileSource over a LedgerReader: tiles, entries where none is full. */
+/*
+ * store_source is a MerkleTileSource over a LedgerReader. Level 0 is computed
+ * from the entries, so that of a segment that was detached it has only the
+ * tiles from store_top_level on.
+ */
 extern bool store_source(int level, uint64_t index, int count, MerkleHash *hashes, void *reader);
 
 /* store_root computes the root of the log's first size entries; false when rows are missing. */
@@ -197,10 +276,11 @@ typedef struct StoreEntry
 extern void store_insert_rows(Relation relation, const Datum *values, int columns, int count);
 
 /*
- * store_insert_entries inserts count entries, numbered from sequence on, and
- * the rows of biometric.image_entry that lead from images to them.
+ * store_insert_entries inserts count entries of a log with segments of this
+ * size, numbered from sequence on, and the rows of biometric.image_entry that
+ * lead from images to them. Error 42P01 when a table is gone.
  */
-extern void store_insert_entries(Relation relation, const uint8 *log_id, int64 sequence,
+extern void store_insert_entries(const uint8 *log_id, int64 segment_size, int64 sequence,
 								 const StoreEntry *entries, int count);
 
 /* store_insert_tile inserts a full tile. */
@@ -216,6 +296,14 @@ extern void store_insert_log(Relation relation, const LedgerLog *log);
  */
 extern void store_retire_log(Relation relation, const uint8 *log_id);
 extern void store_adopt_log(Relation relation, const LedgerLog *log);
+
+/*
+ * store_fence_log writes that this copy of a log takes no more entries, and by
+ * what; store_continue_log that it takes them again: the log's system
+ * identifier, timeline and instance. relation: as for store_insert.
+ */
+extern void store_fence_log(Relation relation, const uint8 *log_id, const char *by);
+extern void store_continue_log(Relation relation, const LedgerLog *log);
 
 /* store_write_head brings the head row of a log to a frontier. The worker's (by SPI). */
 extern void store_write_head(const uint8 *log_id, const MerkleFrontier *frontier);

@@ -12,7 +12,8 @@ typedef struct LedgerTree
 {
 	LedgerState state; /* READY, BROKEN, FOREIGN or RETIRED */
 	char problem[LEDGER_ERROR_SIZE];
-	Oid entry_relation;
+	Oid tile_relation; /* biometric.tile: by which the extension's tables are known */
+	int64 segment_size;
 	uint8 log_id[LEDGER_LOG_ID_SIZE];
 	MerkleFrontier frontier;
 } LedgerTree;
@@ -20,7 +21,8 @@ typedef struct LedgerTree
 /*
  * tree_load reads the identity and the tree from the tables, in the caller's
  * transaction and active snapshot: a renewed identity is written, a
- * fork is settled with its `forked` entry, the head row is written even when
+ * fork is settled with its `forked` entry, a log that this system continues
+ * after another gets an entry that says so, the head row is written even when
  * nothing has changed, so that the caller's synchronous commit confirms what a
  * predecessor may have committed without a standby's answer.
  *
@@ -30,8 +32,8 @@ typedef struct LedgerTree
 extern bool tree_load(int number, LedgerTree *tree);
 
 /*
- * tree_is_current tells whether a log id is still the newest, and not retired
- * or its retirement undone since tree_load; needs a transaction.
+ * tree_is_current tells whether a log id is still the newest, and neither
+ * retired nor fenced, nor either undone, since tree_load; needs a transaction.
  */
 extern bool tree_is_current(const uint8 *log_id);
 

@@ -1,18 +1,42 @@
 /*
  * verify.h - what verify_ledger() knows of one log while it checks it.
  *
- * Private to the ledger. Three passes: the tiles, bottom up, against one
- * another and the known edge (verify_tree.c); the heap of entries, in
- * whatever order, each against its tile; the heaps of tiles and heads, for
- * rows that belong to nothing (verify.c). The first problem, by the entry it
- * touches first, is what is reported.
+ * Private to the ledger. Two passes: the heaps of entries, in whatever order,
+ * which make up a hash for each group of MERKLE_TILE_WIDTH entries
+ * (verify_entries.c); then the tree above these, against the tiles, bottom up,
+ * the known edge, the head row and the checkpoints (verify_tree.c,
+ * verify_checkpoint.c). In between the heaps of tiles and heads, for rows that
+ * belong to nothing (verify.c). The first problem, by the entry it touches
+ * first, is what is reported.
+ *
+ * A group is one hash of tile level 1. Where it is not what the tree says,
+ * leaf_hint of its entries tells which one was changed.
  */
 #ifndef BIOMETRIC_LEDGER_VERIFY_H
 #define BIOMETRIC_LEDGER_VERIFY_H
 
 #include "postgres.h"
 
+#include "fmgr.h"
+
+#include "ledger/signer.h"
 #include "ledger/store.h"
+#include "utils/hsearch.h"
+
+/* A group whose entries have not all been found yet; the key is its number. */
+typedef struct VerifyGroup
+{
+	int64 index;
+	uint32 found; /* a bit an entry */
+	MerkleHash leaves[MERKLE_TILE_WIDTH];
+} VerifyGroup;
+
+/* The entries of a group whose leaf_hint is not that of their bytes; the key is its number. */
+typedef struct VerifyDoubt
+{
+	int64 index;
+	uint32 entries; /* a bit an entry */
+} VerifyDoubt;
 
 typedef struct LogCheck
 {
@@ -27,18 +51,24 @@ typedef struct LogCheck
 	const MerkleFrontier *edge; /* of size entries; NULL: not known */
 	bool has_head;
 	LedgerHead head;
+	int64 first;			   /* entries before it were detached, in whole segments */
+	MerkleHash *segment_roots; /* first / segment_size of them, from biometric.segment */
 
-	/* What it is. */
-	bool computed;						 /* all leaves were there: frontier is complete */
-	MerkleFrontier frontier;			 /* computed from tiles of level 0 and the last leaves */
-	uint64 *seen;						 /* a bit an entry: its row was found */
-	int64 seen_limit;					 /* bits */
-	int64 highest;						 /* highest sequence number found, -1 for none */
+	/* What its entries are. */
+	uint64 *seen;		/* a bit an entry: its row was found */
+	int64 seen_limit;	/* bits */
+	int64 highest;		/* highest sequence number found, -1 for none */
+	MerkleHash *groups; /* size / MERKLE_TILE_WIDTH hashes of tile level 1, */
+	uint64 *complete;	/* where a bit is set */
+	VerifyGroup current;
+	HTAB *incomplete; /* of VerifyGroup; NULL: none */
+	HTAB *doubted;	  /* of VerifyDoubt; NULL: none */
+
+	/* What its tree is. */
+	bool computed;						 /* all hashes were there: frontier is complete */
+	MerkleFrontier frontier;			 /* computed from the entries */
 	int64 tiles[MERKLE_MAX_TILE_LEVELS]; /* rows of each level */
 	int heads;							 /* head rows */
-	int64 tile_index;					 /* tile of level 0 that is in leaves; -1: none */
-	int leaf_count;						 /* how many of leaves are known */
-	MerkleHash leaves[MERKLE_TILE_WIDTH];
 
 	/* The first problem: of the entry with the lowest sequence number. */
 	int64 problem_at;
@@ -52,24 +82,47 @@ typedef struct LogCheck
  */
 extern char *verify_restored(const uint8 *log_id, int64 *size, MerkleHash *root);
 
+/*
+ * verify_present verifies this database's own logs. Returns NULL, or what is
+ * wrong; size (-1 when not known) and root: what the present log's entries make up.
+ */
+extern char *verify_present(int64 *size, MerkleHash *root);
+
+/* verify_answer makes the row that verify_ledger() returns. size -1: neither size nor root are known. */
+extern Datum verify_answer(FunctionCallInfo fcinfo, int64 size, const MerkleHash *root,
+						   const char *problem);
+
+/*
+ * verify_checkpoints checks the checkpoints of a log, the keys that signed
+ * them and the cosignatures. published: what the worker published of it before the
+ * snapshot was taken; NULL: nothing.
+ */
+extern void verify_checkpoints(LogCheck *check, const LedgerSigned *published);
+
 /* verify_problem keeps a problem if it concerns an earlier entry than the one that is known. */
 extern void verify_problem(LogCheck *check, int64 at, const char *format, ...)
 	pg_attribute_printf(3, 4);
 
-/* verify_tiles checks the tiles of a log and computes its frontier. */
-extern void verify_tiles(LogCheck *check);
+/* verify_entries_begin gets ready for a log's entries; size, first and edge are known. */
+extern void verify_entries_begin(LogCheck *check);
 
 /*
- * verify_leaf returns the leaf hash that the tree has for an entry, or NULL
- * when it has none. Fast for neighbours.
+ * verify_entry takes a row of the log, once each, in any order. slice: the table
+ * that it was found in. entry: as stored, in or out of line.
  */
-extern const MerkleHash *verify_leaf(LogCheck *check, int64 sequence);
+extern void verify_entry(LogCheck *check, int slice, int64 sequence, int32 hint, Datum entry);
 
-/*
- * verify_entry_is_wrong tells, for an entry whose hash is not the one in its
- * tile, whether the entry is to blame (true) or the tile is.
- */
-extern bool verify_entry_is_wrong(LogCheck *check, int64 sequence);
+/* verify_group returns the hash of a full group, computed from its entries; NULL: some are missing. */
+extern const MerkleHash *verify_group(const LogCheck *check, int64 index);
+
+/* verify_leaves returns what was found of a group that is not full or complete, or NULL. */
+extern const VerifyGroup *verify_leaves(const LogCheck *check, int64 index);
+
+/* verify_missing finds the first entry below size that has no row. */
+extern void verify_missing(LogCheck *check, int64 size);
+
+/* verify_tree checks what the entries make up against all that is known of the log's tree. */
+extern void verify_tree(LogCheck *check);
 
 /* verify_head checks a log's head row against its entries and tiles. */
 extern void verify_head(LogCheck *check);

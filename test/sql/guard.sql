@@ -15,11 +15,11 @@ CREATE FUNCTION refused(statement text) RETURNS SETOF text LANGUAGE sql AS
 
 -- What is refused is an entry, however the statement around it ends
 SELECT count(*) AS before FROM biometric.ledger WHERE event = 'ddl_refused' \gset
-SELECT refused('DROP TABLE biometric.entry');
+SELECT refused('DROP TABLE biometric.entry_00');
 SELECT is((SELECT count(*) FROM biometric.ledger WHERE event = 'ddl_refused'), :before + 1::bigint,
 	'a refusal is one entry');
 SELECT is((SELECT detail FROM biometric.ledger WHERE event = 'ddl_refused' ORDER BY seq DESC LIMIT 1),
-	'{"command": "DROP TABLE", "object": "table biometric.entry", "rule": "member"}'::jsonb,
+	'{"command": "DROP TABLE", "object": "table biometric.entry_00", "rule": "member"}'::jsonb,
 	'that names command, object and rule');
 
 -- The extension's objects
@@ -38,11 +38,11 @@ SELECT refused(s) FROM unnest(ARRAY[
 	'ALTER TABLE biometric.permit DROP CONSTRAINT permit_pkey CASCADE',
 	'ALTER FUNCTION biometric.verify_ledger() OWNER TO biometric_auditor',
 	'ALTER TYPE biometric.iris_image RENAME TO other',
-	'ALTER EXTENSION biometric_audit DROP TABLE biometric.entry',
-	'CREATE RULE nothing AS ON INSERT TO biometric.entry DO INSTEAD NOTHING',
-	'CREATE TABLE heir () INHERITS (biometric.entry)',
-	'CREATE INDEX ON biometric.entry (seq)']) AS s;
-SELECT lives_ok('CREATE TABLE likeness (LIKE biometric.entry INCLUDING ALL)',
+	'ALTER EXTENSION biometric_audit DROP TABLE biometric.entry_00',
+	'CREATE RULE nothing AS ON INSERT TO biometric.entry_00 DO INSTEAD NOTHING',
+	'CREATE TABLE heir () INHERITS (biometric.entry_00)',
+	'CREATE INDEX ON biometric.entry_00 (seq)']) AS s;
+SELECT lives_ok('CREATE TABLE likeness (LIKE biometric.entry_00 INCLUDING ALL)',
 	'a table may be made like one of them');
 
 -- Images stay images
@@ -66,10 +66,10 @@ SELECT lives_ok('SELECT 1 FROM pg_catalog.pg_class FOR UPDATE', 'rows of catalog
 
 -- Locks and maintenance in a transaction block
 SELECT refused(s) FROM unnest(ARRAY[
-	'LOCK TABLE biometric.entry IN SHARE MODE',
+	'LOCK TABLE biometric.entry_00 IN SHARE MODE',
 	'LOCK TABLE biometric.ledger IN ACCESS EXCLUSIVE MODE',
-	'REINDEX TABLE biometric.entry']) AS s;
-SELECT lives_ok('LOCK TABLE biometric.entry IN ROW EXCLUSIVE MODE', 'a weak lock is fine');
+	'REINDEX TABLE biometric.entry_00']) AS s;
+SELECT lives_ok('LOCK TABLE biometric.entry_00 IN ROW EXCLUSIVE MODE', 'a weak lock is fine');
 
 SELECT is((SELECT ok FROM biometric.verify_ledger()), true, 'after all this the ledger verifies');
 

@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(54);
+SELECT plan(60);
 
 -- Enough entries for more than two tiles
 SELECT biometric.register_party('ledger test', 'Ledger test', NULL);
@@ -79,10 +79,10 @@ SELECT throws_ok('SELECT biometric.root(-1)', '22023', NULL, 'nor one of less th
 CREATE FUNCTION refused(statement text) RETURNS SETOF text LANGUAGE sql AS
 	$$SELECT throws_ok(statement, '42501', NULL, 'refused: ' || statement)$$;
 SELECT refused(format(how, guarded))
-FROM unnest(ARRAY['entry', 'tile', 'head', 'log', 'party', 'network', 'permit']) AS guarded,
+FROM unnest(ARRAY['entry_00', 'entry_15', 'tile', 'segment', 'head', 'log', 'party', 'network', 'permit']) AS guarded,
 	unnest(ARRAY['INSERT INTO biometric.%I DEFAULT VALUES', 'DELETE FROM biometric.%I',
 		'TRUNCATE biometric.%I CASCADE']) AS how;
-SELECT refused($$UPDATE biometric.entry SET entry = '\x00'$$);
+SELECT refused($$UPDATE biometric.entry_00 SET entry = '\x00'$$);
 SELECT refused($$COPY biometric.permit FROM PROGRAM 'true'$$);
 SELECT is((SELECT count(*) FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
 	WHERE c.relnamespace = 'biometric'::regnamespace AND c.relkind = 'r' AND t.tgenabled = 'A'
@@ -114,6 +114,7 @@ SELECT ok(NOT has_table_privilege('ledger_nobody', 'biometric.ledger', 'SELECT')
 	AND NOT has_table_privilege('ledger_nobody', 'biometric.change', 'SELECT')
 	AND NOT has_table_privilege('ledger_nobody', 'biometric.image_entry', 'SELECT')
 	AND NOT has_table_privilege('ledger_nobody', 'biometric.entry', 'SELECT')
+	AND NOT has_table_privilege('ledger_nobody', 'biometric.entry_00', 'SELECT')
 	AND NOT has_function_privilege('ledger_nobody', 'biometric.leaf(bigint)', 'EXECUTE')
 	AND NOT has_function_privilege('ledger_nobody', 'biometric.verify_ledger()', 'EXECUTE')
 	AND NOT has_function_privilege('ledger_nobody', 'biometric.transaction_state(uuid, xid8)', 'EXECUTE')

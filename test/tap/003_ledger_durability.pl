@@ -433,7 +433,7 @@ subtest 'with a full disk nothing is released, and with room again it all goes o
 		  . "biometric_audit.ring_size = '256kB'\n");
 	my $wire = officer(node => $small);
 	my $size = 0;
-	my $entry = q{SELECT pg_relation_size('biometric.entry')};
+	my $entry = q{SELECT pg_relation_size('biometric.entry_00')};
 	# The limit stands above the size of a WAL segment: only the ledger's table can reach it.
 	while (($size = $small->sql($db, $entry)) <= 1_100_000)
 	{

@@ -13,6 +13,9 @@ use BiometricAudit::Picture;
 
 use constant OFFICE => '127.0.0.2';
 
+# So many times 60 entries make a full tile of level 1.
+use constant FULL_TILE => 18;
+
 my $node = BiometricAudit::Node->create('agency',
 	conf => "biometric_audit.max_databases = 24\nbiometric_audit.ring_size = '256kB'\n"
 	  . "max_worker_processes = 40\n");
@@ -20,13 +23,14 @@ my $db = 'postgres';
 
 sub furnish
 {
-	my ($name) = @_;
+	my ($name, $times) = @_;
 	$node->prepare($name);
 	$node->register($name, 'agency', OFFICE . '/32', '{face}', 'open', '{border_control}');
 	$node->sql(
 		$name, q{CREATE TABLE t (id int, img biometric.face_image); GRANT SELECT ON t TO officer;
 		INSERT INTO t
 		SELECT n, numbered_jpeg(n, 500)::biometric.face_image FROM generate_series(1, 60) AS n});
+	reads($name) foreach 2 .. $times // 1;
 	return reads($name);
 }
 
@@ -62,7 +66,7 @@ WHERE attrelid = '$table'::regclass AND attnum > 0 AND attidentity = '' ORDER BY
 END
 		my $count = $node->sql($db, "SELECT count(*) FROM $table");
 		# A dump may bring rows of other databases' logs: it is each row that is refused.
-		my $receives = $table =~ /^biometric\.(log|entry|tile|head|home|image_entry)$/;
+		my $receives = $table =~ /^biometric\.(log|entry_\d+|tile|segment|head|home|image_entry|checkpoint|verifier|cosignature)$/;
 		my @attempts = (
 			"INSERT INTO $table OVERRIDING SYSTEM VALUE SELECT * FROM $table LIMIT 1",
 			"INSERT INTO $table DEFAULT VALUES ON CONFLICT DO NOTHING",
@@ -121,61 +125,76 @@ my @tamperings = (
 	[ 'nothing', 'SELECT 1', undef ],
 	[
 		'a byte of the first entry',
-		'UPDATE biometric.entry SET entry = ' . $flip->('entry', 0) . ' WHERE seq = 0', 0
+		'UPDATE biometric.entry_00 SET entry = ' . $flip->('entry', 0) . ' WHERE seq = 0', 0
 	],
 	[
 		'the time of an entry',
-		'UPDATE biometric.entry SET entry = ' . $flip->('entry', 9) . ' WHERE seq = 5', 5
+		'UPDATE biometric.entry_00 SET entry = ' . $flip->('entry', 9) . ' WHERE seq = 5', 5
 	],
 	[
 		'the last byte of an entry',
-		'UPDATE biometric.entry SET entry = '
+		'UPDATE biometric.entry_00 SET entry = '
 		  . $flip->('entry', 'length(entry) - 1')
 		  . ' WHERE seq = 40',
 		40
 	],
 	[
 		'a byte of the last entry',
-		'UPDATE biometric.entry SET entry = ' . $flip->('entry', 20) . ' WHERE seq = {last}',
+		'UPDATE biometric.entry_00 SET entry = ' . $flip->('entry', 20) . ' WHERE seq = {last}',
 		'last'
 	],
 	[
 		'an entry made longer',
-		q{UPDATE biometric.entry SET entry = entry || '\x00' WHERE seq = 12}, 12
+		q{UPDATE biometric.entry_00 SET entry = entry || '\x00' WHERE seq = 12}, 12
 	],
-	[ 'an entry made empty', q{UPDATE biometric.entry SET entry = '' WHERE seq = 12}, 12 ],
+	[ 'an entry made empty', q{UPDATE biometric.entry_00 SET entry = '' WHERE seq = 12}, 12 ],
 	[
 		'two entries swapped',
-		'UPDATE biometric.entry SET seq = CASE seq WHEN 7 THEN 1000008 ELSE 1000007 END
+		'UPDATE biometric.entry_00 SET seq = CASE seq WHEN 7 THEN 1000008 ELSE 1000007 END
 		WHERE seq IN (7, 8);
-		UPDATE biometric.entry SET seq = seq - 1000000 WHERE seq > 1000000', 7
+		UPDATE biometric.entry_00 SET seq = seq - 1000000 WHERE seq > 1000000', 7
 	],
-	[ 'an entry removed', 'DELETE FROM biometric.entry WHERE seq = 10', 10 ],
-	[ 'the first entry removed', 'DELETE FROM biometric.entry WHERE seq = 0', 0 ],
-	[ 'the last entry removed', 'DELETE FROM biometric.entry WHERE seq = {last}', 'last' ],
-	[ 'all but the first removed', 'DELETE FROM biometric.entry WHERE seq > 0', 1 ],
+	[ 'an entry removed', 'DELETE FROM biometric.entry_00 WHERE seq = 10', 10 ],
+	[ 'the first entry removed', 'DELETE FROM biometric.entry_00 WHERE seq = 0', 0 ],
+	[ 'the last entry removed', 'DELETE FROM biometric.entry_00 WHERE seq = {last}', 'last' ],
+	[ 'all but the first removed', 'DELETE FROM biometric.entry_00 WHERE seq > 0', 1 ],
 	[
-		'an entry inserted', 'UPDATE biometric.entry SET seq = -1 - seq WHERE seq >= 20;
-		UPDATE biometric.entry SET seq = -seq WHERE seq < 0;
-		INSERT INTO biometric.entry SELECT log_id, 20, entry FROM biometric.entry WHERE seq = 3', 20
+		'an entry inserted', 'UPDATE biometric.entry_00 SET seq = -1 - seq WHERE seq >= 20;
+		UPDATE biometric.entry_00 SET seq = -seq WHERE seq < 0;
+		INSERT INTO biometric.entry_00 SELECT log_id, 20, leaf_hint, entry FROM biometric.entry_00 WHERE seq = 3', 20
 	],
 	[
 		'an entry in place of another',
-		'UPDATE biometric.entry SET entry = (SELECT entry FROM biometric.entry WHERE seq = 3)
+		'UPDATE biometric.entry_00 SET entry = (SELECT entry FROM biometric.entry_00 WHERE seq = 3)
 		WHERE seq = 4', 4
 	],
 	[
 		'an entry given to another log',
-		'UPDATE biometric.entry SET log_id = gen_random_uuid() WHERE seq = 6', 6
+		'UPDATE biometric.entry_00 SET log_id = gen_random_uuid() WHERE seq = 6', 6
+	],
+	[
+		'an entry moved to another table',
+		'INSERT INTO biometric.entry_01 SELECT * FROM biometric.entry_00 WHERE seq = 11;
+		DELETE FROM biometric.entry_00 WHERE seq = 11', 11
+	],
+	[
+		'the hint of an entry',
+		'UPDATE biometric.entry_00 SET leaf_hint = leaf_hint # 1 WHERE seq = 33', 33
+	],
+	[
+		'an entry and its hint',
+		'UPDATE biometric.entry_00 SET (entry, leaf_hint) = (SELECT entry, leaf_hint # 3 # 4
+			FROM biometric.entry_00 WHERE seq = 3)
+		WHERE seq = 4', 'any'
 	],
 	[
 		'a byte of a tile',
 		'UPDATE biometric.tile SET hashes = '
 		  . $flip->('hashes', 32 * 6)
-		  . ' WHERE level = 0 AND index = 0',
-		'any'
+		  . ' WHERE level = 1 AND index = 0',
+		'any', FULL_TILE
 	],
-	[ 'a tile removed', 'DELETE FROM biometric.tile WHERE level = 0 AND index = 1', 'any' ],
+	[ 'a tile removed', 'DELETE FROM biometric.tile', 'any', FULL_TILE ],
 	[ 'the size in the head', 'UPDATE biometric.head SET size = size - 1', 'any' ],
 	[ 'the root in the head', 'UPDATE biometric.head SET root = ' . $flip->('root', 0), 'any' ],
 	[ 'the tail in the head', 'UPDATE biometric.head SET tail = ' . $flip->('tail', 0), 'any' ]);
@@ -184,7 +203,7 @@ my %last;
 foreach my $n (0 .. $#tamperings)
 {
 	$node->sql($db, "CREATE DATABASE t$n");
-	furnish("t$n");
+	furnish("t$n", $tamperings[$n][3]);
 	ok($node->verifies("t$n"), "t$n verifies") if $n == 0;
 	$last{"t$n"} = $node->sql("t$n", 'SELECT max(seq) FROM biometric.ledger');
 }
@@ -201,9 +220,9 @@ foreach my $n (0 .. $#tamperings)
 	$node->sql(
 		"t$n",
 		join '; ',
-		(map { "ALTER TABLE biometric.$_ DISABLE TRIGGER ALL" } qw(entry tile head)),
+		(map { "ALTER TABLE biometric.$_ DISABLE TRIGGER ALL" } qw(entry_00 entry_01 tile head)),
 		$sql,
-		(map { "ALTER TABLE biometric.$_ ENABLE ALWAYS TRIGGER guard" } qw(entry tile head)));
+		(map { "ALTER TABLE biometric.$_ ENABLE ALWAYS TRIGGER guard" } qw(entry_00 entry_01 tile head)));
 }
 $node->stop;
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'biometric_audit'");

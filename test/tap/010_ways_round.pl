@@ -443,7 +443,7 @@ END
 subtest 'a trigger on a table of the policy cannot write to the ledger' => sub {
 	$node->sql($db, <<'END');
 CREATE FUNCTION forge() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
-	'BEGIN INSERT INTO biometric.entry SELECT log_id, 100000, ''\x00'' FROM biometric.log
+	'BEGIN INSERT INTO biometric.entry_00 SELECT log_id, 100000, 0, ''\x00'' FROM biometric.log
 		WHERE ordinal IS NOT NULL; RETURN NEW; END';
 END
 	my $register = q{SELECT biometric.register_party('guest', 'a guest', tstzrange(NULL, NULL))};
@@ -917,7 +917,7 @@ END
 		"UPDATE biometric.permit SET delivery = 'open' WHERE id = $sealed_permit",
 		"UPDATE biometric.permit SET id = 1001 WHERE id = $sealed_permit",
 		"DELETE FROM biometric.permit WHERE id = $refuse_permit",
-		q{INSERT INTO biometric.entry VALUES (gen_random_uuid(), 0, '\x00')});
+		q{INSERT INTO biometric.entry_00 VALUES (gen_random_uuid(), 0, 0, '\x00')});
 	my $forged = $node->sql('forger', 'SELECT pg_current_wal_lsn()');
 	ok($arrives->(2), 'a row sent after the forged ones arrives');
 	my $confirmed = "SELECT bool_or(confirmed_flush_lsn >= '$forged') FROM pg_replication_slots";

@@ -162,7 +162,7 @@ sub history
 SELECT ok, size, encode(root, 'hex') AS root, problem,
 	(SELECT count(*) FROM biometric.ledger_history WHERE log_id = '$source{log_id}') AS entries,
 	(SELECT count(*) FROM biometric.ledger_history WHERE event = 'disclosed') AS disclosed
-FROM biometric.verify_ledger('$source{log_id}')
+FROM biometric.verify_ledger('$source{log_id}'::uuid)
 END
 	return $answer;
 }
@@ -230,13 +230,15 @@ my $own = $node->sql('workshop', 'SELECT log_id FROM biometric.log WHERE ordinal
 
 subtest 'a superuser cannot insert rows for the log that is written' => sub {
 	my @rows = (
-		"entry SELECT '$own', 100000, entry FROM biometric.entry LIMIT 1",
+		"entry_00 SELECT '$own', 100000, leaf_hint, entry FROM biometric.entry_00 LIMIT 1",
+		"segment VALUES ('$own', 0, '', now(), 'none')",
 		"tile SELECT '$own', level, index + 1000, hashes FROM biometric.tile LIMIT 1",
 		"head VALUES ('$own', 0, '', '')",
 		"home (log_id, home, relation, attnum, column_name) "
 		  . "VALUES ('$own', gen_random_uuid(), 'face', 1, 'id')",
 		"image_entry SELECT '$own', gen_random_uuid(), 0",
-		"log SELECT '$own', NULL, database_oid, system_identifier, timeline, created_at "
+		"log (log_id, ordinal, database_oid, system_identifier, timeline, created_at, "
+		  . "segment_size) SELECT '$own', NULL, database_oid, system_identifier, timeline, created_at "
 		  . 'FROM biometric.log LIMIT 1');
 	foreach my $row (@rows)
 	{
@@ -244,11 +246,11 @@ subtest 'a superuser cannot insert rows for the log that is written' => sub {
 		is($result->sqlstate, '42501', "INSERT INTO biometric.$row");
 	}
 	my $result = $node->admin('workshop')->query(
-		"MERGE INTO biometric.entry AS e USING (SELECT 1) AS s ON false WHEN NOT MATCHED THEN "
-		  . "INSERT VALUES ('$own', 100000, '')");
+		"MERGE INTO biometric.entry_00 AS e USING (SELECT 1) AS s ON false WHEN NOT MATCHED THEN "
+		  . "INSERT VALUES ('$own', 100000, 0, '')");
 	is($result->sqlstate, '42501', 'nor by MERGE');
 	$result = $node->admin('workshop')->query(
-		"INSERT INTO biometric.entry VALUES ('$source{log_id}', 0, '') "
+		"INSERT INTO biometric.entry_00 VALUES ('$source{log_id}', 0, 0, '') "
 		  . "ON CONFLICT (log_id, seq) DO UPDATE SET log_id = '$own', seq = 100000");
 	is($result->sqlstate, '42501', 'nor by ON CONFLICT');
 };
@@ -256,9 +258,9 @@ subtest 'a superuser cannot insert rows for the log that is written' => sub {
 subtest 'a log that is inserted is history, whatever it says' => sub {
 	$node->sql('workshop', <<'END');
 INSERT INTO biometric.log (log_id, ordinal, database_oid, system_identifier, timeline, created_at,
-	adopted_at, adopted_size, adopted_root)
+	adopted_at, adopted_size, adopted_root, segment_size)
 SELECT '00000000-0000-4000-8000-000000000001', 1000, database_oid, system_identifier, timeline,
-	created_at, now(), 1, ''
+	created_at, now(), 1, '', segment_size
 FROM biometric.log WHERE ordinal IS NOT NULL
 END
 	my ($row) = $node->records('workshop', <<'END');
@@ -277,17 +279,17 @@ subtest 'a trigger cannot turn a restored row into one of the present log' => su
 	$wire->query(<<"END");
 CREATE FUNCTION public.turn() RETURNS trigger LANGUAGE plpgsql AS
 	'BEGIN NEW.log_id := ''$own''; NEW.seq := 100000; RETURN NEW; END';
-CREATE TRIGGER zz_turn BEFORE INSERT ON biometric.entry FOR EACH ROW EXECUTE FUNCTION public.turn()
+CREATE TRIGGER zz_turn BEFORE INSERT ON biometric.entry_00 FOR EACH ROW EXECUTE FUNCTION public.turn()
 END
 	my $result = $wire->query(
-		q{INSERT INTO biometric.entry VALUES (gen_random_uuid(), 0, '')});
+		q{INSERT INTO biometric.entry_00 VALUES (gen_random_uuid(), 0, 0, '')});
 	ok($result->error, 'refused: ' . ($result->message // 'nothing'));
 	$wire->query('ROLLBACK');
 	ok($node->verifies('workshop'), 'the ledger verifies');
 };
 
 subtest 'restored rows cannot be changed or removed' => sub {
-	foreach my $table (qw(log entry tile head))
+	foreach my $table (qw(log entry_00 tile segment head))
 	{
 		foreach my $sql (
 			"UPDATE biometric.$table SET log_id = '$own' WHERE log_id = '$source{log_id}'",
@@ -349,7 +351,7 @@ subtest 'fork_ledger adopts what was restored, with an entry that names size and
 	ok(history($cluster, $db)->{ok}, 'the history verifies');
 	ok($cluster->verifies($db), 'the present ledger, too');
 	my $result = $cluster->admin($db)->query(
-		"INSERT INTO biometric.entry VALUES ('$source{log_id}', $size, '')");
+		"INSERT INTO biometric.entry_00 VALUES ('$source{log_id}', $size, 0, '')");
 	is($result->sqlstate, '42501', 'nothing can be added to what was adopted');
 	is($cluster->policy($db, q{SELECT biometric.fork_ledger('once more') IS NULL}),
 		'f', 'a second fork');

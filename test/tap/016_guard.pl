@@ -74,35 +74,35 @@ refused(write => $_)
   foreach (
 	'INSERT INTO biometric.party (name) VALUES (\'x\')',
 	'UPDATE biometric.permit SET delivery = \'open\'',
-	'DELETE FROM biometric.entry',
+	'DELETE FROM biometric.entry_00',
 	'TRUNCATE biometric.network CASCADE',
 	'COPY biometric.permit (id) FROM \'/dev/null\'');
 
 note 'the objects of the extension';
 refused(member => $_)
   foreach (
-	'DROP TABLE biometric.entry',
+	'DROP TABLE biometric.entry_00',
 	'DROP TABLE biometric.party CASCADE',
 	'DROP VIEW biometric.ledger',
-	'DROP INDEX biometric.entry_pkey',
+	'DROP INDEX biometric.entry_00_pkey',
 	'DROP SEQUENCE biometric.permit_id_seq CASCADE',
 	'DROP FUNCTION biometric.leaf(bigint) CASCADE',
 	'DROP TYPE biometric.face_image CASCADE',
 	'DROP CAST (bytea AS biometric.face_image) CASCADE',
-	'DROP TRIGGER guard ON biometric.entry',
-	'ALTER TABLE biometric.entry DISABLE TRIGGER ALL',
-	'ALTER TABLE biometric.entry DISABLE TRIGGER guard',
+	'DROP TRIGGER guard ON biometric.entry_00',
+	'ALTER TABLE biometric.entry_00 DISABLE TRIGGER ALL',
+	'ALTER TABLE biometric.entry_00 DISABLE TRIGGER guard',
 	'ALTER TABLE biometric.permit ENABLE REPLICA TRIGGER guard_row',
-	'ALTER TABLE biometric.entry ADD COLUMN x int',
-	'ALTER TABLE biometric.entry DROP COLUMN entry',
-	'ALTER TABLE biometric.entry OWNER TO officer',
-	'ALTER TABLE biometric.entry RENAME TO other',
-	'ALTER TABLE biometric.entry RENAME COLUMN seq TO other',
-	'ALTER TABLE biometric.entry SET SCHEMA elsewhere',
-	'ALTER TABLE biometric.entry SET UNLOGGED',
-	'ALTER TABLE biometric.entry INHERIT t',
-	'ALTER INDEX biometric.entry_pkey RENAME TO other',
-	'ALTER TRIGGER guard ON biometric.entry RENAME TO other',
+	'ALTER TABLE biometric.entry_00 ADD COLUMN x int',
+	'ALTER TABLE biometric.entry_00 DROP COLUMN entry',
+	'ALTER TABLE biometric.entry_00 OWNER TO officer',
+	'ALTER TABLE biometric.entry_00 RENAME TO other',
+	'ALTER TABLE biometric.entry_00 RENAME COLUMN seq TO other',
+	'ALTER TABLE biometric.entry_00 SET SCHEMA elsewhere',
+	'ALTER TABLE biometric.entry_00 SET UNLOGGED',
+	'ALTER TABLE biometric.entry_00 INHERIT t',
+	'ALTER INDEX biometric.entry_00_pkey RENAME TO other',
+	'ALTER TRIGGER guard ON biometric.entry_00 RENAME TO other',
 	'ALTER VIEW biometric.ledger RENAME TO other',
 	'ALTER SEQUENCE biometric.permit_id_seq RESTART',
 	'ALTER TYPE biometric.face_image OWNER TO officer',
@@ -121,20 +121,20 @@ refused(member => $_)
 	'ALTER EXTENSION biometric_audit ADD TABLE t',
 	'CREATE OR REPLACE VIEW biometric.ledger AS SELECT * FROM biometric.ledger',
 	q{CREATE OR REPLACE FUNCTION biometric.leaf(seq bigint) RETURNS bytea LANGUAGE sql AS 'SELECT NULL::bytea'},
-	'DO $$BEGIN DROP TABLE biometric.entry; END$$');
+	'DO $$BEGIN DROP TABLE biometric.entry_00; END$$');
 
 note 'what would hang on them';
 refused(hang => $_)
   foreach (
-	'CREATE INDEX ON biometric.entry (seq)',
-	'CREATE INDEX CONCURRENTLY ON biometric.entry (seq)',
-	'CREATE TRIGGER x BEFORE INSERT ON biometric.entry FOR EACH ROW '
+	'CREATE INDEX ON biometric.entry_00 (seq)',
+	'CREATE INDEX CONCURRENTLY ON biometric.entry_00 (seq)',
+	'CREATE TRIGGER x BEFORE INSERT ON biometric.entry_00 FOR EACH ROW '
 	. 'EXECUTE FUNCTION suppress_redundant_updates_trigger()',
-	'CREATE RULE x AS ON INSERT TO biometric.entry DO INSTEAD NOTHING',
-	'CREATE POLICY x ON biometric.entry',
-	'CREATE STATISTICS x ON log_id, seq FROM biometric.entry',
-	'CREATE TABLE x () INHERITS (biometric.entry)',
-	'ALTER TABLE t INHERIT biometric.entry',
+	'CREATE RULE x AS ON INSERT TO biometric.entry_00 DO INSTEAD NOTHING',
+	'CREATE POLICY x ON biometric.entry_00',
+	'CREATE STATISTICS x ON log_id, seq FROM biometric.entry_00',
+	'CREATE TABLE x () INHERITS (biometric.entry_00)',
+	'ALTER TABLE t INHERIT biometric.entry_00',
 	'CREATE TABLE x (party text REFERENCES biometric.party)');
 
 note 'all of it';
@@ -205,8 +205,8 @@ refused(catalog => $_)
 note 'locks and maintenance';
 refused(lock => [ 'BEGIN', $_ ])
   foreach (
-	'LOCK TABLE biometric.entry',
-	'LOCK TABLE biometric.entry IN SHARE MODE',
+	'LOCK TABLE biometric.entry_00',
+	'LOCK TABLE biometric.entry_00 IN SHARE MODE',
 	'LOCK TABLE biometric.ledger IN ACCESS EXCLUSIVE MODE');
 refused(
 	lock => [
@@ -215,21 +215,21 @@ refused(
 	]);
 refused(maintenance => [ 'BEGIN', $_ ])
   foreach (
-	'REINDEX TABLE biometric.entry',
-	'REINDEX INDEX biometric.entry_pkey',
-	'CLUSTER biometric.entry USING entry_pkey');
+	'REINDEX TABLE biometric.entry_00',
+	'REINDEX INDEX biometric.entry_00_pkey',
+	'CLUSTER biometric.entry_00 USING entry_00_pkey');
 my $toast = $node->sql($db,
-	q{SELECT reltoastrelid::regclass FROM pg_class WHERE oid = 'biometric.entry'::regclass});
+	q{SELECT reltoastrelid::regclass FROM pg_class WHERE oid = 'biometric.entry_00'::regclass});
 refused(maintenance => [ 'BEGIN', "REINDEX TABLE $toast" ]);
 refused(maintenance => [ 'BEGIN', "REINDEX INDEX ${toast}_index" ]);
 allowed("REINDEX TABLE $toast");
 allowed($_)
   foreach (
-	[ 'BEGIN', 'LOCK TABLE biometric.entry IN ROW EXCLUSIVE MODE' ],
-	'REINDEX TABLE biometric.entry',
-	'REINDEX TABLE CONCURRENTLY biometric.entry',
-	'CLUSTER biometric.entry USING entry_pkey',
-	'VACUUM FULL biometric.entry',
+	[ 'BEGIN', 'LOCK TABLE biometric.entry_00 IN ROW EXCLUSIVE MODE' ],
+	'REINDEX TABLE biometric.entry_00',
+	'REINDEX TABLE CONCURRENTLY biometric.entry_00',
+	'CLUSTER biometric.entry_00 USING entry_00_pkey',
+	'VACUUM FULL biometric.entry_00',
 	'VACUUM (FULL, ANALYZE)',
 	'CLUSTER',
 	'REINDEX SCHEMA biometric',
@@ -242,7 +242,7 @@ $node->sql($db, 'CREATE DATABASE bare');
 $node->sql($_, 'CREATE EXTENSION pg_surgery') foreach $db, 'bare';
 refused(surgery => $_)
   foreach (
-	q{SELECT heap_force_kill('biometric.entry', ARRAY['(0,1)']::tid[])},
+	q{SELECT heap_force_kill('biometric.entry_00', ARRAY['(0,1)']::tid[])},
 	q{SELECT heap_force_freeze('t', ARRAY['(0,1)']::tid[])},
 	'CREATE OPERATOR === (FUNCTION = heap_force_kill, LEFTARG = regclass, RIGHTARG = tid[])');
 allowed([ 'CREATE TABLE x AS SELECT 1 AS a', q{SELECT heap_force_kill('x', ARRAY['(0,1)']::tid[])} ],
@@ -302,7 +302,7 @@ foreach my $sql (
 {
 	$node->sql($db, 'CREATE DATABASE second');
 	$node->sql('second', 'CREATE EXTENSION biometric_audit');
-	is(attempt('DROP TABLE biometric.entry', 'second')->sqlstate, '42501', 'a second ledger');
+	is(attempt('DROP TABLE biometric.entry_00', 'second')->sqlstate, '42501', 'a second ledger');
 	$node->sql($db,
 		'GRANT SET, ALTER SYSTEM ON PARAMETER biometric_audit.ledger_timeout TO custodian');
 	my %mark = map { $_ => $node->mark($_) } $db, 'second';
@@ -320,7 +320,7 @@ foreach my $sql (
 note 'everything else is as it was';
 allowed($_)
   foreach (
-	'CREATE TABLE copy (LIKE biometric.entry INCLUDING ALL)',
+	'CREATE TABLE copy (LIKE biometric.entry_00 INCLUDING ALL)',
 	'DROP TABLE copy',
 	'CREATE TABLE parts (id int, img biometric.face_image) PARTITION BY LIST (id)',
 	'CREATE TABLE part1 PARTITION OF parts FOR VALUES IN (1)',
@@ -387,7 +387,7 @@ note 'event triggers do not run inside the scripts of the extension';
 $node->sql($db, 'CREATE DATABASE brief');
 {
 	my $hook = q{CREATE FUNCTION hook() RETURNS event_trigger LANGUAGE plpgsql AS
-		$$BEGIN IF tg_tag = 'CREATE TABLE' THEN TRUNCATE biometric.entry; END IF; END$$};
+		$$BEGIN IF tg_tag = 'CREATE TABLE' THEN TRUNCATE biometric.entry_00; END IF; END$$};
 	my $on = 'CREATE EVENT TRIGGER hook ON ddl_command_end EXECUTE FUNCTION hook()';
 	my $result = attempt([ $hook, $on, 'CREATE EXTENSION biometric_audit' ], 'brief');
 	is($result->sqlstate, '55000', 'CREATE EXTENSION with one enabled');
@@ -402,7 +402,7 @@ $node->sql($db, 'CREATE DATABASE brief');
 		undef,
 		'it is done with the trigger disabled');
 	is( attempt('CREATE EXTENSION biometric_audit', 'brief')->sqlstate, undef, 'and again');
-	is( attempt([ 'ALTER EVENT TRIGGER hook ENABLE ALWAYS', 'TRUNCATE biometric.entry' ], 'brief')
+	is( attempt([ 'ALTER EVENT TRIGGER hook ENABLE ALWAYS', 'TRUNCATE biometric.entry_00' ], 'brief')
 		  ->sqlstate,
 		'42501',
 		'a ledger is not truncated');
@@ -416,7 +416,7 @@ is( attempt([ 'CREATE EXTENSION biometric_audit', 'DROP EXTENSION biometric_audi
 	  ->sqlstate,
 	undef,
 	'an extension without entries can be dropped');
-is( attempt([ 'BEGIN', 'CREATE EXTENSION biometric_audit', 'DROP TABLE biometric.entry' ], 'brief')
+is( attempt([ 'BEGIN', 'CREATE EXTENSION biometric_audit', 'DROP TABLE biometric.entry_00' ], 'brief')
 	  ->sqlstate,
 	'42501',
 	'where no entry can be written yet, a refusal is a refusal all the same');
@@ -426,7 +426,7 @@ is( attempt([ 'BEGIN', 'CREATE EXTENSION biometric_audit', 'DROP EXTENSION biome
 	'who has just created the extension can drop it');
 $node->sql($db, 'DROP TABLE t; DROP TYPE pair');
 $node->policy($db, q{SELECT biometric.retire_ledger('the system is given up')});
-is(attempt('DROP TABLE biometric.entry')->sqlstate,
+is(attempt('DROP TABLE biometric.entry_00')->sqlstate,
 	'42501', 'a retired ledger is not dropped piece by piece');
 {
 	my $forker = $node->connect_from('local', $db, 'custodian');
@@ -441,7 +441,7 @@ is(attempt('DROP TABLE biometric.entry')->sqlstate,
 	$_->close foreach $forker, $dropper;
 	my $mark = $node->mark($db);
 	my $takes_entries = sub {
-		attempt('DROP TABLE biometric.entry');
+		attempt('DROP TABLE biometric.entry_00');
 		return $node->events($db, $mark) =~ /ddl_refused/;
 	};
 	ok(poll_until($takes_entries), 'the ledger goes on');

@@ -252,7 +252,7 @@ END
 
 	my $mark = $node->mark('desk');
 	$wire->query('SET SESSION AUTHORIZATION scape');
-	is($wire->query('DROP TABLE biometric.entry')->sqlstate, '42501', 'a command that is refused');
+	is($wire->query('DROP TABLE biometric.entry_00')->sqlstate, '42501', 'a command that is refused');
 	my ($entry) = $node->records('desk', <<"END");
 SELECT session_user_name, (biometric.decode_entry(biometric.leaf(seq))).current_user_name
 FROM biometric.ledger WHERE seq >= $mark AND event = 'ddl_refused'

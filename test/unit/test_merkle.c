@@ -16,7 +16,10 @@ typedef struct Store
 	uint64_t full[3];
 	uint64_t size;
 	long wrong;
-	int fail_after; /* fetches that still succeed; negative: all */
+	int fail_after;	  /* fetches that still succeed; negative: all */
+	bool whole_only;  /* no beginning of a higher tile may be asked for */
+	int pruned_level; /* tiles below this level are gone, */
+	uint64_t pruned;  /* so many of level 0, counted from the first */
 } Store;
 
 static Store store;
@@ -35,7 +38,10 @@ store_sink(int level, uint64_t index, const MerkleHash *hashes, void *context)
 	s->full[level]++;
 }
 
-/* Serves full tiles, and leaves; counts whatever else it is asked for as wrong. */
+/*
+ * Serves full tiles, and leaves, and the beginnings of tiles that are full by
+ * now; counts whatever is malformed as wrong.
+ */
 static bool
 store_source(int level, uint64_t index, int count, MerkleHash *hashes, void *context)
 {
@@ -45,11 +51,15 @@ store_source(int level, uint64_t index, int count, MerkleHash *hashes, void *con
 		return false;
 	s->fail_after--;
 	if (count < 1 || count > MERKLE_TILE_WIDTH || level < 0 || level > 2 || index >= 40 ||
-		(level > 0 && (count != MERKLE_TILE_WIDTH || index >= s->full[level])))
+		(level > 0 && count == MERKLE_TILE_WIDTH && index >= s->full[level]) ||
+		(level > 0 && s->whole_only && count != MERKLE_TILE_WIDTH) ||
+		(level < s->pruned_level && index < s->pruned >> (level * MERKLE_TILE_HEIGHT)))
 	{
 		s->wrong++;
 		return false;
 	}
+	if (level > 0 && index >= s->full[level])
+		return false;
 	if (level == 0)
 		memcpy(hashes, leaves + index * MERKLE_TILE_WIDTH, (size_t) count * sizeof(*hashes));
 	else
@@ -166,7 +176,9 @@ check_growth(void)
 		reference_root(leaves, size, &expected);
 		merkle_frontier_root(&frontier, &grown);
 		fine = frontier.size == size && same(&grown, &expected);
+		store.whole_only = true;
 		fine = fine && merkle_frontier_load(&loaded, size, store_source, &store);
+		store.whole_only = false;
 		merkle_frontier_root(&loaded, &again);
 		fine = fine && loaded.size == size && same(&again, &expected);
 		fine = fine && merkle_range_root(size, store_source, &store, &ranged);
@@ -228,6 +240,88 @@ check_resumption(void)
 	tap_all(failed, 9, -1, "a loaded edge grows into the same tree");
 }
 
+/* With the first 1024 leaves gone, but for the tile that covers them, the rest can be had. */
+static void
+check_pruned(void)
+{
+	static MerkleFrontier frontier;
+	long failed = 0;
+	long first = -1;
+	MerkleHash expected;
+	MerkleHash root;
+
+	store.pruned_level = 1;
+	store.pruned = 32;
+	store.wrong = 0;
+	for (size_t size = 1024; size <= LARGEST; size++)
+	{
+		reference_root(leaves, size, &expected);
+		if ((!merkle_range_root(size, store_source, &store, &root) || !same(&root, &expected) ||
+			 !merkle_frontier_load(&frontier, size, store_source, &store)) &&
+			failed++ == 0)
+			first = (long) size;
+		merkle_frontier_root(&frontier, &root);
+		failed += !same(&root, &expected);
+	}
+	tap_all(failed, LARGEST - 1023, first, "roots and edges beyond what was pruned");
+	tap_number(store.wrong, 0, "need nothing of it but its topmost tile");
+	tap_ok(!merkle_range_root(1000, store_source, &store, &root), "a size within it has no root");
+	store.pruned_level = 0;
+	store.wrong = 0;
+}
+
+/* Whole subtrees are added as their leaves would be. */
+static void
+check_subtrees(void)
+{
+	static MerkleFrontier frontier;
+	MerkleHash expected;
+	MerkleHash root;
+
+	merkle_frontier_init(&frontier);
+	for (int i = 0; i < MERKLE_TILE_WIDTH; i++)
+		merkle_frontier_add_subtree(&frontier, 1, &store.tiles[1][0][i], NULL, NULL);
+	tap_number((long long) frontier.size, 1024, "32 subtrees of 32 leaves");
+	merkle_perfect(store.tiles[0][32], MERKLE_TILE_WIDTH, &root);
+	merkle_frontier_add_subtree(&frontier, 1, &root, NULL, NULL);
+	for (size_t i = 1056; i < LARGEST; i++)
+		merkle_frontier_add(&frontier, &leaves[i], NULL, NULL);
+	merkle_frontier_root(&frontier, &root);
+	reference_root(leaves, LARGEST, &expected);
+	tap_ok(same(&root, &expected), "and leaves behind them make up the same tree");
+}
+
+/* What is in no full tile is in the edge, and nothing else. */
+static void
+check_edge(void)
+{
+	static MerkleFrontier frontier;
+	MerkleHash hashes[MERKLE_TILE_WIDTH];
+	static const MerkleHash zero;
+
+	/* 1100 leaves: 12 of the last tile, 2 hashes of level 1, 1 of level 2. */
+	for (size_t i = 0; i < LARGEST; i++)
+		merkle_frontier_add(&frontier, &leaves[i], NULL, NULL);
+	tap_ok(merkle_frontier_hashes(&frontier, 0, 34, 12, hashes) &&
+			   memcmp(hashes, leaves + 1088, sizeof(hashes[0]) * 12) == 0,
+		   "the edge gives the last leaves");
+	tap_ok(merkle_frontier_hashes(&frontier, 1, 1, 2, hashes) &&
+			   memcmp(hashes, frontier.partial[1], sizeof(hashes[0]) * 2) == 0,
+		   "and hashes of higher levels");
+	tap_ok(merkle_frontier_hashes(&frontier, 2, 0, 1, hashes) &&
+			   same(hashes, &frontier.partial[2][0]),
+		   "up to the highest");
+	hashes[0] = zero;
+	tap_ok(!merkle_frontier_hashes(&frontier, 0, 34, 13, hashes) &&
+			   !merkle_frontier_hashes(&frontier, 0, 33, 12, hashes) &&
+			   !merkle_frontier_hashes(&frontier, 1, 0, 2, hashes) &&
+			   !merkle_frontier_hashes(&frontier, 3, 0, 1, hashes) &&
+			   !merkle_frontier_hashes(&frontier, -1, 0, 1, hashes) &&
+			   !merkle_frontier_hashes(&frontier, MERKLE_MAX_TILE_LEVELS, 0, 1, hashes) &&
+			   !merkle_frontier_hashes(&frontier, 0, 34, 0, hashes) && same(hashes, &zero),
+		   "no more than it has, and of no other tile");
+}
+
 static void
 check_failures(void)
 {
@@ -270,6 +364,9 @@ main(void)
 	check_growth();
 	check_subsizes();
 	check_resumption();
+	check_pruned();
+	check_subtrees();
+	check_edge();
 	check_failures();
 	return tap_done();
 }

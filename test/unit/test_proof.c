@@ -109,7 +109,7 @@ split(uint64_t count)
 	return k;
 }
 
-/* MTH(D[begin:end]) of section 2.1.1; what is perfect was computed before. */
+/* Section 2.1.1, the hash over D[begin:end]; what is perfect was computed before. */
 static void
 mth(uint64_t begin, uint64_t end, MerkleHash *out)
 {
@@ -135,7 +135,7 @@ mth(uint64_t begin, uint64_t end, MerkleHash *out)
 	merkle_node(out, &right, out);
 }
 
-/* PATH(m, D[begin:end]) of section 2.1.3.1. */
+/* Section 2.1.3.1, its path of leaf m among D[begin:end]. */
 static void
 path(uint64_t m, uint64_t begin, uint64_t end, Proof *proof)
 {
@@ -156,7 +156,7 @@ path(uint64_t m, uint64_t begin, uint64_t end, Proof *proof)
 	}
 }
 
-/* SUBPROOF(m, D[begin:end], b) of section 2.1.4.1. */
+/* Section 2.1.4.1, its subproof of m leaves among D[begin:end]; b: whether they are all of a tree. */
 static void
 subproof(uint64_t m, uint64_t begin, uint64_t end, bool b, Proof *proof)
 {

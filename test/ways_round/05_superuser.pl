@@ -56,11 +56,11 @@ way 'our symbols in a function of one\'s own', @super, gets => $refused,
 way 'a type of one\'s own with our functions', @super, gets => $refused,
   sql => [ 'CREATE TYPE w.img', 'CREATE FUNCTION w.i(cstring) RETURNS w.img LANGUAGE c STRICT AS \'$libdir/biometric_audit\', \'image_in\'' ];
 way 'INSERT into the ledger', @super, gets => $refused,
-  sql => q{INSERT INTO biometric.entry SELECT log_id, seq + 1000000, entry FROM biometric.entry LIMIT 1};
-way 'UPDATE and DELETE of the ledger', @super, gets => $refused, sql => [ 'UPDATE biometric.entry SET seq = seq', 'DELETE FROM biometric.entry' ];
-way 'TRUNCATE of the ledger', @super, gets => $refused, sql => 'TRUNCATE biometric.entry';
+  sql => q{INSERT INTO biometric.entry_00 SELECT log_id, seq + 1000000, leaf_hint, entry FROM biometric.entry_00 LIMIT 1};
+way 'UPDATE and DELETE of the ledger', @super, gets => $refused, sql => [ 'UPDATE biometric.entry_00 SET seq = seq', 'DELETE FROM biometric.entry_00' ];
+way 'TRUNCATE of the ledger', @super, gets => $refused, sql => 'TRUNCATE biometric.entry_00';
 way 'COPY into the policy', @super, gets => $refused, sql => q{INSERT INTO biometric.permit (party, kinds, delivery, granted_by) VALUES ('archive', '{face}', 'open', 'me')};
-way 'a child of a ledger table', @super, gets => $refused, sql => 'CREATE TABLE w.child () INHERITS (biometric.entry)';
+way 'a child of a ledger table', @super, gets => $refused, sql => 'CREATE TABLE w.child () INHERITS (biometric.entry_00)';
 way 'a rule, a trigger or a policy on our tables', @super, gets => $refused,
   sql => [ 'CREATE RULE r AS ON SELECT TO biometric.party DO INSTEAD SELECT 1',
 	'ALTER TABLE biometric.party ENABLE ROW LEVEL SECURITY',
@@ -72,7 +72,7 @@ way 'ALTER SYSTEM of shared_preload_libraries', @super, gets => $refused, sql =>
 way 'ALTER DATABASE and ALTER ROLE of our settings', @super, gets => $refused,
   sql => [ q{ALTER DATABASE postgres SET biometric_audit.purpose = 'border_control'}, q{ALTER ROLE reader SET biometric_audit.purpose = 'border_control'} ];
 way 'SET of our settings in the session', @super, gets => 'refused 55P02', sql => q{SET biometric_audit.enforcement = 'observe'};
-way 'LOCK of a ledger table', @super, gets => $refused, sql => [ 'BEGIN', 'LOCK TABLE biometric.entry IN ACCESS EXCLUSIVE MODE' ];
+way 'LOCK of a ledger table', @super, gets => $refused, sql => [ 'BEGIN', 'LOCK TABLE biometric.entry_00 IN ACCESS EXCLUSIVE MODE' ];
 way 'a table made the partition of another, to lose its triggers', @may, harm => 1,
   sql => [ 'CREATE TABLE w.root (id int NOT NULL, name text, img biometric.face_image) PARTITION BY LIST (id)',
 	'ALTER TABLE w.root ATTACH PARTITION vault DEFAULT', q{INSERT INTO w.root VALUES (9, 'x', '{picture 9}') RETURNING img} ], gets => 'opened';

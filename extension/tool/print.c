@@ -1,0 +1,305 @@
+/*
+ * print.c - one entry, one line.
+ */
+#include "tool/print.h"
+
+#include "tool/json.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+typedef enum ShownAs
+{
+	SHOWN_ID,
+	SHOWN_KIND,
+	SHOWN_REASON,
+	SHOWN_OPERATION,
+	SHOWN_U32,
+	SHOWN_U64,
+	SHOWN_SIGNED, /* 64 bits that the server shows with a sign */
+	SHOWN_FLAG,
+	SHOWN_TEXT,
+	SHOWN_LINES, /* a list, one a line */
+	SHOWN_JSON
+} ShownAs;
+
+typedef struct Shown
+{
+	const char *name;
+	ShownAs as;
+	size_t offset; /* in EntryFields */
+} Shown;
+
+/* In the order in which they are printed; the names are those of biometric.decode_entry(). */
+static const Shown shown_table[] = {
+	{"image_id", SHOWN_ID, offsetof(EntryFields, image_id)},
+	{"old_image_id", SHOWN_ID, offsetof(EntryFields, old_image_id)},
+	{"kind", SHOWN_KIND, offsetof(EntryFields, kind)},
+	{"relation_index", SHOWN_U32, offsetof(EntryFields, relation_index)},
+	{"permit", SHOWN_U64, offsetof(EntryFields, permit)},
+	{"reason", SHOWN_REASON, offsetof(EntryFields, reason)},
+	{"party", SHOWN_TEXT, offsetof(EntryFields, party)},
+	{"network", SHOWN_TEXT, offsetof(EntryFields, network)},
+	{"client_addr", SHOWN_TEXT, offsetof(EntryFields, client_addr)},
+	{"session_user_name", SHOWN_TEXT, offsetof(EntryFields, session_user_name)},
+	{"current_user_name", SHOWN_TEXT, offsetof(EntryFields, current_user_name)},
+	{"application", SHOWN_TEXT, offsetof(EntryFields, application)},
+	{"purpose", SHOWN_TEXT, offsetof(EntryFields, purpose)},
+	{"command", SHOWN_TEXT, offsetof(EntryFields, command)},
+	{"query_id", SHOWN_SIGNED, offsetof(EntryFields, query_id)},
+	{"relations", SHOWN_LINES, offsetof(EntryFields, relations)},
+	{"operation", SHOWN_OPERATION, offsetof(EntryFields, operation)},
+	{"relation", SHOWN_TEXT, offsetof(EntryFields, relation)},
+	{"relation_oid", SHOWN_U64, offsetof(EntryFields, relation_oid)},
+	{"column_name", SHOWN_TEXT, offsetof(EntryFields, column)},
+	{"row_key", SHOWN_JSON, offsetof(EntryFields, row_key)},
+	{"transaction", SHOWN_U64, offsetof(EntryFields, transaction)},
+	{"process", SHOWN_U64, offsetof(EntryFields, process)},
+	{"database", SHOWN_TEXT, offsetof(EntryFields, database)},
+	{"tls", SHOWN_FLAG, offsetof(EntryFields, tls)},
+	{"detail", SHOWN_JSON, offsetof(EntryFields, detail)},
+};
+
+#define SHOWN_COUNT (sizeof(shown_table) / sizeof(shown_table[0]))
+
+void
+print_time(int64_t time, char out[PRINT_TIME_MAX])
+{
+	int64_t micros = time % 1000000;
+	time_t seconds;
+	struct tm parts;
+
+	if (micros < 0)
+		micros += 1000000;
+	seconds = (time_t) ((time - micros) / 1000000);
+	if (gmtime_r(&seconds, &parts) == NULL)
+	{
+		snprintf(out, PRINT_TIME_MAX, "%" PRId64 " us", time);
+		return;
+	}
+	snprintf(out, PRINT_TIME_MAX, "%04lld-%02d-%02dT%02d:%02d:%02d.%06dZ",
+			 (long long) parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
+			 parts.tm_min, parts.tm_sec, (int) micros);
+}
+
+void
+print_hex(const uint8_t *bytes, size_t length, char *out)
+{
+	for (size_t i = 0; i < length; i++)
+	{
+		out[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+		out[2 * i + 1] = "0123456789abcdef"[bytes[i] & 0x0f];
+	}
+	out[2 * length] = '\0';
+}
+
+/* Prints a UUID, as a JSON string where quoted. */
+static void
+print_id(FILE *out, const uint8_t *id, bool quoted)
+{
+	char digits[2 * ENTRY_IMAGE_ID_SIZE + 1];
+
+	print_hex(id, ENTRY_IMAGE_ID_SIZE, digits);
+	fprintf(out, "%s%.8s-%.4s-%.4s-%.4s-%.12s%s", quoted ? "\"" : "", digits, digits + 8,
+			digits + 12, digits + 16, digits + 20, quoted ? "\"" : "");
+}
+
+/* Whether a text can do without quotes on a line of name=value. */
+static bool
+is_plain(const char *text, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+	{
+		char c = text[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+			  (c != '\0' && strchr("._-:/@+,", c) != NULL)))
+			return false;
+	}
+	return length > 0;
+}
+
+static void
+print_text(FILE *out, const char *text, size_t length, bool quoted)
+{
+	if (!quoted && is_plain(text, length))
+		fwrite(text, 1, length, out);
+	else
+		json_string(out, text, length);
+}
+
+/* Prints the lines of a text as a JSON array. */
+static void
+print_lines(FILE *out, const EntryText *text)
+{
+	const char *at = text->bytes;
+	const char *end = at + text->length;
+
+	fputc('[', out);
+	while (at < end)
+	{
+		const char *newline = memchr(at, '\n', (size_t) (end - at));
+		const char *stop = newline != NULL ? newline : end;
+
+		json_string(out, at, (size_t) (stop - at));
+		at = newline != NULL ? newline + 1 : end;
+		if (at < end)
+			fputc(',', out);
+	}
+	fputc(']', out);
+}
+
+/* A field's number, whatever its width; 0: it is absent. */
+static uint64_t
+number_of(const EntryFields *fields, const Shown *shown)
+{
+	const char *where = (const char *) fields + shown->offset;
+	uint64_t wide;
+	uint32_t narrow;
+
+	switch (shown->as)
+	{
+		case SHOWN_KIND:
+		case SHOWN_REASON:
+		case SHOWN_OPERATION:
+		case SHOWN_U32:
+			memcpy(&narrow, where, sizeof(narrow));
+			return narrow;
+		default:
+			memcpy(&wide, where, sizeof(wide));
+			return wide;
+	}
+}
+
+static bool
+is_present(const EntryFields *fields, const Shown *shown)
+{
+	const char *where = (const char *) fields + shown->offset;
+	const uint8_t *id;
+	EntryText text;
+
+	switch (shown->as)
+	{
+		case SHOWN_ID:
+			memcpy(&id, where, sizeof(id));
+			return id != NULL;
+		case SHOWN_TEXT:
+		case SHOWN_LINES:
+		case SHOWN_JSON:
+			memcpy(&text, where, sizeof(text));
+			return text.bytes != NULL;
+		default:
+			return number_of(fields, shown) != 0;
+	}
+}
+
+/* The name of a field's code. */
+static const char *
+code_name(const Shown *shown, int code)
+{
+	switch (shown->as)
+	{
+		case SHOWN_KIND:
+			return image_kind_name(code);
+		case SHOWN_REASON:
+			return reason_name(code);
+		case SHOWN_OPERATION:
+			return operation_name(code);
+		default:
+			return NULL;
+	}
+}
+
+/* Prints a text of a field. */
+static void
+print_text_field(FILE *out, const Shown *shown, const EntryText *text, bool quoted)
+{
+	switch (shown->as)
+	{
+		case SHOWN_LINES:
+			print_lines(out, text);
+			break;
+		case SHOWN_JSON:
+			json_value(out, text->bytes, text->length);
+			break;
+		default:
+			print_text(out, text->bytes, text->length, quoted);
+	}
+}
+
+static void
+print_value(FILE *out, const EntryFields *fields, const Shown *shown, bool quoted)
+{
+	const char *where = (const char *) fields + shown->offset;
+	uint64_t number;
+	const char *name;
+	const uint8_t *id;
+	EntryText text;
+
+	switch (shown->as)
+	{
+		case SHOWN_ID:
+			memcpy(&id, where, sizeof(id));
+			print_id(out, id, quoted);
+			return;
+		case SHOWN_TEXT:
+		case SHOWN_LINES:
+		case SHOWN_JSON:
+			memcpy(&text, where, sizeof(text));
+			print_text_field(out, shown, &text, quoted);
+			return;
+		case SHOWN_FLAG:
+			fputs("true", out);
+			return;
+		case SHOWN_SIGNED:
+			fprintf(out, "%" PRId64, (int64_t) number_of(fields, shown));
+			return;
+		default:
+			number = number_of(fields, shown);
+			name = code_name(shown, (int) number);
+			if (name != NULL)
+				print_text(out, name, strlen(name), quoted);
+			else
+				fprintf(out, "%" PRIu64, number);
+	}
+}
+
+void
+print_entry_line(FILE *out, uint64_t sequence, const EntryFields *fields)
+{
+	char time[PRINT_TIME_MAX];
+
+	print_time(fields->at, time);
+	fprintf(out, "%" PRIu64 " %s %s", sequence, time, entry_event_name((int) fields->event));
+	if (fields->reference != ENTRY_NO_REFERENCE)
+		fprintf(out, " reference=%" PRId64, fields->reference);
+	for (size_t i = 0; i < SHOWN_COUNT; i++)
+	{
+		if (!is_present(fields, &shown_table[i]))
+			continue;
+		fprintf(out, " %s=", shown_table[i].name);
+		print_value(out, fields, &shown_table[i], false);
+	}
+	fputc('\n', out);
+}
+
+void
+print_entry_json(FILE *out, uint64_t sequence, const EntryFields *fields)
+{
+	char time[PRINT_TIME_MAX];
+
+	print_time(fields->at, time);
+	fprintf(out, "{\"seq\":%" PRIu64 ",\"at\":\"%s\",\"event\":\"%s\"", sequence, time,
+			entry_event_name((int) fields->event));
+	if (fields->reference != ENTRY_NO_REFERENCE)
+		fprintf(out, ",\"reference\":%" PRId64, fields->reference);
+	for (size_t i = 0; i < SHOWN_COUNT; i++)
+	{
+		if (!is_present(fields, &shown_table[i]))
+			continue;
+		fprintf(out, ",\"%s\":", shown_table[i].name);
+		print_value(out, fields, &shown_table[i], true);
+	}
+	fputc('}', out);
+}
