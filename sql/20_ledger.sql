@@ -56,7 +56,7 @@ CREATE TABLE biometric.tile (
 ALTER TABLE biometric.tile ALTER COLUMN hashes SET STORAGE PLAIN;
 REVOKE ALL ON biometric.tile FROM PUBLIC;
 COMMENT ON TABLE biometric.tile IS
-'The full tiles of the Merkle tree, from level 1 on: 32 hashes of 32 bytes of tree level 5 * level, from 32 * index on. Those of level 0 are the hashes of the entries themselves. Of a segment that was detached there is its topmost tile.';
+'The full tiles of the Merkle tree, from level 1 on: 32 hashes of 32 bytes of tree level 5 * level, from 32 * index on. Those of level 0 are the hashes of the entries themselves. Of a segment that was detached there are its topmost tile and, where it has 32768 entries, those of level 1.';
 
 CREATE TABLE biometric.head (
 	log_id pg_catalog.uuid NOT NULL PRIMARY KEY,

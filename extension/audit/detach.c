@@ -279,7 +279,7 @@ delete_tiles(const Detach *detach)
 {
 	Relation relation = open_table("tile", RowExclusiveLock);
 	Relation index = store_open_key(relation);
-	int kept = audit_kept_level(detach->end - detach->first);
+	int kept = store_kept_level(detach->end - detach->first);
 
 	for (int level = 0; level < kept; level++)
 	{

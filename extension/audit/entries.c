@@ -244,13 +244,3 @@ audit_entries(PG_FUNCTION_ARGS)
 	audit_log_close(&log);
 	return (Datum) 0;
 }
-
-int
-audit_kept_level(int64 segment_size)
-{
-	int height = 0;
-
-	while (INT64CONST(1) << height < segment_size)
-		height++;
-	return height / TLOG_TILE_HEIGHT * TLOG_TILE_HEIGHT / MERKLE_TILE_HEIGHT;
-}

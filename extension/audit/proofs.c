@@ -142,6 +142,7 @@ audit_inclusion_proof(PG_FUNCTION_ARGS)
 		refuse_size(size, source.durable);
 	if (sequence < 0 || sequence >= size)
 		refuse_entry(sequence, size);
+	store_require_entry(&source.reader, sequence);
 	if (!proof_inclusion((uint64) sequence, (uint64) size, source_hashes, &source, &proof))
 		refuse_incomplete();
 	source_close(&source);
@@ -162,6 +163,7 @@ proofs_consistency(const uint8 *log_id, int64 old_size, int64 size, Proof *proof
 				 errmsg("no ledger of " INT64_FORMAT " entries grew from one of " INT64_FORMAT,
 						size, old_size),
 				 errdetail("The old size is at least 0 and at most the new one.")));
+	store_require_size(&source.reader, old_size);
 	if (!proof_consistency((uint64) old_size, (uint64) size, source_hashes, &source, proof))
 		refuse_incomplete();
 	source_close(&source);
@@ -212,6 +214,7 @@ require_entry(int64 sequence)
 	source_open(&source, log_id);
 	if (sequence < 0 || sequence >= source.present)
 		refuse_entry(sequence, source.present);
+	store_require_entry(&source.reader, sequence);
 	source_close(&source);
 }
 

@@ -154,6 +154,8 @@ tlog_proof_parse(const char *bytes, size_t length, TlogProof *proof)
 	CoreStatus status;
 
 	memset(proof, 0, sizeof(*proof));
+	if (length == 0)
+		return CORE_TRUNCATED;
 	status = parse_first_line(&lines);
 	if (status == CORE_OK)
 		status = parse_head(&lines, proof);

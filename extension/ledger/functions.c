@@ -59,42 +59,63 @@ ledger_leaf(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(entry);
 }
 
+/* A log, and its edge as far as it is known to be durable. */
+typedef struct KnownTree
+{
+	LedgerReader reader;
+	MerkleFrontier edge; /* empty when no worker writes this log here */
+} KnownTree;
+
 /*
  * How many of a log's entries are known to be durable: those of changes can be
  * seen before, and a root over them might be one that a crash takes back.
  */
 static int64
-durable_size(const LedgerReader *reader, int64 present)
+read_edge(KnownTree *tree, int64 present)
 {
 	int number = RecoveryInProgress() ? -1 : ledger_my_slot();
 	LedgerStatus *status = palloc(sizeof(LedgerStatus));
 
+	merkle_frontier_init(&tree->edge);
 	if (number < 0 || !ledger_status_read(number, status) || !status->loaded ||
-		memcmp(status->log_id, reader->log_id, LEDGER_LOG_ID_SIZE) != 0)
+		memcmp(status->log_id, tree->reader.log_id, LEDGER_LOG_ID_SIZE) != 0)
 		return present;
+	tree->edge = status->frontier;
 	return Min(present, (int64) status->frontier.size);
+}
+
+/* A MerkleTileSource: what is in no full tile yet comes out of the edge, not out of its entries. */
+static bool
+tree_source(int level, uint64_t index, int count, MerkleHash *hashes, void *context)
+{
+	KnownTree *tree = context;
+
+	return (level > 0 && merkle_frontier_hashes(&tree->edge, level, index, count, hashes)) ||
+		   store_source(level, index, count, hashes, &tree->reader);
 }
 
 Datum
 ledger_root(PG_FUNCTION_ARGS)
 {
-	LedgerReader reader;
+	KnownTree *tree = palloc(sizeof(KnownTree));
 	MerkleHash root;
 	int64 present;
+	int64 durable;
 	int64 size;
 	bool known;
 
-	open_newest(&reader);
-	present = store_size(&reader);
-	size = PG_ARGISNULL(0) ? durable_size(&reader, present) : PG_GETARG_INT64(0);
+	open_newest(&tree->reader);
+	present = store_size(&tree->reader);
+	durable = read_edge(tree, present);
+	size = PG_ARGISNULL(0) ? durable : PG_GETARG_INT64(0);
 	if (size < 0 || size > present)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the ledger never had " INT64_FORMAT " entries", size),
 						errdetail("It has " INT64_FORMAT ".", present)));
-	known = store_root(&reader, size, &root);
+	known = merkle_range_root((uint64_t) size, tree_source, tree, &root);
 	if (!known)
-		store_require_size(&reader, size);
-	store_reader_close(&reader);
+		store_require_size(&tree->reader, size);
+	store_reader_close(&tree->reader);
 	if (!known)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("entries or tiles of the ledger are missing"),

@@ -20,6 +20,9 @@
 #include "base/internal.h"
 #include "ledger/store_checkpoint.h"
 
+/* Levels of a tile of c2sp.org/tlog-tiles. */
+#define EXPORT_TILE_HEIGHT 8
+
 /* The columns of the tables, in order: rows are put together and taken apart by them. */
 static const struct
 {
@@ -113,6 +116,14 @@ store_top_level(int64 segment_size)
 	while ((int64) 1 << ((level + 1) * MERKLE_TILE_HEIGHT) < segment_size)
 		level++;
 	return level;
+}
+
+int
+store_kept_level(int64 segment_size)
+{
+	int height = (store_top_level(segment_size) + 1) * MERKLE_TILE_HEIGHT;
+
+	return height / EXPORT_TILE_HEIGHT * EXPORT_TILE_HEIGHT / MERKLE_TILE_HEIGHT;
 }
 
 int
@@ -269,8 +280,8 @@ store_require_entry(LedgerReader *reader, int64 sequence)
 				 errdetail("The ledger's first " INT64_FORMAT " entries are in an archive; "
 						   "the roots over their segments were kept.",
 						   store_first(reader)),
-				 errhint("Read the archive, with biometric-verify. See table "
-						 "biometric.segment.")));
+				 errhint("Read the archive, with biometric-verify. See "
+						 "biometric.segments.")));
 }
 
 void
@@ -284,8 +295,8 @@ store_require_size(LedgerReader *reader, int64 size)
 				 errdetail("The ledger's first " INT64_FORMAT " entries are in an archive; of "
 						   "sizes below, only multiples of " INT64_FORMAT " have a root here.",
 						   store_first(reader), reader->segment_size),
-				 errhint("Read the archive, with biometric-verify. See table "
-						 "biometric.segment.")));
+				 errhint("Read the archive, with biometric-verify. See "
+						 "biometric.segments.")));
 }
 
 /* Begins a scan of the entries from first to last, both included and of one segment, in order. */

@@ -236,7 +236,7 @@ tiles_of_level(const LogCheck *check, int level)
 {
 	int64 most = Max(check->size, check->highest + 1) >> ((level + 1) * MERKLE_TILE_HEIGHT);
 
-	if (level < store_top_level(check->reader.segment_size))
+	if (level < store_kept_level(check->reader.segment_size))
 		most -= check->first >> ((level + 1) * MERKLE_TILE_HEIGHT);
 	return level == 0 ? 0 : most;
 }
@@ -249,7 +249,7 @@ is_part_of_tree(const LogCheck *check, int level, int64 index)
 
 	if (level < 1 || level >= MERKLE_MAX_TILE_LEVELS)
 		return false;
-	first = level < store_top_level(check->reader.segment_size)
+	first = level < store_kept_level(check->reader.segment_size)
 				? check->first >> ((level + 1) * MERKLE_TILE_HEIGHT)
 				: 0;
 	return index >= first && index < first + tiles_of_level(check, level);

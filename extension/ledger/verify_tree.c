@@ -210,26 +210,42 @@ compare_root(LogCheck *check)
 					   check->size);
 }
 
-/* Adds a segment that was detached: its topmost tile, which must have the root that was kept. */
+/* Adds one tile of a segment that was detached. */
+static bool
+add_kept(LogCheck *check, int level, uint64 index)
+{
+	MerkleHash tile[MERKLE_TILE_WIDTH];
+
+	if (!store_tile(&check->reader, level, index, tile))
+	{
+		tile_problem(check, level, index, first_entry(level + 1, index), "is missing or damaged");
+		return false;
+	}
+	for (int i = 0; i < MERKLE_TILE_WIDTH; i++)
+		merkle_frontier_add_subtree(&check->frontier, level, &tile[i], compare_tile, check);
+	return true;
+}
+
+/* Adds a segment that was detached: its topmost tile must have the root that was kept. */
 static bool
 add_detached(LogCheck *check, int64 segment)
 {
-	int level = store_top_level(check->reader.segment_size);
+	int kept = store_kept_level(check->reader.segment_size);
+	int top = store_top_level(check->reader.segment_size);
+	int64 tiles = check->reader.segment_size >> ((kept + 1) * MERKLE_TILE_HEIGHT);
 	MerkleHash tile[MERKLE_TILE_WIDTH];
 	MerkleHash root;
 
-	if (!store_tile(&check->reader, level, (uint64) segment, tile))
-	{
-		tile_problem(check, level, (uint64) segment, segment * check->reader.segment_size,
-					 "is missing or damaged");
-		return false;
-	}
+	for (int64 index = segment * tiles; index < (segment + 1) * tiles; index++)
+		if (!add_kept(check, kept, (uint64) index))
+			return false;
+	/* if it is missing, that is known by now */
+	if (!store_tile(&check->reader, top, (uint64) segment, tile))
+		return true;
 	merkle_perfect(tile, MERKLE_TILE_WIDTH, &root);
 	if (!same_hash(&root, &check->segment_roots[segment]))
-		tile_problem(check, level, (uint64) segment, segment * check->reader.segment_size,
+		tile_problem(check, top, (uint64) segment, segment * check->reader.segment_size,
 					 "its root is not the one that was kept of this detached segment");
-	for (int i = 0; i < MERKLE_TILE_WIDTH; i++)
-		merkle_frontier_add_subtree(&check->frontier, level, &tile[i], compare_tile, check);
 	return true;
 }
 

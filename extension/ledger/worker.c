@@ -719,6 +719,9 @@ worker_loop(Worker *w)
 			worker_write_head(w);
 		}
 		pg_atomic_write_u32(&w->slot->failures, 0);
+		/* what worker_follow has put into the ring, nobody wakes this process for */
+		if (w->tree.state == LEDGER_READY && pg_atomic_read_u64(&w->slot->head) != w->position)
+			continue;
 		worker_sleep(w);
 	}
 }

@@ -319,9 +319,8 @@ replication_append(Oid database, const Port *port, const Decision *decision,
 	ledger_append_to(database, &statement, &entry, 1, &ticket);
 	*appended = true;
 	if (replication_is_awaited(port))
-		ticket.deadline =
-			Min(ticket.deadline,
-				TimestampTzPlusMilliseconds(GetCurrentTimestamp(), STANDBY_PATIENCE_MS));
+		ticket.deadline = Min(ticket.deadline, TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+																		   STANDBY_PATIENCE_MS));
 	ledger_wait(&ticket);
 }
 

@@ -323,7 +323,10 @@ chunk_at(const Fetch *fetch, uint64_t first)
 	return left < CHUNK ? left : CHUNK;
 }
 
-/* Gets all entries from the server that are not there; it makes the next answer while one is written. */
+/*
+ * Gets all entries from the server that are not there; it makes the next answer
+ * while one is written.
+ */
 static ToolExit
 add_from_server(Fetch *fetch)
 {
@@ -350,7 +353,10 @@ add_from_server(Fetch *fetch)
 	return code;
 }
 
-/* Brings the files up to the server's checkpoint, whose root they must have then. matches: they have. */
+/*
+ * Brings the files up to the server's checkpoint, whose root they must have then.
+ * matches: they have.
+ */
 static ToolExit
 extend(Fetch *fetch, bool use_files, bool *matches)
 {

@@ -78,7 +78,7 @@ close_list(void)
 	report.list[report.depth] = NULL;
 }
 
-/* Writes what comes before a fact's value. */
+/* Writes the name of a fact. */
 static void
 begin(const char *name)
 {
@@ -90,9 +90,19 @@ begin(const char *name)
 		fprintf(report.facts, "%*s", 2 * report.depth, "");
 		for (const char *c = name; *c != '\0'; c++)
 			fputc(*c == '_' ? ' ' : *c, report.facts);
-		fprintf(report.facts, "%*s", (int) (strlen(name) < 16 ? 16 - strlen(name) : 1), "");
 	}
 	report.any[report.depth] = true;
+}
+
+/* Writes what comes before a fact's value. */
+static void
+begin_value(const char *name)
+{
+	size_t length = strlen(name);
+
+	begin(name);
+	if (!report.json)
+		fprintf(report.facts, "%*s", length < 16 ? (int) (16 - length) : 1, "");
 }
 
 static void
@@ -105,7 +115,7 @@ end(void)
 void
 report_text(const char *name, const char *text)
 {
-	begin(name);
+	begin_value(name);
 	write_text(text, strlen(text));
 	end();
 }
@@ -113,7 +123,7 @@ report_text(const char *name, const char *text)
 void
 report_raw(const char *name, const char *text)
 {
-	begin(name);
+	begin_value(name);
 	fputs(text, report.facts);
 	end();
 }
@@ -121,7 +131,7 @@ report_raw(const char *name, const char *text)
 void
 report_number(const char *name, uint64_t number)
 {
-	begin(name);
+	begin_value(name);
 	fprintf(report.facts, "%" PRIu64, number);
 	end();
 }
@@ -129,7 +139,7 @@ report_number(const char *name, uint64_t number)
 void
 report_flag(const char *name, bool flag)
 {
-	begin(name);
+	begin_value(name);
 	fputs(report.json ? (flag ? "true" : "false") : (flag ? "yes" : "no"), report.facts);
 	end();
 }
@@ -163,9 +173,7 @@ report_open(const char *name)
 	{
 		begin(name);
 		report.list[report.depth] = name;
-		if (report.json)
-			fputc('[', report.facts);
-		end();
+		fputs(report.json ? "[" : "\n", report.facts);
 	}
 	else if (report.json)
 		fputc(',', report.facts);

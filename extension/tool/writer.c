@@ -139,7 +139,10 @@ writer_finish(Writer *writer)
 	return code;
 }
 
-/* Removes the partial files of a tile that is full by now. What cannot be removed only takes space. */
+/*
+ * Removes the partial files of a tile that is full by now. What cannot be removed
+ * only takes space.
+ */
 static void
 remove_partial(Writer *writer, int level, uint64_t index)
 {

@@ -40,13 +40,6 @@ extern void audit_log_close(AuditLog *log);
  */
 extern void audit_read_entries(AuditLog *log, int64 first, int count, bytea **entries);
 
-/*
- * audit_kept_level returns the lowest level of tiles that stay when a segment of this many
- * entries is detached: tiles of an export, which are eight levels high, that
- * reach beyond the segment must stay computable.
- */
-extern int audit_kept_level(int64 segment_size);
-
 /* The newest signed checkpoint of a log. */
 typedef struct AuditCheckpoint
 {

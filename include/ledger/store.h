@@ -165,6 +165,14 @@ extern bool store_segment_size_is_valid(int64 segment_size);
 extern int store_top_level(int64 segment_size);
 
 /*
+ * store_kept_level returns the lowest level of tiles that stay when a segment
+ * is detached: the topmost, but for segments of 32,768 entries level 1, too.
+ * The tiles of an export are eight levels high, and those that reach beyond
+ * the segment must stay computable.
+ */
+extern int store_kept_level(int64 segment_size);
+
+/*
  * store_open_key opens the index of a table's primary key; the caller closes
  * it with index_close. Error 55000 when somebody has taken it away.
  */
@@ -247,7 +255,7 @@ extern bool store_tile(LedgerReader *reader, int level, uint64 index, MerkleHash
 /*
  * store_source is a MerkleTileSource over a LedgerReader. Level 0 is computed
  * from the entries, so that of a segment that was detached it has only the
- * tiles from store_top_level on.
+ * tiles from store_kept_level on.
  */
 extern bool store_source(int level, uint64_t index, int count, MerkleHash *hashes, void *reader);
 

@@ -8,6 +8,11 @@
  * it. Neither there means refuse. A standby, which cannot append to the
  * ledger, goes by biometric_audit.replication_networks alone, whatever it
  * has a copy of, and records nothing but a line in the server's log.
+ *
+ * Where the ledger itself waits for a synchronous standby, that standby's entry
+ * could become durable only when it is connected. One of a name in
+ * synchronous_standby_names that may have replication is therefore let in after
+ * a second, when its entry is in the ring, with a line in the server's log.
  */
 #ifndef BIOMETRIC_POLICY_REPLICATION_H
 #define BIOMETRIC_POLICY_REPLICATION_H

@@ -32,7 +32,10 @@ extern ToolExit archive_open(Archive *archive, const char *path);
 /* archive_close gives back what archive_open took. */
 extern void archive_close(Archive *archive);
 
-/* archive_width returns how many hashes, or entries, a tile has in a tree of size entries: 0 to 256. */
+/*
+ * archive_width returns how many hashes, or entries, a tile has in a tree of size
+ * entries: 0 to 256.
+ */
 extern int archive_width(uint64_t size, int level, uint64_t index);
 
 /* archive_edge_index returns the index of the first tile of a level that is not full. */
@@ -52,7 +55,10 @@ extern FileResult archive_read_tile(Archive *archive, int level, uint64_t index,
 extern FileResult archive_read_bundle(Archive *archive, uint64_t index, int width, Buffer *buffer,
 									  int *found);
 
-/* archive_file_problem says that a file of the archive cannot be used, which makes it not verify. */
+/*
+ * archive_file_problem says that a file of the archive cannot be used, which makes
+ * it not verify.
+ */
 extern ToolExit archive_file_problem(int level, uint64_t index, int width, FileResult result);
 
 #endif

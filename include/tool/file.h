@@ -34,14 +34,18 @@ extern void buffer_reserve(Buffer *buffer, size_t capacity);
  * file_read reads a whole file of at most limit bytes. directory: descriptor
  * of the directory that path is relative to, in which symbolic links are not
  * followed; AT_FDCWD: a path that the user gave, in which they are. Never
- * waits for a pipe. The buffer's contents are undefined on failure; its memory is used again.
+ * waits for a pipe. The buffer's contents are undefined on failure; its memory is
+ * used again.
  */
 extern FileResult file_read(int directory, const char *path, size_t limit, Buffer *buffer);
 
 /* file_read_stdin reads standard input to its end. */
 extern FileResult file_read_stdin(size_t limit, Buffer *buffer);
 
-/* file_result_text returns what to say of a failure: "is missing" and so on; errno must be what it was. */
+/*
+ * file_result_text returns what to say of a failure: "is missing" and so on; errno
+ * must be what it was.
+ */
 extern const char *file_result_text(FileResult result);
 
 /* file_exists tells whether there is a plain file of that length; length 0: of any. */

@@ -19,7 +19,10 @@ extern bool json_is_valid(const char *text, size_t length);
 /* json_value writes a text that is a JSON value as it is, without blanks; any other as a string. */
 extern void json_value(FILE *out, const char *text, size_t length);
 
-/* json_plain writes a text as json_string does, without the quotes and with no escape for `"` and `\`. */
+/*
+ * json_plain writes a text as json_string does, without the quotes and with no
+ * escape for `"` and `\`.
+ */
 extern void json_plain(FILE *out, const char *text, size_t length);
 
 #endif

@@ -36,7 +36,8 @@ extern ToolExit keys_load(const Options *options, const char *source, Archive *a
 
 /*
  * keys_open_head parses a checkpoint's note, verifies the log's signature and
- * looks for the witnesses'; adds a group of facts to the report. Cosignatures that are missing are
+ * looks for the witnesses'; adds a group of facts to the report. Cosignatures that
+ * are missing are
  * for the caller to ask for: see keys_enough_witnesses.
  */
 extern ToolExit keys_open_head(const Keys *keys, const char *source, const void *bytes,
@@ -51,7 +52,10 @@ extern size_t keys_trim(const void *bytes, size_t length);
 /* keys_read_head is keys_open_head for a file. directory: as for file_read. */
 extern ToolExit keys_read_head(const Keys *keys, int directory, const char *path, Head *head);
 
-/* keys_enough_witnesses reports a problem unless one of these heads has the cosignatures that are required. */
+/*
+ * keys_enough_witnesses reports a problem unless one of these heads has the
+ * cosignatures that are required.
+ */
 extern ToolExit keys_enough_witnesses(const Keys *keys, const Head *heads, int count);
 
 #endif

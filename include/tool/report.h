@@ -25,7 +25,10 @@ typedef enum ToolExit
 /* report_start begins the report of a command. quiet: no facts, and no progress. */
 extern void report_start(const char *command, bool json, bool quiet);
 
-/* report_text, report_number, report_flag, report_hash and report_time add a fact. time: microseconds since 1970. */
+/*
+ * report_text, report_number, report_flag, report_hash and report_time add a fact.
+ * time: microseconds since 1970.
+ */
 extern void report_text(const char *name, const char *text);
 extern void report_number(const char *name, uint64_t number);
 extern void report_flag(const char *name, bool flag);

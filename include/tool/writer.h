@@ -20,7 +20,10 @@ typedef struct Writer
 	bool failed; /* a file could not be written; reported */
 } Writer;
 
-/* writer_start begins at an entry, a multiple of 256, whose tiles to the left are in the archive. */
+/*
+ * writer_start begins at an entry, a multiple of 256, whose tiles to the left are
+ * in the archive.
+ */
 extern ToolExit writer_start(Writer *writer, Archive *archive, uint64_t at);
 
 /* writer_add appends an entry. */
@@ -29,7 +32,10 @@ extern ToolExit writer_add(Writer *writer, const void *entry, size_t length);
 /* writer_finish writes the partial tiles and bundle, and waits until all is on disk. */
 extern ToolExit writer_finish(Writer *writer);
 
-/* writer_publish puts the checkpoint in place, and removes partial tiles that are full by now. old_size: of the checkpoint before. */
+/*
+ * writer_publish puts the checkpoint in place, and removes partial tiles that are
+ * full by now. old_size: of the checkpoint before.
+ */
 extern ToolExit writer_publish(Writer *writer, const void *note, size_t length, uint64_t old_size);
 
 /* writer_free gives its memory back. */

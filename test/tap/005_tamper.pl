@@ -68,7 +68,9 @@ END
 		# A dump may bring rows of other databases' logs: it is each row that is refused.
 		my $receives = $table =~ /^biometric\.(log|entry_\d+|tile|segment|head|home|image_entry|checkpoint|verifier|cosignature)$/;
 		my @attempts = (
-			"INSERT INTO $table OVERRIDING SYSTEM VALUE SELECT * FROM $table LIMIT 1",
+			$receives && $count == 0
+			? ()
+			: "INSERT INTO $table OVERRIDING SYSTEM VALUE SELECT * FROM $table LIMIT 1",
 			"INSERT INTO $table DEFAULT VALUES ON CONFLICT DO NOTHING",
 			"UPDATE $table SET $column = $column",
 			"UPDATE ONLY $table SET $column = $column WHERE false",

@@ -195,14 +195,34 @@ subtest 'an old primary that was rewound is a standby, and may be promoted in it
 	$second->stop;
 };
 
+# until_tile_is_full(node) appends until the next entry fills a tile.
+sub until_tile_is_full
+{
+	my ($node) = @_;
+	my $wire = $node->connect_from('local', $db, 'custodian');
+	my $count = 0;
+	while ($node->mark($db) % 32 != 31 && $count++ < 200)
+	{
+		$wire->query("SELECT biometric.register_party('p$count', 'p', tstzrange('2020-01-01', NULL))");
+	}
+	$wire->close;
+	return;
+}
+
 subtest 'a restart between promotion and the worker\'s first look loses nothing' => sub {
 	my $third = standby_of($primary, 'third');
+	until_tile_is_full($primary);
+	$primary->wait_for_catchup($third, 'replay', $primary->lsn('flush'));
 	$third->stop;
+	# that it connects again would be on record, and the tile be full
+	$third->append_conf('postgresql.conf', "primary_conninfo = ''");
 	without_library($third,
 		sub { $third->promote; $third->poll_query_until($db, 'SELECT NOT pg_is_in_recovery()') });
 	$third->start;
 	is(state($third), 'ready', 'the server remembers that it was a standby');
 	is(forked($third)->{detail}{continued}, 'promotion', 'and says so');
+	is(forked($third)->{seq} % 32, 31, 'with an entry that fills a tile');
+	ok($third->verifies($db), 'and verifies');
 	ok(poll_until(sub { !-e $third->data_dir . '/biometric_audit.standby' }),
 		'until every database was looked at');
 	$third->stop;
@@ -229,7 +249,7 @@ subtest 'a synchronous standby that is promoted leaves an old primary that ackno
 	my $fifth = standby_of($primary, 'fifth',
 		"primary_conninfo = 'host=" . $primary->host . ' port=' . $primary->port . " application_name=fifth'");
 	$primary->set('synchronous_standby_names', 'fifth');
-	is(read_all($primary), $released, 'released while the standby answers');
+	ok(poll_until(sub { read_all($primary) eq $released }), 'released while the standby answers');
 	my ($log_id, $size) = split / /, edge($primary);
 	$fifth->promote;
 	is(state($fifth), 'ready', 'the standby continues');

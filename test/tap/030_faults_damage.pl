@@ -11,7 +11,7 @@ use Test::More;
 use BiometricAudit::Load qw(furnish);
 use BiometricAudit::Node qw(poll_until);
 
-use constant { OFFICE => '127.0.0.2', PAGE => 8192, READS => 12, PICTURES => 50 };
+use constant { OFFICE => '127.0.0.2', PAGE => 8192, READS => 24, PICTURES => 50 };
 
 my $read = 'SELECT img FROM traveller';
 

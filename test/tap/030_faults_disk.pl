@@ -53,17 +53,27 @@ furnish($node, $db);
 
 sub officer { return $node->connect_from(OFFICE, $db, 'officer', 'border_control'); }
 
-# Waits until nobody is served, and looks what a reader and a writer are told.
+# Waits until nobody is served, and looks what a reader is told.
 sub nothing_is_released
 {
-	my $result;
-	ok( poll_until(sub { $result = officer()->query($read); $result->error }),
-		'readers get an error: ' . ($result->message // 'none'));
-	is($result->sqlstate,  '55000', 'which is the ledger\'s');
-	is($result->row_count, 0,       'nothing is released');
+	my ($wire, $result);
+	ok( poll_until(
+			sub {
+				$wire =
+				  $node->connect_from(OFFICE, $db, 'officer', 'border_control', fail_ok => 1);
+				return 1 if $wire->startup->error;
+				$result = $wire->query($read);
+				$result->error;
+			}),
+		'readers get an error');
+
+	# Sometimes PostgreSQL lets nobody in, as its own caches find no room.
+	my $closed = $wire->startup->message;
+	return like($closed, qr/init file|${\FULL}/, "nobody is let in: $closed") if defined $closed;
+	is($result->sqlstate, '55000', 'which is the ledger\'s: ' . $result->message);
+	is($result->row_count, 0, 'nothing is released');
 	like($result->detail, FULL, 'and they are told why: ' . $result->detail);
-	is(officer()->query('SELECT 1')->value, 1, 'other statements work');
-	return;
+	return is($wire->query('SELECT 1')->value, 1, 'other statements work');
 }
 
 subtest 'no room in the ledger\'s tablespace: an error, until there is room' => sub {

@@ -21,7 +21,7 @@ use constant MARK => 'BIOMETRIC_AUDIT_NAMESPACE';
 sub import
 {
 	my ($class, @names) = @_;
-	_begin_anew() unless $ENV{ (MARK) };
+	_begin_anew() unless $ENV{ (MARK) } || $^C;
 	return $class->export_to_level(1, $class, @names);
 }
 
