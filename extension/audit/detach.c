@@ -12,12 +12,10 @@
 #include "access/xact.h"
 #include "commands/tablecmds.h"
 #include "fmgr.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -29,6 +27,7 @@
 #include "base/roles.h"
 #include "core/entry.h"
 #include "ledger/append.h"
+#include "ledger/fork.h"
 #include "ledger/session.h"
 #include "ledger/store_checkpoint.h"
 
@@ -207,20 +206,10 @@ static void
 record_detach(const Detach *detach)
 {
 	EntryFields entry = {.event = ENTRY_POLICY_CHANGED, .reference = ENTRY_NO_REFERENCE};
-	StringInfoData json;
 	LedgerTicket ticket;
 
-	initStringInfo(&json);
-	appendStringInfo(&json,
-					 "{\"action\": \"detach\", \"segment\": " INT64_FORMAT
-					 ", \"first\": " INT64_FORMAT ", \"size\": " INT64_FORMAT ", \"root\": \"",
-					 detach->segment, detach->first, detach->end - detach->first);
-	for (int i = 0; i < MERKLE_HASH_SIZE; i++)
-		appendStringInfo(&json, "%02x", detach->root.bytes[i]);
-	appendStringInfoString(&json, "\", \"reason\": ");
-	escape_json(&json, detach->reason);
-	appendStringInfoChar(&json, '}');
-	entry.detail = session_text(json.data);
+	entry.detail = session_text(fork_detach_detail(detach->segment, detach->end - detach->first,
+												   &detach->root, detach->reason));
 	entry.current_user_name = session_text(GetUserNameFromId(GetUserId(), false));
 	/* before any lock is taken that the worker could wait for */
 	ledger_append(NULL, &entry, 1, &ticket);

@@ -109,6 +109,24 @@ fork_detail(const uint8 *parent, int64 size, const MerkleHash *root, const char 
 	return json.data;
 }
 
+char *
+fork_detach_detail(int64 segment, int64 size, const MerkleHash *root, const char *reason)
+{
+	StringInfoData json;
+
+	initStringInfo(&json);
+	appendStringInfo(&json,
+					 "{\"action\": \"detach\", \"segment\": " INT64_FORMAT
+					 ", \"first\": " INT64_FORMAT ", \"size\": " INT64_FORMAT ", \"root\": \"",
+					 segment, segment * size, size);
+	for (int i = 0; i < MERKLE_HASH_SIZE; i++)
+		appendStringInfo(&json, "%02x", root->bytes[i]);
+	appendStringInfoString(&json, "\", \"reason\": ");
+	escape_json(&json, reason);
+	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
 LedgerLog *
 fork_present_log(void)
 {

@@ -13,7 +13,7 @@
 
 #include "ledger/image_index.h"
 
-/* The rows that are being collected. An entry has two at most. */
+/* The rows that are being collected, at most IMAGES_OF_ENTRY of an entry. */
 typedef struct ImageRows
 {
 	const uint8 *log_id;
@@ -21,13 +21,27 @@ typedef struct ImageRows
 	int count;
 } ImageRows;
 
+int
+image_index_images(const EntryFields *fields, const uint8 *images[IMAGES_OF_ENTRY])
+{
+	int count = 0;
+
+	if (fields->event != ENTRY_STORED && fields->event != ENTRY_REPLACED &&
+		fields->event != ENTRY_ERASED)
+		return 0;
+	if (fields->image_id != NULL)
+		images[count++] = fields->image_id;
+	if (fields->old_image_id != NULL &&
+		(count == 0 || memcmp(fields->old_image_id, images[0], ENTRY_IMAGE_ID_SIZE) != 0))
+		images[count++] = fields->old_image_id;
+	return count;
+}
+
 static void
 add_row(ImageRows *rows, const uint8 *image_id, int64 sequence)
 {
 	Datum *row = rows->values + (Size) rows->count * IMAGE_COLUMNS;
 
-	if (image_id == NULL)
-		return;
 	row[IMAGE_COL_LOG_ID - 1] = UUIDPGetDatum((pg_uuid_t *) rows->log_id);
 	row[IMAGE_COL_IMAGE_ID - 1] = UUIDPGetDatum((pg_uuid_t *) image_id);
 	row[IMAGE_COL_SEQ - 1] = Int64GetDatum(sequence);
@@ -37,20 +51,16 @@ add_row(ImageRows *rows, const uint8 *image_id, int64 sequence)
 static void
 add_rows_of(ImageRows *rows, const bytea *bytes, int64 sequence)
 {
+	const uint8 *images[IMAGES_OF_ENTRY];
 	EntryFields fields;
-	const uint8 *old_id;
+	int count;
 
 	if (entry_decode((const uint8_t *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), &fields) !=
-			CORE_OK ||
-		(fields.event != ENTRY_STORED && fields.event != ENTRY_REPLACED &&
-		 fields.event != ENTRY_ERASED))
+		CORE_OK)
 		return;
-	old_id = fields.old_image_id;
-	if (old_id != NULL && fields.image_id != NULL &&
-		memcmp(old_id, fields.image_id, ENTRY_IMAGE_ID_SIZE) == 0)
-		old_id = NULL;
-	add_row(rows, fields.image_id, sequence);
-	add_row(rows, old_id, sequence);
+	count = image_index_images(&fields, images);
+	for (int i = 0; i < count; i++)
+		add_row(rows, images[i], sequence);
 }
 
 void
@@ -59,7 +69,7 @@ image_index_add(const uint8 *log_id, int64 sequence, const StoreEntry *entries, 
 	ImageRows rows = {.log_id = log_id};
 	Relation table;
 
-	rows.values = palloc((Size) Max(count, 1) * 2 * IMAGE_COLUMNS * sizeof(Datum));
+	rows.values = palloc((Size) Max(count, 1) * IMAGES_OF_ENTRY * IMAGE_COLUMNS * sizeof(Datum));
 	for (int i = 0; i < count; i++)
 		add_rows_of(&rows, entries[i].bytes, sequence + i);
 	if (rows.count > 0)

@@ -353,6 +353,24 @@ scan_table(Verification *v, const char *name, RowCheck check_row)
 }
 
 static void
+check_image_row(Verification *v, TupleTableSlot *row)
+{
+	LogCheck *check;
+
+	slot_getallattrs(row);
+	for (int i = 0; i < IMAGE_COLUMNS; i++)
+		if (row->tts_isnull[i])
+		{
+			stray_row(v, "image_entry");
+			return;
+		}
+	check = check_of(v, DatumGetUUIDP(row->tts_values[IMAGE_COL_LOG_ID - 1])->data);
+	if (check != NULL)
+		verify_image_row(check, DatumGetUUIDP(row->tts_values[IMAGE_COL_IMAGE_ID - 1])->data,
+						 DatumGetInt64(row->tts_values[IMAGE_COL_SEQ - 1]));
+}
+
+static void
 scan_entries(Verification *v)
 {
 	for (v->slice = 0; v->slice < LEDGER_SLICES; v->slice++)
@@ -404,7 +422,11 @@ keep_segment_row(Verification *v, TupleTableSlot *row)
 					   "segment " INT64_FORMAT " is said to be detached, but not all before it",
 					   segment);
 	else if (VARSIZE_ANY_EXHDR(root) == MERKLE_HASH_SIZE)
+	{
 		memcpy(&check->segment_roots[segment], VARDATA_ANY(root), MERKLE_HASH_SIZE);
+		verify_segment_row(check, segment, &check->segment_roots[segment],
+						   TextDatumGetCString(row->tts_values[SEGMENT_COL_REASON - 1]));
+	}
 }
 
 /* Finds out what was detached, and gets ready for the entries that were not. */
@@ -437,6 +459,7 @@ run_checks(Verification *v)
 	begin_entries(v);
 	scan_entries(v);
 	scan_table(v, "tile", check_tile_row);
+	scan_table(v, "image_entry", check_image_row);
 	for (int i = 0; i < v->count; i++)
 	{
 		LogCheck *check = &v->checks[i];
@@ -447,6 +470,8 @@ run_checks(Verification *v)
 		check_tile_counts(check);
 		verify_head(check);
 		verify_checkpoints(check, published_of(v, check));
+		verify_log(check);
+		verify_images(check);
 	}
 	scan_table(v, "head", check_head_row);
 }
@@ -541,6 +566,7 @@ verify_present(int64 *size, MerkleHash *root)
 	logs = store_logs(v.snapshot);
 	open_checks(&v, logs, logs);
 	run_checks(&v);
+	verify_lineage(v.checks, v.count, store_restored_logs(v.snapshot));
 	problem = first_problem(&v);
 	*size = computed(v.count == 0 ? NULL : &v.checks[v.count - 1], root);
 	close_checks(&v);

@@ -223,6 +223,11 @@ compare_given(LedgerReader *reader, const Checkpoint *given)
 						" entries, and log %s has only " INT64_FORMAT
 						": the ledger was rolled back or cut off since it was signed",
 						given->size, log, entries);
+	if (root_is_elsewhere(reader, (int64) given->size))
+		return psprintf("the checkpoint's " UINT64_FORMAT
+						" entries end in a segment of log %s that "
+						"was detached: compare it with the archive, by biometric-verify",
+						given->size, log);
 	if (!store_root(reader, (int64) given->size, &root))
 		return psprintf(
 			"entries or tiles of log %s are missing below the checkpoint's " UINT64_FORMAT

@@ -48,6 +48,7 @@ verify_entries_begin(LogCheck *check)
 	check->groups = zeroed(groups * sizeof(MerkleHash));
 	check->complete = zeroed((groups / 64 + 1) * sizeof(uint64));
 	check->current.index = -1;
+	verify_images_begin(check);
 }
 
 static HTAB *
@@ -215,6 +216,11 @@ verify_entry(LogCheck *check, int slice, int64 sequence, int32 hint, Datum value
 		CORE_OK)
 		verify_problem(check, sequence, "entry " INT64_FORMAT ": its bytes are not an entry",
 					   sequence);
+	else
+	{
+		verify_images_of_entry(check, sequence, &fields);
+		verify_notice(check, sequence, &fields);
+	}
 	if (extended)
 		pfree(entry);
 }

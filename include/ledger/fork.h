@@ -22,6 +22,14 @@ extern void fork_own_identity(LedgerLog *log);
 extern char *fork_detail(const uint8 *parent, int64 size, const MerkleHash *root,
 						 const char *reason, bool adopted);
 
+/*
+ * fork_detach_detail returns the detail of the entry that a segment was
+ * detached, a JSON object: its number, its entries, and their root. size: entries of a
+ * segment. Palloc'd.
+ */
+extern char *fork_detach_detail(int64 segment, int64 size, const MerkleHash *root,
+								const char *reason);
+
 /* fork_present_log returns the present log, palloc'd. Error 55000 when there is none. */
 extern LedgerLog *fork_present_log(void);
 

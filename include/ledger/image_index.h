@@ -9,7 +9,15 @@
 #ifndef BIOMETRIC_LEDGER_IMAGE_INDEX_H
 #define BIOMETRIC_LEDGER_IMAGE_INDEX_H
 
+#include "core/entry.h"
 #include "ledger/store.h"
+
+/*
+ * image_index_images lists the images that an entry's rows lead from, as they
+ * are in fields; returns how many there are, at most IMAGES_OF_ENTRY.
+ */
+#define IMAGES_OF_ENTRY 2
+extern int image_index_images(const EntryFields *fields, const uint8 *images[IMAGES_OF_ENTRY]);
 
 /*
  * image_index_add writes the rows of count entries, numbered from sequence

@@ -5,8 +5,9 @@
  * which make up a hash for each group of MERKLE_TILE_WIDTH entries
  * (verify_entries.c); then the tree above these, against the tiles, bottom up,
  * the known edge, the head row and the checkpoints (verify_tree.c,
- * verify_checkpoint.c). In between the heaps of tiles and heads, for rows that
- * belong to nothing (verify.c). The first problem, by the entry it touches
+ * verify_checkpoint.c). In between the heaps of tiles, heads and image_entry, for
+ * rows that belong to nothing (verify.c, verify_images.c), and at the end whether
+ * the rows of log and segment say what the entries do (verify_log.c). The first problem, by the entry it touches
  * first, is what is reported.
  *
  * A group is one hash of tile level 1. Where it is not what the tree says,
@@ -19,6 +20,7 @@
 
 #include "fmgr.h"
 
+#include "core/entry.h"
 #include "ledger/signer.h"
 #include "ledger/store.h"
 #include "utils/hsearch.h"
@@ -37,6 +39,21 @@ typedef struct VerifyDoubt
 	int64 index;
 	uint32 entries; /* a bit an entry */
 } VerifyDoubt;
+
+/* An entry that says something about a log as a whole. */
+typedef struct VerifyNotice
+{
+	int64 sequence;
+	char *detail;
+} VerifyNotice;
+
+/* A row of biometric.segment. */
+typedef struct VerifySegment
+{
+	int64 segment;
+	MerkleHash root;
+	char *reason;
+} VerifySegment;
 
 typedef struct LogCheck
 {
@@ -63,6 +80,13 @@ typedef struct LogCheck
 	VerifyGroup current;
 	HTAB *incomplete; /* of VerifyGroup; NULL: none */
 	HTAB *doubted;	  /* of VerifyDoubt; NULL: none */
+	List *notices;	  /* of VerifyNotice */
+	List *segments;	  /* of VerifySegment */
+
+	/* Whether biometric.image_entry agrees with them. */
+	uint64 image_seed;
+	uint64 *images;		/* a sum for each group, up to seen_limit: 0 where it does */
+	int64 stray_images; /* rows that lead nowhere */
 
 	/* What its tree is. */
 	bool computed;						 /* all hashes were there: frontier is complete */
@@ -120,6 +144,31 @@ extern const VerifyGroup *verify_leaves(const LogCheck *check, int64 index);
 
 /* verify_missing finds the first entry below size that has no row. */
 extern void verify_missing(LogCheck *check, int64 size);
+
+/*
+ * verify_images_begin gets ready to compare biometric.image_entry with a log's
+ * entries; seen_limit is known. verify_images_of_entry takes an entry, at or
+ * behind first and before seen_limit, and verify_image_row a row; each once, in
+ * any order. verify_images tells whether they agree. It says nothing when
+ * another problem is known.
+ */
+extern void verify_images_begin(LogCheck *check);
+extern void verify_images_of_entry(LogCheck *check, int64 sequence, const EntryFields *fields);
+extern void verify_image_row(LogCheck *check, const uint8 *image_id, int64 sequence);
+extern void verify_images(LogCheck *check);
+
+/*
+ * verify_notice keeps an entry that says something about the log as a whole, and
+ * verify_segment_row a row of biometric.segment. verify_log compares a log's
+ * row and its segments with these; verify_lineage the logs, ascending by
+ * ordinal, with one another and with restored, a list of LedgerLog. Both say nothing when
+ * another problem is known.
+ */
+extern void verify_notice(LogCheck *check, int64 sequence, const EntryFields *fields);
+extern void verify_segment_row(LogCheck *check, int64 segment, const MerkleHash *root,
+							   const char *reason);
+extern void verify_log(LogCheck *check);
+extern void verify_lineage(LogCheck *checks, int count, List *restored);
 
 /* verify_tree checks what the entries make up against all that is known of the log's tree. */
 extern void verify_tree(LogCheck *check);

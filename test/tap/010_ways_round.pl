@@ -874,13 +874,13 @@ END
 subtest 'logical replication writes neither policy nor ledger, and goes on applying' => sub {
 	$node->sql('postgres', 'CREATE DATABASE forger');
 	$node->sql('forger', 'CREATE SCHEMA biometric; CREATE TABLE plain (n int PRIMARY KEY)');
-	foreach my $table (qw(permit entry))
+	foreach my $table (qw(permit entry_00))
 	{
 		my $columns = $node->sql($db, <<"END");
 SELECT string_agg(format('%I %s', attname, format_type(atttypid, atttypmod)), ', ' ORDER BY attnum)
 FROM pg_attribute WHERE attrelid = 'biometric.$table'::regclass AND attnum > 0 AND NOT attisdropped
 END
-		my $key = { permit => 'id', entry => 'log_id, seq' }->{$table};
+		my $key = { permit => 'id', entry_00 => 'log_id, seq' }->{$table};
 		$node->sql('forger', "CREATE TABLE biometric.$table ($columns, PRIMARY KEY ($key))");
 	}
 	my $forge = sub {

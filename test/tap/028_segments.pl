@@ -277,7 +277,7 @@ subtest 'a dump has what is left, and verifies' => sub {
 	$node->sql($db, 'CREATE DATABASE restored');
 	(undef, $errors) = run_command([ 'psql', '-X', '-q', @server, '-d', 'restored', '-o', '/dev/null', '-f', $dump ]);
 	is($errors, '', 'is restored');
-	my ($answer) = $node->records('restored', "SELECT ok, problem FROM biometric.verify_ledger('$log')");
+	my ($answer) = $node->records('restored', "SELECT ok, problem FROM biometric.verify_ledger('$log'::uuid)");
 	ok($answer->{ok}, 'the log in it verifies') or diag $answer->{problem};
 };
 

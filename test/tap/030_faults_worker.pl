@@ -172,7 +172,7 @@ subtest 'all places for background workers are taken by others' => sub {
 
 subtest 'the launcher is stopped' => sub {
 	$node->set('biometric_audit.ledger_timeout', '400ms');
-	my $load = BiometricAudit::Load->begin($node, $db);
+	my $load = BiometricAudit::Load->begin($node, $db, strangers => 0);
 	my $launcher = launcher();
 	kill 'STOP', $launcher;
 	ok($load->acknowledged(5), 'which matters to nobody');

@@ -58,7 +58,8 @@ END
 }
 
 # begin(node, database, %options): starts the clients. readers, writers, hasty,
-# strangers: how many.
+# strangers: how many. No strangers where the ledger may not answer in time: a
+# refusal is a refusal also when it cannot be recorded.
 sub begin
 {
 	my ($class, $node, $database, %options) = @_;
