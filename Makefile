@@ -63,7 +63,7 @@ all: $(INSTALL_SQL) $(TOOL)
 # Nothing of the server's: neither its headers nor its flags.
 TOOL_CFLAGS = -std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-parameter \
 	-Wno-missing-field-initializers $(if $(WERROR),-Werror) -MMD -MP -Iinclude \
-	-I$(shell $(PG_CONFIG) --includedir)
+	-I$(shell $(PG_CONFIG) --includedir) -DVERSION='"$(EXTVERSION)"'
 
 %.tool.o: %.c $(BUILD_FLAGS)
 	$(CC) $(TOOL_CFLAGS) -c -o $@ $<
@@ -84,7 +84,7 @@ uninstall-tool:
 	rm -f '$(DESTDIR)$(bindir)/$(notdir $(TOOL))' '$(DESTDIR)$(mandir)/man1/$(notdir $(TOOL_MANUAL))'
 
 # Objects are built again when the compiler or its flags have changed.
-CURRENT_FLAGS := $(CC) $(CFLAGS) $(CPPFLAGS) $(VERSION)
+CURRENT_FLAGS := $(CC) $(CFLAGS) $(CPPFLAGS) $(VERSION) $(EXTVERSION)
 ifneq ($(CURRENT_FLAGS),$(file <$(BUILD_FLAGS)))
 .PHONY: $(BUILD_FLAGS)
 endif

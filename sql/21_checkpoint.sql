@@ -103,7 +103,7 @@ REVOKE ALL ON FUNCTION biometric.add_cosignature(pg_catalog.text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.add_cosignature(pg_catalog.text)
 	TO biometric_auditor, biometric_custodian;
 COMMENT ON FUNCTION biometric.add_cosignature(pg_catalog.text) IS
-'Takes in what witnesses have signed: a checkpoint of the present log with signature lines of witnesses below, whose verifier keys biometric_audit.witnesses lists; lines of others are passed over. Returns how many are new; the checkpoint and they are kept for good. Errors, and then nothing is kept: 22023 for a text that is no checkpoint, that no key of this log has signed, whose root is not the log''s, that no known witness has signed, or with a signature that is wrong.';
+'Takes in what witnesses have signed: a checkpoint of the present log with signature lines of witnesses below, whose verifier keys biometric_audit.witnesses lists; lines of others are passed over, white space around the text does not matter. Returns how many are new; the checkpoint and they are kept for good. Errors, and then nothing is kept: 22023 for a text that is no checkpoint, that no key of this log has signed, whose root is not the log''s, that no known witness has signed, or with a signature that is wrong.';
 
 CREATE VIEW biometric.checkpoints AS
 SELECT c.log_id, c.size, c.at,
@@ -136,4 +136,4 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION biometric.verify_ledger(pg_catalog.text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.verify_ledger(pg_catalog.text) TO biometric_auditor;
 COMMENT ON FUNCTION biometric.verify_ledger(pg_catalog.text) IS
-'Verifies the whole ledger as verify_ledger() does, and then that it still is what a checkpoint says that was kept elsewhere: signed by a key of one of this database''s logs, with the root of that log''s first entries, none of them beyond its end. size, root: the present log''s. problem: what is wrong, or NULL. A checkpoint that was kept outside finds what nothing inside can: a history that was rewritten or rolled back as a whole. Error 22023 for a text that is no checkpoint.';
+'Verifies the whole ledger as verify_ledger() does, and then that it still is what a checkpoint says that was kept elsewhere: signed by a key of one of this database''s logs, with the root of that log''s first entries, none of them beyond its end. size, root: the present log''s. problem: what is wrong, or NULL. A checkpoint that was kept outside finds what nothing inside can: a history that was rewritten or rolled back as a whole. White space around it does not matter. Error 22023 for a text that is no checkpoint.';

@@ -11,10 +11,8 @@
 #include "access/xlog.h"
 #include "catalog/pg_extension.h"
 #include "fmgr.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
-#include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -22,6 +20,7 @@
 #include "base/internal.h"
 #include "core/checkpoint.h"
 #include "ledger/store_checkpoint.h"
+#include "ledger/verify.h"
 
 /* As objsubid of the extension: one adds cosignatures at a time. */
 #define COSIGN_LOCK 2
@@ -195,8 +194,7 @@ keep_cosignatures(const Given *given, const StoredCheckpoint *row)
 Datum
 audit_add_cosignature(PG_FUNCTION_ARGS)
 {
-	char *server = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	char *text = pg_server_to_any(server, (int) strlen(server), PG_UTF8);
+	char *note = verify_given_note(PG_GETARG_TEXT_PP(0));
 	Given *given = palloc0(sizeof(Given));
 	const NoteSignature *own;
 	StoredCheckpoint row = {0};
@@ -204,7 +202,7 @@ audit_add_cosignature(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("biometric.add_cosignature()");
 	PreventCommandDuringRecovery("biometric.add_cosignature()");
-	parse_given(text, given);
+	parse_given(note, given);
 	audit_present_log(given->log_id);
 	snapshot = audit_snapshot();
 	own = own_signature(given, snapshot);

@@ -33,14 +33,16 @@ read_witness(const char *text, Size length, NoteKey *key)
 	return note_key_parse(text, length, key) == CORE_OK && key->algorithm == NOTE_COSIGNATURE;
 }
 
-/* Whether the key behind the last one is among those before it. */
+/*
+ * Whether the key behind the last one is among those before it, be it under
+ * another name: a key is one witness.
+ */
 static bool
 is_listed(const Witnesses *read)
 {
 	for (int i = 0; i < read->count; i++)
 		if (memcmp(read->keys[i].public_key, read->keys[read->count].public_key,
-				   SIGN_PUBLIC_SIZE) == 0 &&
-			strcmp(read->keys[i].name, read->keys[read->count].name) == 0)
+				   SIGN_PUBLIC_SIZE) == 0)
 			return true;
 	return false;
 }
@@ -89,8 +91,8 @@ audit_define_settings(void)
 {
 	DefineCustomStringVariable(
 		"biometric_audit.witnesses", "Verifier keys of the witnesses that cosign checkpoints.",
-		"name+id+base64, separated by spaces or commas. Only their "
-		"cosignatures are taken in.",
+		"name+id+base64, separated by spaces or commas. Only their cosignatures are taken in; "
+		"a key counts once, under the first of its names.",
 		&witnesses_text, "", PGC_SIGHUP, GUC_LIST_INPUT, check_witnesses, assign_witnesses, NULL);
 	anchor_define_settings();
 }

@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "catalog/catalog.h"
 #include "catalog/dependency.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_cast.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_event_trigger.h"
@@ -41,6 +42,7 @@
 #include "ledger/database.h"
 
 #define LIBRARY_NAME "biometric_audit"
+#define OWN_SCHEMA "biometric"
 
 pg_noreturn static void
 refuse_object(GuardRule rule, Oid class_id, Oid object_id)
@@ -109,6 +111,61 @@ check_drop(Oid class_id, Oid object_id, const ObjectAccessDrop *drop)
 		refuse_object(GUARD_CATALOG, class_id, object_id);
 }
 
+/*
+ * What is found by name in pg_catalog is trusted, by the extension's own statements
+ * too: nobody may put a better match beside it. Other extensions' scripts may.
+ */
+static void
+refuse_in_catalog_schema(Oid schema, const char *what, const char *name)
+{
+	if (schema == PG_CATALOG_NAMESPACE && !creating_extension)
+		guard_refuse_command(GUARD_CATALOG, guard_command_name(),
+							 psprintf("%s pg_catalog.%s", what, name));
+}
+
+/*
+ * A function that takes an int4 is a better match for leaf(17) than leaf(int8): nobody may put
+ * one beside the extension's own, nor into pg_catalog, by making or by moving it.
+ */
+static void
+check_function_schema(HeapTuple function)
+{
+	Form_pg_proc form = (Form_pg_proc) GETSTRUCT(function);
+
+	refuse_in_catalog_schema(form->pronamespace, "function", NameStr(form->proname));
+	if (form->pronamespace == get_namespace_oid(OWN_SCHEMA, true))
+		guard_refuse_command(GUARD_SHADOW, guard_command_name(),
+							 psprintf("function " OWN_SCHEMA ".%s", NameStr(form->proname)));
+}
+
+static void
+check_operator_schema(Oid operator)
+{
+	HeapTuple tuple = guard_new_row(OperatorRelationId, operator);
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	refuse_in_catalog_schema(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace, "operator",
+							 NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname));
+	heap_freetuple(tuple);
+}
+
+/* A function or operator that was moved or renamed. */
+static void
+check_moved(Oid class_id, Oid object_id)
+{
+	HeapTuple function;
+
+	if (class_id == OperatorRelationId)
+		check_operator_schema(object_id);
+	else if (class_id == ProcedureRelationId)
+	{
+		function = guard_new_row(ProcedureRelationId, object_id);
+		if (HeapTupleIsValid(function))
+			check_function_schema(function);
+	}
+}
+
 static void
 check_alter(Oid class_id, Oid object_id, const ObjectAccessPostAlter *alter)
 {
@@ -138,6 +195,7 @@ check_alter(Oid class_id, Oid object_id, const ObjectAccessPostAlter *alter)
 		refuse_object(GUARD_CATALOG, class_id, object_id);
 	if (is_catalog(class_id, object_id))
 		refuse_object(GUARD_CATALOG, class_id, object_id);
+	check_moved(class_id, object_id);
 }
 
 /* Whether a file name is this library's: in any directory, with suffix or without. */
@@ -150,30 +208,6 @@ is_own_library(const char *file)
 
 	return strncmp(base, LIBRARY_NAME, length) == 0 &&
 		   (base[length] == '\0' || base[length] == '.');
-}
-
-/*
- * What is found by name in pg_catalog is trusted, by the extension's own statements
- * too: nobody may put a better match beside it. Other extensions' scripts may.
- */
-static void
-refuse_in_catalog_schema(Oid schema, const char *what, const char *name)
-{
-	if (schema == PG_CATALOG_NAMESPACE && !creating_extension)
-		guard_refuse_command(GUARD_CATALOG, guard_command_name(),
-							 psprintf("%s pg_catalog.%s", what, name));
-}
-
-static void
-check_new_operator(Oid operator)
-{
-	HeapTuple tuple = guard_new_row(OperatorRelationId, operator);
-
-	if (!HeapTupleIsValid(tuple))
-		return;
-	refuse_in_catalog_schema(((Form_pg_operator) GETSTRUCT(tuple))->oprnamespace, "operator",
-							 NameStr(((Form_pg_operator) GETSTRUCT(tuple))->oprname));
-	heap_freetuple(tuple);
 }
 
 static void
@@ -190,8 +224,7 @@ check_new_function(Oid function)
 	tuple = guard_new_row(ProcedureRelationId, function);
 	if (!HeapTupleIsValid(tuple))
 		return;
-	refuse_in_catalog_schema(((Form_pg_proc) GETSTRUCT(tuple))->pronamespace, "function",
-							 NameStr(((Form_pg_proc) GETSTRUCT(tuple))->proname));
+	check_function_schema(tuple);
 	catalog = table_open(ProcedureRelationId, AccessShareLock);
 	file = heap_getattr(tuple, Anum_pg_proc_probin, RelationGetDescr(catalog), &isnull);
 	if (!isnull && is_own_library(TextDatumGetCString(file)))
@@ -228,7 +261,7 @@ check_create(Oid class_id, Oid object_id, int sub_id)
 			check_new_function(object_id);
 			return;
 		case OperatorRelationId:
-			check_new_operator(object_id);
+			check_operator_schema(object_id);
 			break;
 		case CastRelationId:
 			check_new_cast(object_id);

@@ -25,6 +25,7 @@
 #include "guard/objects.h"
 #include "guard/refuse.h"
 #include "ledger/database.h"
+#include "ledger/refusal.h"
 
 #define GUARDED_WRITES (ACL_INSERT | ACL_UPDATE | ACL_DELETE | ACL_TRUNCATE)
 
@@ -174,15 +175,11 @@ guard_refuse_row(Relation relation)
 	const char *problem = guard_record_refusal(
 		GUARD_WRITE, "INSERT", guard_describe(RelationRelationId, RelationGetRelid(relation)));
 
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("table \"%s\" takes rows of other databases' logs only",
-					RelationGetRelationName(relation)),
-			 errdetail("%s", detail),
-			 problem ? errdetail_log("%s The refusal could not be recorded in the ledger: %s",
-									 detail, problem)
-					 : 0,
-			 errhint("Restore a dump into a database that has not adopted it before.")));
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("table \"%s\" takes rows of other databases' logs only",
+						   RelationGetRelationName(relation)),
+					ledger_refusal_detail(detail, problem),
+					errhint("Restore a dump into a database that has not adopted it before.")));
 }
 
 /* Receives a restored row: whatever it was elsewhere, here it is history. */

@@ -60,7 +60,8 @@ static const char *const code_settings[] = {"archive_command",
 											"oauth_validator_libraries",
 											"extension_control_path",
 											"jit_provider",
-											"biometric_audit.keyring_command"};
+											"biometric_audit.keyring_command",
+											"biometric_audit.checkpoint_command"};
 
 /* Settings that name files or directories of the server. */
 static const char *const file_settings[] = {"config_file",

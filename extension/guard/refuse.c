@@ -16,6 +16,7 @@
 #include "base/roles.h"
 #include "guard/refuse.h"
 #include "ledger/append.h"
+#include "ledger/refusal.h"
 
 typedef struct RuleText
 {
@@ -97,6 +98,10 @@ static const RuleText rule_texts[] = {
 		 "A permit that names one of the tables would no longer be for the images, or "
 		 "would be from now on.",
 		 "Have a custodian run the command, or the permits changed first."},
+	[GUARD_SHADOW] = {"shadow",
+					  "A function beside those of biometric_audit could be called instead of one "
+					  "of them.",
+					  "Make it in a schema of your own."},
 };
 
 /* Tables that the ledger's worker reads. */
@@ -175,6 +180,13 @@ record(EntryEvent event, const char *detail)
 	append_and_wait(&entry);
 }
 
+/* context: the entry's detail. */
+static void
+record_refusal(void *context)
+{
+	record(ENTRY_DDL_REFUSED, context);
+}
+
 /* An object of three texts; a NULL is left out. */
 static char *
 record_detail(const char *const names[3], const char *const texts[3])
@@ -195,37 +207,16 @@ record_detail(const char *const names[3], const char *const texts[3])
 	return json.data;
 }
 
-/*
- * Returns NULL when the refusal is recorded, else why it is not. The error
- * that is swallowed, be it a cancel, is replaced by the refusal: the command
- * ends in an error all the same.
- */
 const char *
 guard_record_refusal(GuardRule rule, const char *command, const char *object)
 {
 	const char *const names[] = {"command", "object", "rule"};
 	const char *const texts[] = {command, object, rule_texts[rule].name};
-	MemoryContext context = CurrentMemoryContext;
-	const char *volatile problem = NULL;
 
 	/* what was never a server with a ledger has none to wait for */
 	if (!OidIsValid(extension_oid()) && !OidIsValid(get_role_oid(CUSTODIAN_ROLE, true)))
 		return NULL;
-	PG_TRY();
-	{
-		record(ENTRY_DDL_REFUSED, record_detail(names, texts));
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		problem = error->message ? error->message : "unknown error";
-	}
-	PG_END_TRY();
-	return problem;
+	return ledger_refusal_record(record_refusal, record_detail(names, texts));
 }
 
 void
@@ -237,13 +228,9 @@ guard_refuse_command(GuardRule rule, const char *command, const char *object)
 	if (object == NULL)
 		object = "an object of biometric_audit";
 	problem = guard_record_refusal(rule, command, object);
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("%s is refused for %s", command, object), errdetail("%s", text->detail),
-			 problem ? errdetail_log("%s The refusal could not be recorded in the ledger: %s",
-									 text->detail, problem)
-					 : 0,
-			 errhint("%s", text->hint)));
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("%s is refused for %s", command, object),
+					ledger_refusal_detail(text->detail, problem), errhint("%s", text->hint)));
 	pg_unreachable();
 }
 

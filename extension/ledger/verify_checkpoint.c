@@ -22,6 +22,9 @@
 #include "ledger/store_checkpoint.h"
 #include "ledger/verify.h"
 
+/* What psql, shells and mails put around a text. */
+#define WHITE_SPACE " \t\r\n"
+
 PGDLLEXPORT Datum ledger_verify_checkpoint(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(ledger_verify_checkpoint);
 
@@ -45,8 +48,9 @@ typedef struct CheckpointCheck
  * segment that was detached nobody here can tell: its archive does.
  */
 static bool
-entry_names_key(LedgerReader *reader, int64 sequence, const char *vkey)
+entry_names_key(LedgerReader *reader, int64 sequence, const NoteKey *key)
 {
+	char vkey[NOTE_KEY_TEXT_MAX];
 	bytea *bytes = sequence < 0 ? NULL : store_entry(reader, sequence);
 	StringInfoData wanted;
 	EntryFields fields;
@@ -56,6 +60,7 @@ entry_names_key(LedgerReader *reader, int64 sequence, const char *vkey)
 	if (bytes == NULL || entry_decode((const uint8_t *) VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ,
 									  &fields) != CORE_OK)
 		return false;
+	note_key_format(key, vkey);
 	initStringInfo(&wanted);
 	appendStringInfoString(&wanted, "{\"verifier_key\": ");
 	escape_json(&wanted, vkey);
@@ -89,7 +94,7 @@ read_signatories(LedgerReader *reader, LogCheck *check)
 		if (note_key_parse(row->vkey, strlen(row->vkey), &signatory->key) == CORE_OK &&
 			signatory->key.algorithm == NOTE_ED25519 &&
 			key_is_of_log(&signatory->key, reader->log_id) &&
-			entry_names_key(reader, row->since, row->vkey))
+			entry_names_key(reader, row->since, &signatory->key))
 			result = lappend(result, signatory);
 		else if (check != NULL)
 			verify_problem(check, Max(row->since, 0),
@@ -297,12 +302,23 @@ verify_given(const char *note, Size length, const char *origin)
 	return problem;
 }
 
+char *
+verify_given_note(const text *given)
+{
+	char *server = text_to_cstring(given);
+	char *utf8 = pg_server_to_any(server, (int) strlen(server), PG_UTF8);
+	Size first = strspn(utf8, WHITE_SPACE);
+	Size length = strlen(utf8);
+
+	while (length > first && strchr(WHITE_SPACE, utf8[length - 1]) != NULL)
+		length--;
+	return psprintf("%.*s%s", (int) (length - first), utf8 + first, length > first ? "\n" : "");
+}
+
 Datum
 ledger_verify_checkpoint(PG_FUNCTION_ARGS)
 {
-	text *given = PG_GETARG_TEXT_PP(0);
-	char *server = text_to_cstring(given);
-	char *note = (char *) pg_server_to_any(server, (int) strlen(server), PG_UTF8);
+	char *note = verify_given_note(PG_GETARG_TEXT_PP(0));
 	Size length = strlen(note);
 	Checkpoint checkpoint;
 	MerkleHash root;

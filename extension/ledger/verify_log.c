@@ -254,6 +254,15 @@ adoption_is_wrong(LogCheck *checks, int count, const LedgerLog *log)
 	return other || !detached;
 }
 
+static bool
+is_among(const LogCheck *checks, int count, const uint8 *log_id)
+{
+	for (int i = 0; i < count; i++)
+		if (memcmp(checks[i].log->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0)
+			return true;
+	return false;
+}
+
 void
 verify_lineage(LogCheck *checks, int count, List *restored)
 {
@@ -263,11 +272,10 @@ verify_lineage(LogCheck *checks, int count, List *restored)
 	if (newest == NULL || newest->problem != NULL)
 		return;
 	for (int i = 0; i < count; i++)
-		for (int later = i + 1; later < count && checks[i].log->has_parent; later++)
-			if (memcmp(checks[i].log->parent, checks[later].log->log_id, LEDGER_LOG_ID_SIZE) == 0)
-				verify_problem(newest, newest->size,
-							   "log %s was forked from one that is said to be newer",
-							   fork_log_id_text(checks[i].log->log_id));
+		if (checks[i].log->has_parent && !is_among(checks, i, checks[i].log->parent))
+			verify_problem(newest, newest->size,
+						   "log %s was forked from one that is not before it in biometric.log",
+						   fork_log_id_text(checks[i].log->log_id));
 	foreach(cell, restored)
 	{
 		const LedgerLog *log = lfirst(cell);

@@ -343,6 +343,21 @@ verify_head_tail(LogCheck *check)
 							   first + i);
 }
 
+/* Of entries that are not there nobody can know how their transactions ended. */
+static void
+verify_settled(LogCheck *check)
+{
+	int64 entries = Max(check->size, check->highest + 1);
+	LedgerSettled settled;
+
+	store_settled(check->log->log_id, check->reader.snapshot, &settled);
+	if (settled.size < 0 || settled.size > entries)
+		verify_problem(check, entries,
+					   "the head row says that " INT64_FORMAT " entries are settled, the ledger "
+					   "has " INT64_FORMAT,
+					   settled.size, entries);
+}
+
 void
 verify_head(LogCheck *check)
 {
@@ -362,6 +377,7 @@ verify_head(LogCheck *check)
 					   head->size, check->size);
 		return;
 	}
+	verify_settled(check);
 	verify_head_tail(check);
 	if (!store_root(&check->reader, head->size, &root) || !same_hash(&root, &head->root))
 		verify_problem(check, head->size,

@@ -3,15 +3,25 @@
  */
 #include "postgres.h"
 
-#include "utils/memutils.h"
-
 #include "ledger/append.h"
+#include "ledger/refusal.h"
 #include "policy/advice.h"
 #include "policy/policy.h"
 
-static void
-refuse_append(const Decision *decision, ImageKind kind, const char *relation, const char *command)
+/* What is refused, by which decision. */
+typedef struct Refused
 {
+	const Decision *decision;
+	ImageKind kind;
+	const char *relation;
+	const char *command;
+} Refused;
+
+static void
+refuse_append(void *context)
+{
+	const Refused *refused = context;
+	const Decision *decision = refused->decision;
 	LedgerStatement statement = {0};
 	EntryFields entry = {0};
 	LedgerTicket ticket = {0};
@@ -19,44 +29,16 @@ refuse_append(const Decision *decision, ImageKind kind, const char *relation, co
 	statement.party = decision->party;
 	statement.network = decision->network;
 	statement.purpose = decision->purpose;
-	statement.command = command;
-	statement.relations = relation;
+	statement.command = refused->command;
+	statement.relations = refused->relation;
 	entry.event = ENTRY_REFUSED;
 	entry.reference = ENTRY_NO_REFERENCE;
-	entry.kind = kind;
+	entry.kind = refused->kind;
 	entry.permit = decision->permit;
 	entry.reason = decision->reason;
-	entry.relation_index = relation ? 1 : 0;
+	entry.relation_index = refused->relation ? 1 : 0;
 	ledger_append(&statement, &entry, 1, &ticket);
 	ledger_wait(&ticket);
-}
-
-/*
- * Returns NULL when the refusal is durable, else why it is not. The error
- * that is swallowed, be it a cancel, is replaced by the refusal: the
- * statement ends in an error all the same.
- */
-static const char *
-refuse_record(const Decision *decision, ImageKind kind, const char *relation, const char *command)
-{
-	MemoryContext context = CurrentMemoryContext;
-	const char *volatile problem = NULL;
-
-	PG_TRY();
-	{
-		refuse_append(decision, kind, relation, command);
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		problem = error->message ? error->message : "unknown error";
-	}
-	PG_END_TRY();
-	return problem;
 }
 
 /* "party "contractor" (192.0.2.7)", or the address alone. */
@@ -83,16 +65,13 @@ policy_refuse(const Decision *decision, ImageKind kind, const char *relation, co
 	const char *kind_name = image_kind_name(kind) ? image_kind_name(kind) : "unknown";
 	char *recipient = refuse_recipient(decision);
 	char *advice = advice_what_to_do(decision, kind);
-	const char *problem = refuse_record(decision, kind, relation, command);
+	Refused refused = {decision, kind, relation, command};
+	const char *problem = ledger_refusal_record(refuse_append, &refused);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 relation ? errmsg("%s images of %s are refused to %s", kind_name, relation, recipient)
 					  : errmsg("%s images are refused to %s", kind_name, recipient),
-			 errdetail("%s", advice_rule(decision->reason)),
-			 problem ? errdetail_log("%s The refusal could not be recorded in the ledger: %s",
-									 advice_rule(decision->reason), problem)
-					 : 0,
-			 errhint("%s", advice)));
+			 ledger_refusal_detail(advice_rule(decision->reason), problem), errhint("%s", advice)));
 	pg_unreachable();
 }

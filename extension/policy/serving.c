@@ -15,6 +15,7 @@
 
 #include "base/compat.h"
 #include "ledger/append.h"
+#include "ledger/refusal.h"
 #include "policy/kept.h"
 #include "policy/serving.h"
 
@@ -57,49 +58,34 @@ serving_name_displaced(Node *statement)
 	return NULL;
 }
 
-static void
-serving_append(Oid database, const char *name, const char *command)
+/* A command that is refused for a database. */
+typedef struct ServingRefused
 {
+	Oid database;
+	const char *name;
+	const char *command;
+} ServingRefused;
+
+static void
+serving_append(void *context)
+{
+	const ServingRefused *refused = context;
 	EntryFields entry = {.event = ENTRY_DDL_REFUSED, .reference = ENTRY_NO_REFERENCE};
 	LedgerTicket ticket = {0};
 	StringInfoData detail;
 
 	initStringInfo(&detail);
 	appendStringInfoString(&detail, "{\"command\": ");
-	escape_json(&detail, command);
+	escape_json(&detail, refused->command);
 	appendStringInfoString(&detail, ", \"object\": ");
-	escape_json(&detail, psprintf("database %s", name));
+	escape_json(&detail, psprintf("database %s", refused->name));
 	appendStringInfoString(&detail, ", \"rule\": \"replication\"}");
 	entry.detail.bytes = detail.data;
 	entry.detail.length = detail.len;
 	entry.current_user_name.bytes = GetUserNameFromId(GetUserId(), false);
 	entry.current_user_name.length = strlen(entry.current_user_name.bytes);
-	ledger_append_to(database, NULL, &entry, 1, &ticket);
+	ledger_append_to(refused->database, NULL, &entry, 1, &ticket);
 	ledger_wait(&ticket);
-}
-
-/* NULL when the refusal is durable, else why it is not; the command fails all the same. */
-static const char *
-serving_record(Oid database, const char *name, const char *command)
-{
-	MemoryContext context = CurrentMemoryContext;
-	const char *volatile problem = NULL;
-
-	PG_TRY();
-	{
-		serving_append(database, name, command);
-	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		problem = error->message ? error->message : "unknown error";
-	}
-	PG_END_TRY();
-	return problem;
 }
 
 /* Who may not do it anyway is left to PostgreSQL. */
@@ -110,6 +96,7 @@ serving_check_command(Node *statement)
 									"could be given to another database.";
 	const char *name = serving_name_displaced(statement);
 	const char *command = IsA(statement, DropdbStmt) ? "DROP DATABASE" : "ALTER DATABASE RENAME";
+	ServingRefused refused;
 	const char *problem;
 	Oid database;
 
@@ -120,14 +107,11 @@ serving_check_command(Node *statement)
 		(strcmp(name, serving_name()) != 0 && kept_bound(serving_name()) != database) ||
 		!database_owner_check(database, GetUserId()))
 		return;
-	problem = serving_record(database, name, command);
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("%s is refused for database \"%s\"", command, name), errdetail("%s", rule),
-			 problem ? errdetail_log("%s The refusal could not be recorded in its ledger: "
-									 "%s",
-									 rule, problem)
-					 : 0,
-			 errhint("Have biometric_audit.replication_database changed first, by somebody "
-					 "who logs in as a custodian, and reload the server.")));
+	refused = (ServingRefused){database, name, command};
+	problem = ledger_refusal_record(serving_append, &refused);
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("%s is refused for database \"%s\"", command, name),
+					ledger_refusal_detail(rule, problem),
+					errhint("Have biometric_audit.replication_database changed first, by somebody "
+							"who logs in as a custodian, and reload the server.")));
 }

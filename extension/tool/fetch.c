@@ -11,6 +11,7 @@
 #include "core/entry.h"
 #include "core/reader.h"
 #include "tool/keys.h"
+#include "tool/print.h"
 #include "tool/tree.h"
 #include "tool/writer.h"
 
@@ -18,6 +19,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libpq-fe.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -26,7 +28,8 @@
 
 /* Entries that are asked for at once. */
 #define CHUNK 4096
-#define REFUSED "checkpoint.refused"
+/* SQLSTATE object_not_in_prerequisite_state. */
+#define NOT_IN_STATE "55000"
 
 typedef struct Fetch
 {
@@ -62,6 +65,9 @@ server_problem(Fetch *fetch, const PGresult *result)
 
 	if (message == NULL)
 		message = PQerrorMessage(fetch->connection);
+	if (message[0] == '\0')
+		return report_problem(TOOL_CONNECTION, "the server answered a query by something else "
+											   "than rows");
 	return report_problem(TOOL_CONNECTION, "the server says: %s%s%s%s%s", message,
 						  detail != NULL ? ". " : "", detail != NULL ? detail : "",
 						  hint != NULL ? " " : "", hint != NULL ? hint : "");
@@ -94,7 +100,7 @@ ask_checkpoint(Fetch *fetch)
 static ToolExit
 open_directory(Fetch *fetch, const char *path)
 {
-	if (mkdir(path, 0777) != 0 && errno != EEXIST)
+	if (mkdir(path, 0700) != 0 && errno != EEXIST)
 		return report_problem(TOOL_INPUT, "directory %s cannot be made: %s", path, strerror(errno));
 	if (archive_open(&fetch->archive, path) != TOOL_VERIFIED)
 		return report_code();
@@ -111,30 +117,30 @@ static ToolExit
 load_keys(Fetch *fetch, const Options *options, Keys *keys)
 {
 	Options own = *options;
-	const char *source = "command line";
 
-	if (own.keys.count + own.key_files.count == 0 &&
-		!file_exists(fetch->archive.fd, "verifier", 0) && fetch->vkey != NULL)
-	{
-		report_warning("the verifier key came from the server: compare it with the one that you "
-					   "know, or give that by --key");
-		own.keys.texts[own.keys.count++] = fetch->vkey;
-		source = "server";
-	}
-	return keys_load(&own, source, &fetch->archive, keys);
+	own.trust_archive_key = own.keys.count + own.key_files.count == 0;
+	return keys_load(&own, &fetch->archive, fetch->vkey, keys);
 }
 
-/* Keeps the server's checkpoint beside the archive's: together they are the evidence. */
+/*
+ * Keeps the server's checkpoint beside the archive's: together they are the
+ * evidence. Each has a name of its own, and none is replaced.
+ */
 static void
 keep_refused(Fetch *fetch)
 {
-	if (file_write(fetch->archive.fd, REFUSED, fetch->note, strlen(fetch->note), true))
-		report_warning("the server's checkpoint is kept in %s/" REFUSED
-					   ", the archive's in %s/checkpoint",
-					   fetch->archive.path, fetch->archive.path);
+	char digits[2 * MERKLE_HASH_SIZE + 1];
+	char name[sizeof("checkpoint.refused..") + 20 + sizeof(digits)];
+
+	print_hex(fetch->head.checkpoint.root.bytes, MERKLE_HASH_SIZE, digits);
+	snprintf(name, sizeof(name), "checkpoint.refused.%" PRIu64 ".%s", fetch->head.checkpoint.size,
+			 digits);
+	if (file_exists(fetch->archive.fd, name, 0) ||
+		file_write(fetch->archive.fd, name, fetch->note, strlen(fetch->note), true))
+		report_warning("the server's checkpoint is kept in %s/%s, the archive's in %s/checkpoint",
+					   fetch->archive.path, name, fetch->archive.path);
 	else
-		report_warning("%s/" REFUSED " cannot be written: %s", fetch->archive.path,
-					   strerror(errno));
+		report_warning("%s/%s cannot be written: %s", fetch->archive.path, name, strerror(errno));
 }
 
 static ToolExit
@@ -275,6 +281,18 @@ ask_entries(Fetch *fetch, uint64_t first, uint64_t count)
 	return report_problem(TOOL_CONNECTION, "%s", PQerrorMessage(fetch->connection));
 }
 
+/* Why entries were not sent: those of detached segments are in an archive, or nowhere. */
+static ToolExit
+entries_problem(Fetch *fetch, const PGresult *result)
+{
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+
+	if (state != NULL && strcmp(state, NOT_IN_STATE) == 0)
+		report_warning("entries of detached segments cannot be fetched: go on with the archive "
+					   "that has them, or with a directory that biometric.export_ledger() wrote");
+	return server_problem(fetch, result);
+}
+
 /* Adds the entries of one answer, which must be those that were asked for. */
 static ToolExit
 add_answer(Fetch *fetch, const PGresult *result, uint64_t first, uint64_t count)
@@ -282,7 +300,7 @@ add_answer(Fetch *fetch, const PGresult *result, uint64_t first, uint64_t count)
 	ToolExit code = TOOL_VERIFIED;
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)
-		return server_problem(fetch, result);
+		return entries_problem(fetch, result);
 	if (PQnfields(result) != 2 || PQfformat(result, 0) != 1 ||
 		(uint64_t) PQntuples(result) != count)
 		return report_problem(TOOL_CONNECTION,
@@ -303,16 +321,23 @@ add_answer(Fetch *fetch, const PGresult *result, uint64_t first, uint64_t count)
 	return code;
 }
 
-/* Waits for the answer to the last question. */
+/*
+ * Waits for the answer to the last question, which is one result. Behind any
+ * other than rows there may be no end: COPY is answered for ever.
+ */
 static PGresult *
 take_answer(Fetch *fetch)
 {
 	PGresult *answer = PQgetResult(fetch->connection);
 	PGresult *more;
 
-	while ((more = PQgetResult(fetch->connection)) != NULL)
-		PQclear(more);
-	return answer;
+	if (PQresultStatus(answer) != PGRES_TUPLES_OK)
+		return answer;
+	more = PQgetResult(fetch->connection);
+	if (more == NULL)
+		return answer;
+	PQclear(answer);
+	return more;
 }
 
 static uint64_t
@@ -360,10 +385,9 @@ add_from_server(Fetch *fetch)
 static ToolExit
 extend(Fetch *fetch, bool use_files, bool *matches)
 {
-	uint64_t start =
-		fetch->has_old ? fetch->old.checkpoint.size / TLOG_TILE_WIDTH * TLOG_TILE_WIDTH : 0;
 	MerkleHash root;
-	ToolExit code = writer_start(&fetch->writer, &fetch->archive, start);
+	ToolExit code = writer_start(&fetch->writer, &fetch->archive,
+								 fetch->has_old ? fetch->old.checkpoint.size : 0);
 
 	*matches = false;
 	fetch->used_files = false;
@@ -399,11 +423,13 @@ keep_keys(Fetch *fetch, const Keys *keys)
 		char text[NOTE_KEY_TEXT_MAX];
 		size_t length;
 
+		if (keys_list_has(&file, &keys->log[i]))
+			continue;
 		note_key_format(&keys->log[i], text);
 		length = strlen(text);
-		if (file.length > 0 && memmem(file.bytes, file.length, text, length) != NULL)
-			continue;
-		buffer_reserve(&file, file.length + length + 1);
+		buffer_reserve(&file, file.length + length + 2);
+		if (file.length > 0 && file.bytes[file.length - 1] != '\n')
+			file.bytes[file.length++] = '\n';
 		memcpy(file.bytes + file.length, text, length);
 		file.length += length;
 		file.bytes[file.length++] = '\n';
@@ -413,6 +439,73 @@ keep_keys(Fetch *fetch, const Keys *keys)
 		code = report_problem(TOOL_INPUT, "%s/verifier cannot be written: %s", fetch->archive.path,
 							  strerror(errno));
 	free(file.bytes);
+	return code;
+}
+
+/* Whether a note has a signature of the same name and key. */
+static bool
+has_signature(const Note *note, const NoteSignature *wanted)
+{
+	for (int i = 0; i < note->count; i++)
+	{
+		const NoteSignature *signature = &note->signatures[i];
+
+		if (signature->id == wanted->id && signature->name_length == wanted->name_length &&
+			memcmp(signature->name, wanted->name, wanted->name_length) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Makes the archive's new checkpoint: the server's, with the signatures of
+ * witnesses that the archive's own has and that one has not, when both are of one tree.
+ */
+static void
+merge_notes(Fetch *fetch, Buffer *note)
+{
+	static Note old;
+	static Note new;
+	size_t length = strlen(fetch->note);
+	Buffer file = {0};
+
+	buffer_reserve(note, length);
+	memcpy(note->bytes, fetch->note, length);
+	note->length = length;
+	if (!fetch->has_old || fetch->old.checkpoint.size != fetch->head.checkpoint.size)
+		return;
+	if (file_read(fetch->archive.fd, "checkpoint", NOTE_MAX_SIZE, &file) != FILE_OK)
+		file.length = 0;
+	buffer_trim(&file);
+	if (note_parse((const char *) file.bytes, file.length, &old) == CORE_OK &&
+		note_parse(fetch->note, length, &new) == CORE_OK &&
+		old.text_length == new.text_length &&memcmp(old.text, new.text, old.text_length) == 0)
+	{
+		for (int i = 0, count = new.count; i < old.count &&count < NOTE_SIGNATURES_MAX; i++)
+		{
+			const NoteSignature *signature = &old.signatures[i];
+
+			if (has_signature(&new, signature) ||
+				note->length + signature->line_length > NOTE_MAX_SIZE)
+				continue;
+			buffer_reserve(note, note->length + signature->line_length);
+			memcpy(note->bytes + note->length, signature->line, signature->line_length);
+			note->length += signature->line_length;
+			count++;
+		}
+	}
+	free(file.bytes);
+}
+
+static ToolExit
+publish(Fetch *fetch, uint64_t old_size)
+{
+	Buffer note = {0};
+	ToolExit code;
+
+	merge_notes(fetch, &note);
+	code = writer_publish(&fetch->writer, note.bytes, note.length, old_size);
+	free(note.bytes);
 	return code;
 }
 
@@ -438,7 +531,7 @@ bring_up_to_date(Fetch *fetch, const Keys *keys)
 	if (code == TOOL_VERIFIED)
 		code = keep_keys(fetch, keys);
 	if (code == TOOL_VERIFIED)
-		code = writer_publish(&fetch->writer, fetch->note, strlen(fetch->note), old_size);
+		code = publish(fetch, old_size);
 	if (code == TOOL_VERIFIED)
 	{
 		report_number("size", fetch->head.checkpoint.size);

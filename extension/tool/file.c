@@ -7,15 +7,24 @@
 
 #include "tool/report.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#define PATH_LIMIT 4096
+#if defined(SYS_openat2) && defined(__has_include)
+#if __has_include(<linux/openat2.h>)
+#include <linux/openat2.h>
+#endif
+#endif
+
 #define READ_SIZE 65536
 
 void
@@ -33,6 +42,23 @@ buffer_reserve(Buffer *buffer, size_t capacity)
 	}
 	buffer->bytes = bytes;
 	buffer->capacity = capacity;
+}
+
+void
+buffer_trim(Buffer *buffer)
+{
+	size_t first = 0;
+
+	while (buffer->length > 0 && isspace(buffer->bytes[buffer->length - 1]))
+		buffer->length--;
+	while (first < buffer->length && isspace(buffer->bytes[first]))
+		first++;
+	if (buffer->length == 0)
+		return;
+	buffer->length -= first;
+	memmove(buffer->bytes, buffer->bytes + first, buffer->length);
+	buffer_reserve(buffer, buffer->length + 1);
+	buffer->bytes[buffer->length++] = '\n';
 }
 
 /* Reads to the end of what is open, or until it is more than limit bytes. */
@@ -76,13 +102,103 @@ open_failure(void)
 	}
 }
 
+/*
+ * Opens a directory in another one; a symbolic link is ELOOP. make: it is made
+ * if it is not there.
+ */
+static int
+open_component(int directory, const char *name, bool make)
+{
+	int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	struct stat status;
+	int fd = openat(directory, name, flags);
+
+	if (fd < 0 && errno == ENOENT && make &&
+		(mkdirat(directory, name, 0700) == 0 || errno == EEXIST))
+		fd = openat(directory, name, flags);
+	if (fd < 0 && errno == ENOTDIR)
+	{
+		bool link =
+			fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode);
+
+		errno = link ? ELOOP : ENOTDIR;
+	}
+	return fd;
+}
+
+/*
+ * Opens the directory that a path ends in, one component after another,
+ * through no symbolic link. name: what follows the last slash.
+ */
+static int
+open_parent(int directory, const char *path, bool make, const char **name)
+{
+	int at = fcntl(directory, F_DUPFD_CLOEXEC, 0);
+	const char *slash;
+
+	for (; at >= 0 && (slash = strchr(path, '/')) != NULL; path = slash + 1)
+	{
+		size_t length = (size_t) (slash - path);
+		char component[NAME_MAX + 1];
+		int next = -1;
+		int cause;
+
+		errno = ENAMETOOLONG;
+		if (length < sizeof(component))
+		{
+			memcpy(component, path, length);
+			component[length] = '\0';
+			next = open_component(at, component, make);
+		}
+		cause = errno;
+		close(at);
+		errno = cause;
+		at = next;
+	}
+	*name = path;
+	return at;
+}
+
+/* Opens a file below a directory, through no symbolic link. */
+static int
+open_below(int directory, const char *path, int flags)
+{
+	const char *name;
+	int parent;
+	int fd;
+	int cause;
+
+#ifdef RESOLVE_BENEATH
+	static bool unknown = false; /* the kernel is older, or a sandbox does not know it */
+	struct open_how how = {.flags = (uint64_t) flags,
+						   .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS};
+
+	/* EAGAIN: something was renamed meanwhile */
+	for (int attempt = 0; !unknown && attempt < 8; attempt++)
+	{
+		fd = (int) syscall(SYS_openat2, directory, path, &how, sizeof(how));
+		if (fd >= 0 || (errno != EAGAIN && errno != ENOSYS && errno != EPERM))
+			return fd;
+		unknown = errno != EAGAIN;
+	}
+#endif
+	parent = open_parent(directory, path, false, &name);
+	if (parent < 0)
+		return -1;
+	fd = openat(parent, name, flags | O_NOFOLLOW);
+	cause = errno;
+	close(parent);
+	errno = cause;
+	return fd;
+}
+
 FileResult
 file_read(int directory, const char *path, size_t limit, Buffer *buffer)
 {
 	int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
 	struct stat status;
 	FileResult result;
-	int fd = openat(directory, path, directory == AT_FDCWD ? flags : flags | O_NOFOLLOW);
+	int fd = directory == AT_FDCWD ? open(path, flags) : open_below(directory, path, flags);
 
 	buffer->length = 0;
 	if (fd < 0)
@@ -142,29 +258,6 @@ file_exists(int directory, const char *path, uint64_t length)
 		   (length == 0 || (uint64_t) status.st_size == length);
 }
 
-/* Makes the directories that a path is in. */
-static bool
-make_parents(int directory, const char *path)
-{
-	char parent[PATH_LIMIT];
-
-	for (const char *slash = strchr(path, '/'); slash != NULL; slash = strchr(slash + 1, '/'))
-	{
-		size_t length = (size_t) (slash - path);
-
-		if (length >= sizeof(parent))
-		{
-			errno = ENAMETOOLONG;
-			return false;
-		}
-		memcpy(parent, path, length);
-		parent[length] = '\0';
-		if (length > 0 && mkdirat(directory, parent, 0777) != 0 && errno != EEXIST)
-			return false;
-	}
-	return true;
-}
-
 static bool
 write_all(int fd, const uint8_t *bytes, size_t length)
 {
@@ -182,16 +275,20 @@ write_all(int fd, const uint8_t *bytes, size_t length)
 	return true;
 }
 
-/* Writes the file under a name that it does not keep. */
+/*
+ * Writes a file under a name that it does not keep. Whatever has that name was
+ * left behind by a run that was killed, or put there to be written to.
+ */
 static bool
-write_aside(int directory, const char *path, const void *bytes, size_t length, bool durable)
+write_aside(int directory, const char *name, const void *bytes, size_t length, bool durable)
 {
-	int fd = openat(directory, path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+	int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int fd = openat(directory, name, flags, 0600);
 	bool done;
 	int cause;
 
-	if (fd < 0 && errno == ENOENT && make_parents(directory, path))
-		fd = openat(directory, path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0666);
+	if (fd < 0 && errno == EEXIST && unlinkat(directory, name, 0) == 0)
+		fd = openat(directory, name, flags, 0600);
 	if (fd < 0)
 		return false;
 	done = write_all(fd, bytes, length) && (!durable || fsync(fd) == 0);
@@ -202,24 +299,78 @@ write_aside(int directory, const char *path, const void *bytes, size_t length, b
 	return done;
 }
 
-bool
-file_write(int directory, const char *path, const void *bytes, size_t length, bool durable)
+/* Puts a file in place in its directory. */
+static bool
+write_in(int directory, const char *name, const void *bytes, size_t length, bool durable)
 {
-	char aside[PATH_LIMIT];
+	char aside[NAME_MAX + 1];
+	int cause;
 
-	if (snprintf(aside, sizeof(aside), "%s.new", path) >= (int) sizeof(aside))
+	if (snprintf(aside, sizeof(aside), "%s.new", name) >= (int) sizeof(aside))
 	{
 		errno = ENAMETOOLONG;
 		return false;
 	}
-	if (!write_aside(directory, aside, bytes, length, durable) ||
-		renameat(directory, aside, directory, path) != 0)
-	{
-		int cause = errno;
+	if (write_aside(directory, aside, bytes, length, durable) &&
+		renameat(directory, aside, directory, name) == 0)
+		return !durable || fsync(directory) == 0;
+	cause = errno;
+	unlinkat(directory, aside, 0);
+	errno = cause;
+	return false;
+}
 
-		unlinkat(directory, aside, 0);
-		errno = cause;
+bool
+file_write(int directory, const char *path, const void *bytes, size_t length, bool durable)
+{
+	const char *name;
+	int parent = open_parent(directory, path, true, &name);
+	bool done;
+	int cause;
+
+	if (parent < 0)
 		return false;
+	done = write_in(parent, name, bytes, length, durable);
+	cause = errno;
+	close(parent);
+	errno = cause;
+	return done;
+}
+
+/* Removes all that is in a directory, and closes it. */
+static void
+remove_contents(int fd)
+{
+	DIR *directory = fdopendir(fd);
+	struct dirent *file;
+
+	if (directory == NULL)
+	{
+		close(fd);
+		return;
 	}
-	return !durable || fsync(directory) == 0;
+	while ((file = readdir(directory)) != NULL)
+	{
+		if (file->d_name[0] != '.')
+			unlinkat(fd, file->d_name, 0);
+	}
+	closedir(directory);
+}
+
+void
+file_remove_directory(int directory, const char *path)
+{
+	const char *name;
+	int parent = open_parent(directory, path, false, &name);
+	int fd;
+
+	if (parent < 0)
+		return;
+	fd = open_component(parent, name, false);
+	if (fd >= 0)
+	{
+		remove_contents(fd);
+		unlinkat(parent, name, AT_REMOVEDIR);
+	}
+	close(parent);
 }

@@ -48,14 +48,39 @@ take_character(const char *text, size_t length, uint32_t *character)
 	return 1;
 }
 
+/* First and last of what is not printed. */
+typedef struct Range
+{
+	uint32_t first;
+	uint32_t last;
+} Range;
+
+/*
+ * In ascending order: control and format characters, separators of lines and
+ * paragraphs, what is private or no character at all, and what Unicode calls
+ * ignorable by default, with those that look like blanks without being any.
+ */
+static const Range hidden_table[] = {
+	{0x0000, 0x001f},	{0x007f, 0x009f},	{0x00ad, 0x00ad},	 {0x034f, 0x034f},
+	{0x0600, 0x0605},	{0x061c, 0x061c},	{0x06dd, 0x06dd},	 {0x070f, 0x070f},
+	{0x0890, 0x0891},	{0x08e2, 0x08e2},	{0x115f, 0x1160},	 {0x17b4, 0x17b5},
+	{0x180b, 0x180f},	{0x200b, 0x200f},	{0x2028, 0x202e},	 {0x2060, 0x206f},
+	{0x2800, 0x2800},	{0x3164, 0x3164},	{0xd800, 0xf8ff},	 {0xfdd0, 0xfdef},
+	{0xfe00, 0xfe0f},	{0xfeff, 0xfeff},	{0xffa0, 0xffa0},	 {0xfff0, 0xfffb},
+	{0xfffe, 0xffff},	{0x110bd, 0x110bd}, {0x110cd, 0x110cd},	 {0x13430, 0x1343f},
+	{0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0x10ffff},
+};
+
 /* Characters that move the cursor, turn the text round, hide or are hidden. */
 static bool
 is_dangerous(uint32_t c)
 {
-	return c < 0x20 || (c >= 0x7f && c <= 0x9f) || c == 0xad || c == 0x61c || c == 0x180e ||
-		   (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
-		   (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) ||
-		   (c >= 0xe0000 && c <= 0xe0fff);
+	for (size_t i = 0; i < sizeof(hidden_table) / sizeof(hidden_table[0]); i++)
+	{
+		if (c <= hidden_table[i].last)
+			return c >= hidden_table[i].first;
+	}
+	return false;
 }
 
 /* Writes the escape of a character, as a pair of surrogates above U+FFFF. */

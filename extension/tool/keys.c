@@ -6,6 +6,7 @@
 #include "tool/keys.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +52,42 @@ add_key(const char *text, size_t length, NoteAlgorithm algorithm, NoteKey *list,
 	return TOOL_VERIFIED;
 }
 
+/* Takes the next line that is neither empty nor begins with #; NULL: there is none. */
+static const char *
+next_line(const Buffer *file, size_t *at, size_t *length)
+{
+	while (*at < file->length)
+	{
+		const char *line = (const char *) file->bytes + *at;
+		const char *newline = memchr(line, '\n', file->length - *at);
+
+		*length = newline != NULL ? (size_t) (newline - line) : file->length - *at;
+		*at += *length + 1;
+		while (*length > 0 && (line[*length - 1] == '\r' || line[*length - 1] == ' '))
+			(*length)--;
+		if (*length > 0 && line[0] != '#')
+			return line;
+	}
+	return NULL;
+}
+
+bool
+keys_list_has(const Buffer *file, const NoteKey *wanted)
+{
+	size_t at = 0;
+	size_t length;
+	const char *line;
+
+	while ((line = next_line(file, &at, &length)) != NULL)
+	{
+		NoteKey key;
+
+		if (note_key_parse(line, length, &key) == CORE_OK && is_same(&key, wanted))
+			return true;
+	}
+	return false;
+}
+
 /* Adds the keys of a file, one a line; empty lines and lines that begin with # are passed over. */
 static ToolExit
 add_file(int directory, const char *path, Keys *keys)
@@ -59,65 +96,95 @@ add_file(int directory, const char *path, Keys *keys)
 	FileResult result = file_read(directory, path, KEY_FILE_MAX, &buffer);
 	ToolExit code = TOOL_VERIFIED;
 	size_t at = 0;
+	size_t length;
+	const char *line;
 
 	if (result != FILE_OK)
 		code = report_problem(TOOL_INPUT, "key file %s %s", path, file_result_text(result));
-	while (code == TOOL_VERIFIED && at < buffer.length)
-	{
-		const char *line = (const char *) buffer.bytes + at;
-		const char *newline = memchr(line, '\n', buffer.length - at);
-		size_t length = newline != NULL ? (size_t) (newline - line) : buffer.length - at;
-
-		if (length > 0 && line[0] != '#')
-			code = add_key(line, length, NOTE_ED25519, keys->log, &keys->count);
-		at += length + 1;
-	}
+	while (code == TOOL_VERIFIED && (line = next_line(&buffer, &at, &length)) != NULL)
+		code = add_key(line, length, NOTE_ED25519, keys->log, &keys->count);
 	free(buffer.bytes);
 	return code;
 }
 
-/* Reads the keys that came with the archive, and says that they did. */
+/* Takes keys that nobody has vouched for, if that was asked for, and says that it does. */
 static ToolExit
-use_archive_keys(Archive *archive, Keys *keys)
+use_untrusted_keys(const Options *options, Archive *archive, const char *offered, Keys *keys)
 {
-	ToolExit code;
-
-	if (archive == NULL)
-		return report_problem(TOOL_USAGE, "no key: name the log's verifier key by --key or "
-										  "--key-file");
-	code = add_file(archive->fd, "verifier", keys);
-	if (code != TOOL_VERIFIED)
-		return code;
+	keys->trusted = false;
+	if (!options->trust_archive_key || archive == NULL)
+		return report_problem(TOOL_USAGE,
+							  "no key: name the log's verifier key, which you have had from "
+							  "elsewhere, by --key or --key-file%s",
+							  archive == NULL ? ""
+											  : "; --trust-archive-key takes the archive's own, "
+												"which whoever made the archive could have made");
+	if (offered != NULL && !file_exists(archive->fd, "verifier", 0))
+	{
+		keys->source = "server";
+		report_limit("by the key that the server names");
+		report_warning("the verifier key came from the server: compare it with the one that you "
+					   "know, or give that by --key");
+		return add_key(offered, strlen(offered), NOTE_ED25519, keys->log, &keys->count);
+	}
 	keys->source = "archive";
-	report_warning("the verifier key came with the ledger: whoever made the one could make the "
-				   "other. Give the key that you know by --key");
-	return TOOL_VERIFIED;
+	report_limit("by the key that is in the archive");
+	report_warning("the verifier key is the archive's own: whoever made the archive could have "
+				   "made it, too. Give the key that you know by --key");
+	return add_file(archive->fd, "verifier", keys);
+}
+
+/* Whether a witness is one of those before it, under another name. */
+static bool
+is_another_name(const Keys *keys, int index)
+{
+	for (int i = 0; i < index; i++)
+	{
+		if (memcmp(keys->witnesses[i].public_key, keys->witnesses[index].public_key,
+				   SIGN_PUBLIC_SIZE) == 0)
+			return true;
+	}
+	return false;
+}
+
+static ToolExit
+load_witnesses(const Options *options, Keys *keys)
+{
+	ToolExit code = TOOL_VERIFIED;
+	int different = 0;
+
+	for (int i = 0; i < options->witnesses.count && code == TOOL_VERIFIED; i++)
+		code = add_key(options->witnesses.texts[i], strlen(options->witnesses.texts[i]),
+					   NOTE_COSIGNATURE, keys->witnesses, &keys->witness_count);
+	for (int i = 0; i < keys->witness_count; i++)
+		different += !is_another_name(keys, i);
+	keys->required = options->require_witnesses >= 0 ? options->require_witnesses : different;
+	return code;
 }
 
 ToolExit
-keys_load(const Options *options, const char *source, Archive *archive, Keys *keys)
+keys_load(const Options *options, Archive *archive, const char *offered, Keys *keys)
 {
 	ToolExit code = TOOL_VERIFIED;
 
 	memset(keys, 0, sizeof(*keys));
-	keys->source = source;
+	keys->source = "command line";
+	keys->trusted = true;
 	for (int i = 0; i < options->keys.count && code == TOOL_VERIFIED; i++)
 		code = add_key(options->keys.texts[i], strlen(options->keys.texts[i]), NOTE_ED25519,
 					   keys->log, &keys->count);
 	for (int i = 0; i < options->key_files.count && code == TOOL_VERIFIED; i++)
 		code = add_file(AT_FDCWD, options->key_files.texts[i], keys);
-	for (int i = 0; i < options->witnesses.count && code == TOOL_VERIFIED; i++)
-		code = add_key(options->witnesses.texts[i], strlen(options->witnesses.texts[i]),
-					   NOTE_COSIGNATURE, keys->witnesses, &keys->witness_count);
 	if (code == TOOL_VERIFIED && options->keys.count + options->key_files.count == 0)
-		code = use_archive_keys(archive, keys);
+		code = use_untrusted_keys(options, archive, offered, keys);
+	if (code == TOOL_VERIFIED)
+		code = load_witnesses(options, keys);
 	if (code != TOOL_VERIFIED)
 		return code;
 	if (keys->count == 0)
 		return report_problem(TOOL_INPUT, "there is no verifier key in the file");
-	keys->required =
-		options->require_witnesses >= 0 ? options->require_witnesses : keys->witness_count;
 	report_text("key_source", keys->source);
+	report_flag("key_trusted", keys->trusted);
 	return TOOL_VERIFIED;
 }
 
@@ -149,17 +216,35 @@ open_signed(const Keys *keys, const char *source, const void *bytes, size_t leng
 								  source);
 		case CORE_TRUNCATED:
 		case CORE_MALFORMED:
-			return report_problem(TOOL_INPUT, "%s is not a checkpoint", source);
+			return report_problem(TOOL_INPUT, "there is no signed checkpoint in %s", source);
 		default:
 			return report_problem(TOOL_INPUT, "checkpoint %s: %s", source,
 								  core_status_text(status));
 	}
 }
 
-/* Looks for witnesses' signatures. One that is wrong is a problem. */
+/* Whether the key of a witness has signed under one of the names before. */
+static bool
+has_signed(const Keys *keys, const bool *signed_by, int index)
+{
+	for (int i = 0; i < index; i++)
+	{
+		if (signed_by[i] && memcmp(keys->witnesses[i].public_key, keys->witnesses[index].public_key,
+								   SIGN_PUBLIC_SIZE) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Looks for witnesses' signatures. One that is wrong is a problem; one key's
+ * count once, under whatever names.
+ */
 static ToolExit
 find_witnesses(const Keys *keys, const char *source, const Note *note, Head *head)
 {
+	bool signed_by[OPTIONS_LIST_MAX] = {false};
+
 	head->cosigned = 0;
 	for (int i = 0; i < keys->witness_count; i++)
 	{
@@ -172,7 +257,8 @@ find_witnesses(const Keys *keys, const char *source, const Note *note, Head *hea
 			return report_problem(TOOL_FAILED,
 								  "the signature of witness \"%s\" on checkpoint %s is not right",
 								  keys->witnesses[i].name, source);
-		head->cosigned++;
+		signed_by[i] = true;
+		head->cosigned += !has_signed(keys, signed_by, i);
 		report_open("witnesses");
 		report_text("name", keys->witnesses[i].name);
 		if (time <= (uint64_t) INT64_MAX / 1000000)
@@ -199,22 +285,12 @@ keys_open_head(const Keys *keys, const char *source, const void *bytes, size_t l
 		report_number("size", head->checkpoint.size);
 		report_hash("root", &head->checkpoint.root);
 		if (note_parse(bytes, length, &note) != CORE_OK)
-			code = report_problem(TOOL_INPUT, "%s is not a checkpoint", source);
+			code = report_problem(TOOL_INPUT, "there is no signed checkpoint in %s", source);
 		else
 			code = find_witnesses(keys, source, &note, head);
 	}
 	report_close();
 	return code;
-}
-
-size_t
-keys_trim(const void *bytes, size_t length)
-{
-	const char *text = bytes;
-
-	while (length >= 2 && text[length - 1] == '\n' && text[length - 2] == '\n')
-		length--;
-	return length;
 }
 
 ToolExit
@@ -224,34 +300,25 @@ keys_read_head(const Keys *keys, int directory, const char *path, Head *head)
 	FileResult result = file_read(directory, path, NOTE_MAX_SIZE, &buffer);
 	ToolExit code;
 
+	buffer_trim(&buffer);
 	if (result != FILE_OK)
 		code = report_problem(TOOL_INPUT, "checkpoint %s %s", path, file_result_text(result));
 	else
-		code =
-			keys_open_head(keys, path, buffer.bytes, keys_trim(buffer.bytes, buffer.length), head);
+		code = keys_open_head(keys, path, buffer.bytes, buffer.length, head);
 	free(buffer.bytes);
 	return code;
 }
 
 ToolExit
-keys_enough_witnesses(const Keys *keys, const Head *heads, int count)
+keys_enough_witnesses(const Keys *keys, const Head *head)
 {
-	int most = 0;
-	uint64_t size = 0;
-
 	if (keys->required == 0)
 		return TOOL_VERIFIED;
-	for (int i = 0; i < count; i++)
-	{
-		if (heads[i].cosigned > most)
-			most = heads[i].cosigned;
-		if (heads[i].cosigned >= keys->required && heads[i].checkpoint.size > size)
-			size = heads[i].checkpoint.size;
-	}
-	if (most < keys->required)
+	if (head->cosigned < keys->required)
 		return report_problem(TOOL_FAILED,
-							  "no checkpoint has the signatures of %d witnesses; the most is %d",
-							  keys->required, most);
-	report_number("witnessed_size", size);
+							  "%d of the witnesses have signed checkpoint %s, of %" PRIu64
+							  " entries; %d are required",
+							  head->cosigned, head->source, head->checkpoint.size, keys->required);
+	report_number("witnessed_size", head->checkpoint.size);
 	return TOOL_VERIFIED;
 }

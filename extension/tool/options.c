@@ -28,6 +28,9 @@ enum
 	OPTION_PROOF,
 	OPTION_ARCHIVE,
 	OPTION_SEGMENT_SIZE,
+	OPTION_TRUST_ARCHIVE_KEY,
+	OPTION_PRUNED,
+	OPTION_RESOLVE,
 	OPTION_JSON,
 	OPTION_QUIET,
 	OPTION_HELP
@@ -47,6 +50,9 @@ static const struct option option_names[] = {
 	{"proof", required_argument, NULL, OPTION_PROOF},
 	{"archive", required_argument, NULL, OPTION_ARCHIVE},
 	{"segment-size", required_argument, NULL, OPTION_SEGMENT_SIZE},
+	{"trust-archive-key", no_argument, NULL, OPTION_TRUST_ARCHIVE_KEY},
+	{"pruned", no_argument, NULL, OPTION_PRUNED},
+	{"resolve", no_argument, NULL, OPTION_RESOLVE},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"quiet", no_argument, NULL, OPTION_QUIET},
 	{"help", no_argument, NULL, OPTION_HELP},
@@ -65,27 +71,31 @@ typedef struct Syntax
 static const Syntax syntax_table[] = {
 	{"verify",
 	 1,
-	 "verify DIRECTORY [--key VKEY] [--key-file FILE] [--checkpoint FILE]... [--from N]\n"
-	 "         [--witness VKEY]... [--require-witnesses N]",
-	 {OPTION_KEY, OPTION_KEY_FILE, OPTION_CHECKPOINT, OPTION_WITNESS, OPTION_REQUIRE_WITNESSES,
-	  OPTION_FROM}},
+	 "verify DIRECTORY (--key VKEY | --key-file FILE | --trust-archive-key)\n"
+	 "         [--checkpoint FILE]... [--from N | --pruned] [--witness VKEY]...\n"
+	 "         [--require-witnesses N]",
+	 {OPTION_KEY, OPTION_KEY_FILE, OPTION_TRUST_ARCHIVE_KEY, OPTION_CHECKPOINT, OPTION_WITNESS,
+	  OPTION_REQUIRE_WITNESSES, OPTION_FROM, OPTION_PRUNED}},
 	{"proof",
 	 1,
 	 "proof FILE --key VKEY [--entry FILE] [--witness VKEY]... [--require-witnesses N]",
 	 {OPTION_KEY, OPTION_KEY_FILE, OPTION_ENTRY, OPTION_WITNESS, OPTION_REQUIRE_WITNESSES}},
 	{"consistency",
 	 2,
-	 "consistency OLD NEW (--proof FILE | --archive DIRECTORY) --key VKEY",
+	 "consistency OLD NEW (--proof FILE | --archive DIRECTORY) --key VKEY\n"
+	 "         [--witness VKEY]... [--require-witnesses N]",
 	 {OPTION_KEY, OPTION_KEY_FILE, OPTION_PROOF, OPTION_ARCHIVE, OPTION_WITNESS,
 	  OPTION_REQUIRE_WITNESSES}},
 	{"show",
 	 1,
-	 "show DIRECTORY|BUNDLE|FILE.tlog-proof|- [--from N] [--to N] [--event NAME]",
-	 {OPTION_FROM, OPTION_TO, OPTION_EVENT}},
+	 "show DIRECTORY|BUNDLE|FILE.tlog-proof|- [--from N] [--to N] [--event NAME]\n"
+	 "         [--resolve]",
+	 {OPTION_FROM, OPTION_TO, OPTION_EVENT, OPTION_RESOLVE}},
 	{"segment",
 	 2,
-	 "segment DIRECTORY N [--segment-size ENTRIES] [--key VKEY] [--key-file FILE]",
-	 {OPTION_SEGMENT_SIZE, OPTION_KEY, OPTION_KEY_FILE}},
+	 "segment DIRECTORY N (--key VKEY | --key-file FILE | --trust-archive-key)\n"
+	 "         [--segment-size ENTRIES]",
+	 {OPTION_SEGMENT_SIZE, OPTION_KEY, OPTION_KEY_FILE, OPTION_TRUST_ARCHIVE_KEY}},
 	{"fetch",
 	 2,
 	 "fetch CONNINFO DIRECTORY [--key VKEY] [--key-file FILE]",
@@ -103,7 +113,7 @@ print_help(void)
 	printf("\n  --json     the result, or the entries, as JSON\n"
 		   "  --quiet    only problems, and the exit code\n"
 		   "  --help     this text\n"
-		   "  --version  the program's formats\n\n"
+		   "  --version  the release, and its formats\n\n"
 		   "Exit codes: 0 verified, 1 does not verify, 2 wrong usage, 3 an input is missing or\n"
 		   "malformed, 4 the server cannot be reached or refuses. See biometric-verify(1).\n");
 	return TOOL_VERIFIED;
@@ -112,9 +122,10 @@ print_help(void)
 static int
 print_version(void)
 {
-	printf("biometric-verify: entries of version %d, c2sp.org/tlog-tiles, tlog-checkpoint, "
-		   "tlog-cosignature, tlog-proof@v1\n",
-		   ENTRY_VERSION);
+	printf("biometric-verify %s\n"
+		   "entries of version %d, c2sp.org/tlog-tiles, tlog-checkpoint, tlog-cosignature, "
+		   "tlog-proof@v1\n",
+		   VERSION, ENTRY_VERSION);
 	return TOOL_VERIFIED;
 }
 
@@ -230,6 +241,15 @@ set_option(Options *options, int option, const char *value)
 		case OPTION_ARCHIVE:
 			options->archive = value;
 			return true;
+		case OPTION_TRUST_ARCHIVE_KEY:
+			options->trust_archive_key = true;
+			return true;
+		case OPTION_PRUNED:
+			options->pruned = true;
+			return true;
+		case OPTION_RESOLVE:
+			options->resolve = true;
+			return true;
 		default:
 			return false;
 	}
@@ -278,6 +298,11 @@ parse_options(const Syntax *syntax, int argc, char **argv, Options *options)
 		else if (!set_option(options, option, optarg))
 			return usage_error(syntax, "this cannot be the value of option", option_name(option));
 	}
+	if (options->trust_archive_key && options->keys.count + options->key_files.count > 0)
+		return usage_error(syntax, "a key that is named is the one that is trusted; leave out",
+						   "--trust-archive-key");
+	if (options->pruned && options->has_from)
+		return usage_error(syntax, "give either --from or --pruned", NULL);
 	if (argc - optind != syntax->count)
 		return usage_error(syntax, "the number of arguments is not right", NULL);
 	for (int i = 0; i < syntax->count; i++)

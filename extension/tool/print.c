@@ -72,7 +72,8 @@ print_time(int64_t time, char out[PRINT_TIME_MAX])
 
 	if (micros < 0)
 		micros += 1000000;
-	seconds = (time_t) ((time - micros) / 1000000);
+	/* time - micros could be less than the least */
+	seconds = (time_t) (time / 1000000 - (time % 1000000 < 0));
 	if (gmtime_r(&seconds, &parts) == NULL)
 	{
 		snprintf(out, PRINT_TIME_MAX, "%" PRId64 " us", time);
@@ -265,8 +266,69 @@ print_value(FILE *out, const EntryFields *fields, const Shown *shown, bool quote
 	}
 }
 
+/* What people want to know of an entry, and find in those that it refers to. */
+static const char *const origin_names[] = {
+	"party", "network", "client_addr", "session_user_name", "current_user_name", "purpose"};
+
+static const Shown *
+find_shown(const char *name)
+{
+	for (size_t i = 0; i < SHOWN_COUNT; i++)
+	{
+		if (strcmp(shown_table[i].name, name) == 0)
+			return &shown_table[i];
+	}
+	return NULL;
+}
+
+/* Prints the relation that an entry names by its place in the statement's list. */
+static void
+print_relation(FILE *out, const EntryFields *fields, const EntryFields *statement)
+{
+	const char *at = statement->relations.bytes;
+	const char *end = at != NULL ? at + statement->relations.length : NULL;
+
+	if (at == NULL || fields->relation.bytes != NULL)
+		return;
+	for (uint32_t number = 1; at < end; number++)
+	{
+		const char *newline = memchr(at, '\n', (size_t) (end - at));
+		const char *stop = newline != NULL ? newline : end;
+
+		if (number == fields->relation_index)
+		{
+			fputs(" relation=", out);
+			print_text(out, at, (size_t) (stop - at), false);
+			return;
+		}
+		at = newline != NULL ? newline + 1 : end;
+	}
+}
+
+/* Prints what the statement and the session of an entry add to it. */
+static void
+print_origin_line(FILE *out, const EntryFields *fields, const PrintOrigin *origin)
+{
+	for (size_t i = 0; i < sizeof(origin_names) / sizeof(origin_names[0]); i++)
+	{
+		const Shown *shown = find_shown(origin_names[i]);
+		const EntryFields *from = origin->session;
+
+		if (shown == NULL || is_present(fields, shown))
+			continue;
+		if (origin->statement != NULL && is_present(origin->statement, shown))
+			from = origin->statement;
+		if (from == NULL || !is_present(from, shown))
+			continue;
+		fprintf(out, " %s=", shown->name);
+		print_value(out, from, shown, false);
+	}
+	if (origin->statement != NULL)
+		print_relation(out, fields, origin->statement);
+}
+
 void
-print_entry_line(FILE *out, uint64_t sequence, const EntryFields *fields)
+print_entry_line(FILE *out, uint64_t sequence, const EntryFields *fields, const PrintOrigin *origin)
 {
 	char time[PRINT_TIME_MAX];
 
@@ -281,11 +343,14 @@ print_entry_line(FILE *out, uint64_t sequence, const EntryFields *fields)
 		fprintf(out, " %s=", shown_table[i].name);
 		print_value(out, fields, &shown_table[i], false);
 	}
+	if (origin != NULL && fields->image_id != NULL)
+		print_origin_line(out, fields, origin);
 	fputc('\n', out);
 }
 
-void
-print_entry_json(FILE *out, uint64_t sequence, const EntryFields *fields)
+/* Prints an entry's object without the brace that ends it. */
+static void
+print_members(FILE *out, uint64_t sequence, const EntryFields *fields)
 {
 	char time[PRINT_TIME_MAX];
 
@@ -300,6 +365,24 @@ print_entry_json(FILE *out, uint64_t sequence, const EntryFields *fields)
 			continue;
 		fprintf(out, ",\"%s\":", shown_table[i].name);
 		print_value(out, fields, &shown_table[i], true);
+	}
+}
+
+void
+print_entry_json(FILE *out, uint64_t sequence, const EntryFields *fields, const PrintOrigin *origin)
+{
+	print_members(out, sequence, fields);
+	if (origin != NULL && origin->statement != NULL)
+	{
+		fputs(",\"statement\":", out);
+		print_members(out, origin->statement_sequence, origin->statement);
+		fputc('}', out);
+	}
+	if (origin != NULL && origin->session != NULL)
+	{
+		fputs(",\"session\":", out);
+		print_members(out, origin->session_sequence, origin->session);
+		fputc('}', out);
 	}
 	fputc('}', out);
 }

@@ -78,9 +78,9 @@ report_entry(const Options *options, uint64_t sequence, const Buffer *entry)
 	if (out == NULL)
 		return report_problem(TOOL_INPUT, "out of memory");
 	if (options->json)
-		print_entry_json(out, sequence, &fields);
+		print_entry_json(out, sequence, &fields, NULL);
 	else
-		print_entry_line(out, sequence, &fields);
+		print_entry_line(out, sequence, &fields, NULL);
 	fclose(out);
 	if (length > 0 && text[length - 1] == '\n')
 		text[length - 1] = '\0';
@@ -99,7 +99,7 @@ check_proof(const Options *options, const Keys *keys, const TlogProof *proof, co
 								   proof->checkpoint_length, &head);
 
 	if (code == TOOL_VERIFIED)
-		code = keys_enough_witnesses(keys, &head, 1);
+		code = keys_enough_witnesses(keys, &head);
 	if (code != TOOL_VERIFIED)
 		return code;
 	merkle_leaf(entry->bytes, entry->length, &leaf);
@@ -122,15 +122,15 @@ command_proof(const Options *options)
 	Buffer file = {0};
 	Buffer entry = {0};
 	FileResult result;
-	ToolExit code = keys_load(options, "command line", NULL, &keys);
+	ToolExit code = keys_load(options, NULL, NULL, &keys);
 
 	if (code != TOOL_VERIFIED)
 		return code;
 	result = file_read(AT_FDCWD, path, PROOF_FILE_MAX, &file);
+	buffer_trim(&file);
 	if (result != FILE_OK)
 		code = report_problem(TOOL_INPUT, "%s %s", path, file_result_text(result));
-	else if (tlog_proof_parse((const char *) file.bytes, keys_trim(file.bytes, file.length),
-							  &proof) != CORE_OK)
+	else if (tlog_proof_parse((const char *) file.bytes, file.length, &proof) != CORE_OK)
 		code = report_problem(TOOL_INPUT, "%s is not a c2sp.org/tlog-proof@v1", path);
 	if (code == TOOL_VERIFIED)
 		code = find_entry(options, &proof, &entry);
@@ -153,7 +153,8 @@ read_hashes(const char *path, Proof *proof)
 	proof->count = 0;
 	if (result != FILE_OK)
 		code = report_problem(TOOL_INPUT, "proof %s %s", path, file_result_text(result));
-	file.length = keys_trim(file.bytes, file.length);
+	else
+		buffer_trim(&file);
 	while (code == TOOL_VERIFIED && at < file.length)
 	{
 		const char *line = (const char *) file.bytes + at;
@@ -176,38 +177,76 @@ read_hashes(const char *path, Proof *proof)
 	return code;
 }
 
-/* Compares the roots of both checkpoints with those that an archive's tiles give. */
+/* Checks that a checkpoint is of the beginning of what an archive is of. */
 static ToolExit
-compare_archive(const char *path, const Head *old_head, const Head *head)
+compare_prefix(Archive *archive, const Head *head, uint64_t size)
+{
+	Peaks peaks;
+	MerkleHash root;
+	ToolExit code = tree_prefix(archive, head->checkpoint.size, size, &peaks, NULL);
+
+	if (code != TOOL_VERIFIED)
+		return code;
+	peaks_root(&peaks, &root);
+	if (memcmp(&root, &head->checkpoint.root, sizeof(root)) == 0)
+		return TOOL_VERIFIED;
+	return report_problem(TOOL_FAILED, "checkpoint %s is not of the beginning of the log in %s",
+						  head->source, archive->path);
+}
+
+/*
+ * Compares the roots of both checkpoints with those that an archive's tiles
+ * give. It may have grown since: its tiles are those of its own checkpoint,
+ * or, if it has none, of the newer of the two.
+ */
+static ToolExit
+compare_archive(Archive *archive, const Keys *keys, const Head heads[2])
+{
+	Head head = heads[1];
+	MerkleHash root;
+	ToolExit code = TOOL_VERIFIED;
+
+	if (file_exists(archive->fd, "checkpoint", 0))
+		code = keys_read_head(keys, archive->fd, "checkpoint", &head);
+	if (code != TOOL_VERIFIED)
+		return code;
+	if (strcmp(head.checkpoint.origin, heads[1].checkpoint.origin) != 0)
+		return report_problem(TOOL_FAILED, "%s is the archive of log \"%s\"", archive->path,
+							  head.checkpoint.origin);
+	if (head.checkpoint.size < heads[1].checkpoint.size)
+		return report_problem(
+			TOOL_FAILED, "the archive ends at %" PRIu64 " entries; checkpoint %s is of %" PRIu64,
+			head.checkpoint.size, heads[1].source, heads[1].checkpoint.size);
+	code = tree_prefix(archive, 0, head.checkpoint.size, NULL, &root);
+	if (code != TOOL_VERIFIED)
+		return code;
+	if (memcmp(&root, &head.checkpoint.root, sizeof(root)) != 0)
+		return report_problem(TOOL_FAILED, "the archive has another root than checkpoint %s",
+							  head.source);
+	code = compare_prefix(archive, &heads[1], head.checkpoint.size);
+	return code == TOOL_VERIFIED ? compare_prefix(archive, &heads[0], head.checkpoint.size) : code;
+}
+
+static ToolExit
+check_by_archive(const char *path, const Keys *keys, const Head heads[2])
 {
 	Archive archive;
-	Peaks peaks;
-	MerkleHash old_root;
-	MerkleHash root;
 	ToolExit code = archive_open(&archive, path);
 
 	if (code != TOOL_VERIFIED)
 		return code;
-	code = tree_prefix(&archive, old_head->checkpoint.size, head->checkpoint.size, &peaks, &root);
+	code = compare_archive(&archive, keys, heads);
 	archive_close(&archive);
-	if (code != TOOL_VERIFIED)
-		return code;
-	peaks_root(&peaks, &old_root);
-	if (memcmp(&root, &head->checkpoint.root, sizeof(root)) != 0)
-		return report_problem(TOOL_FAILED, "the archive has another root than checkpoint %s",
-							  head->source);
-	if (memcmp(&old_root, &old_head->checkpoint.root, sizeof(old_root)) != 0)
-		return report_problem(TOOL_FAILED,
-							  "checkpoint %s is not of the beginning of the log that %s is of",
-							  old_head->source, head->source);
-	return TOOL_VERIFIED;
+	return code;
 }
 
-/* Verifies that one grew from the other. */
+/* Verifies that the second grew from the first. */
 static ToolExit
-check_growth(const Options *options, const Head *old_head, const Head *head)
+check_growth(const Options *options, const Keys *keys, const Head heads[2])
 {
 	static Proof proof;
+	const Head *old_head = &heads[0];
+	const Head *head = &heads[1];
 	ToolExit code;
 
 	if (strcmp(old_head->checkpoint.origin, head->checkpoint.origin) != 0)
@@ -217,7 +256,7 @@ check_growth(const Options *options, const Head *old_head, const Head *head)
 		return report_problem(TOOL_FAILED, "checkpoint %s is of fewer entries than %s",
 							  head->source, old_head->source);
 	if (options->archive != NULL)
-		return compare_archive(options->archive, old_head, head);
+		return check_by_archive(options->archive, keys, heads);
 	code = read_hashes(options->proof_file, &proof);
 	if (code != TOOL_VERIFIED)
 		return code;
@@ -239,12 +278,12 @@ command_consistency(const Options *options)
 
 	if ((options->proof_file != NULL) == (options->archive != NULL))
 		return report_problem(TOOL_USAGE, "give either --proof or --archive");
-	code = keys_load(options, "command line", NULL, &keys);
+	code = keys_load(options, NULL, NULL, &keys);
 	for (int i = 0; i < 2 && code == TOOL_VERIFIED; i++)
 		code = keys_read_head(&keys, AT_FDCWD, options->arguments[i], &heads[i]);
 	if (code == TOOL_VERIFIED)
-		code = keys_enough_witnesses(&keys, heads, 2);
+		code = keys_enough_witnesses(&keys, &heads[1]);
 	if (code == TOOL_VERIFIED)
-		code = check_growth(options, &heads[0], &heads[1]);
+		code = check_growth(options, &keys, heads);
 	return code;
 }

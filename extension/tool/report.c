@@ -35,6 +35,7 @@ static struct
 	const char *list[DEPTH_MAX]; /* the list that is open at it */
 	ToolExit code;
 	char *problem;
+	char *limit; /* what a result that is good is limited to; may be NULL */
 	struct timespec started;
 	struct timespec shown;
 } report;
@@ -245,6 +246,25 @@ report_problem(ToolExit code, const char *format, ...)
 }
 
 void
+report_limit(const char *format, ...)
+{
+	char *before = report.limit;
+	va_list arguments;
+	char *text;
+
+	va_start(arguments, format);
+	text = format_text(format, arguments);
+	va_end(arguments);
+	report.limit = text;
+	if (before == NULL)
+		return;
+	if (asprintf(&report.limit, "%s, %s", before, text) < 0)
+		no_memory();
+	free(before);
+	free(text);
+}
+
+void
 report_warning(const char *format, ...)
 {
 	va_list arguments;
@@ -318,11 +338,17 @@ report_finish(void)
 		printf("%s%s}\n", report.length > 0 ? "," : "", report.text);
 	}
 	else if (!report.quiet)
-		printf("%s%-16s%s\n", report.text, "result",
-			   report.code == TOOL_FAILED ? "DOES NOT VERIFY" : result_name());
+	{
+		bool limited = report.code == TOOL_VERIFIED && report.limit != NULL;
+
+		printf("%s%-16s%s%s%s\n", report.text, "result",
+			   report.code == TOOL_FAILED ? "DOES NOT VERIFY" : result_name(),
+			   limited ? ", but only " : "", limited ? report.limit : "");
+	}
+	if ((fflush(stdout) != 0 || ferror(stdout)) && report.code == TOOL_VERIFIED)
+		report_problem(TOOL_INPUT, "standard output cannot be written");
 	free(report.text);
 	free(report.problem);
-	if (fflush(stdout) != 0 && report.code == TOOL_VERIFIED)
-		return TOOL_INPUT;
+	free(report.limit);
 	return (int) report.code;
 }

@@ -69,24 +69,40 @@ read_heads(const Options *options, Archive *archive, const Keys *keys, Heads *he
 								  heads->archive->checkpoint.size, heads->heads[i].source,
 								  heads->heads[i].checkpoint.size);
 	}
-	return keys_enough_witnesses(keys, heads->heads, heads->count);
+	return keys_enough_witnesses(keys, heads->archive);
 }
 
-/* Where to begin: at --from, or where the archive does. */
-static ToolExit
-choose_start(const Options *options, const Archive *archive, uint64_t size, Walk *walk)
+/* Whether the bundle that an entry is in is there. */
+static bool
+has_bundle(Archive *archive, uint64_t size, uint64_t sequence, Buffer *bundle)
 {
-	uint64_t from = options->has_from ? options->from : archive->minimum;
+	uint64_t index = sequence / TLOG_TILE_WIDTH;
+	int width = archive_width(size, 0, index);
+	int found;
+
+	return width == 0 || archive_read_bundle(archive, index, width, bundle, &found) != FILE_MISSING;
+}
+
+/*
+ * Where to begin: at the first entry, unless the user says otherwise. That the
+ * archive says that it begins later excuses nothing: anybody can write that.
+ */
+static ToolExit
+choose_start(const Options *options, Archive *archive, uint64_t size, Walk *walk)
+{
+	uint64_t from = options->has_from ? options->from : options->pruned ? archive->minimum : 0;
 
 	if (from > size)
 		return report_problem(TOOL_INPUT,
 							  "the archive has %" PRIu64 " entries, and is to be verified from "
 							  "entry %" PRIu64 " on",
 							  size, from);
-	if (from < archive->minimum)
-		return report_problem(
-			TOOL_INPUT, "the archive begins at entry %" PRIu64 "; those before it are elsewhere",
-			archive->minimum);
+	if (from < archive->minimum && !has_bundle(archive, size, from, &walk->bundle))
+		return report_problem(TOOL_FAILED,
+							  "entry %" PRIu64 " is missing: the archive says that it begins at "
+							  "entry %" PRIu64 ". If you know that those before are kept "
+							  "elsewhere, --pruned, or --from %" PRIu64 ", verifies what is here",
+							  from, archive->minimum, archive->minimum);
 	walk->from = from / TLOG_TILE_WIDTH * TLOG_TILE_WIDTH;
 	return TOOL_VERIFIED;
 }
@@ -124,7 +140,7 @@ check_head(Walk *walk, const Head *head, const WalkMark *mark)
 
 /* Adds what was read to the report. */
 static void
-report_walk(const Walk *walk, const Archive *archive)
+report_walk(const Walk *walk)
 {
 	report_number("size", walk->size);
 	report_hash("root", walk->root);
@@ -136,10 +152,12 @@ report_walk(const Walk *walk, const Archive *archive)
 		report_time("first_at", walk->first_at);
 		report_time("last_at", walk->last_at);
 	}
-	if (walk->from > 0)
-		report_warning("entries before %" PRIu64 " were not read: their hashes are part of the "
-					   "root%s",
-					   walk->from, archive->minimum > 0 ? ", they are not in this archive" : "");
+	report_flag("complete", walk->from == 0);
+	if (walk->from == 0)
+		return;
+	report_limit("from entry %" PRIu64 " on", walk->from);
+	report_warning("entries before %" PRIu64 " were not read: their hashes are part of the root",
+				   walk->from);
 }
 
 /* Reads the archive and compares it with all checkpoints. */
@@ -161,12 +179,13 @@ verify_entries(const Options *options, Archive *archive, const Heads *heads, Wal
 		code = take_prefix(archive, walk);
 	if (code != TOOL_VERIFIED)
 		return code;
-	walk_prepare(walk);
-	code = walk_run(walk);
+	code = walk_prepare(walk);
+	if (code == TOOL_VERIFIED)
+		code = walk_run(walk);
 	for (int i = 0; i < heads->count && code == TOOL_VERIFIED; i++)
 		code = check_head(walk, &heads->heads[i], &marks[i]);
 	if (code == TOOL_VERIFIED)
-		report_walk(walk, archive);
+		report_walk(walk);
 	return code;
 }
 
@@ -182,7 +201,7 @@ command_verify(const Options *options)
 	if (code != TOOL_VERIFIED)
 		return code;
 	report_text("archive", archive.path);
-	code = keys_load(options, "command line", &archive, &keys);
+	code = keys_load(options, &archive, NULL, &keys);
 	if (code == TOOL_VERIFIED)
 		code = read_heads(options, &archive, &keys, &heads);
 	if (code == TOOL_VERIFIED)

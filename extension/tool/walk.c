@@ -8,21 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-void
+ToolExit
 walk_prepare(Walk *walk)
 {
 	for (int level = 1; level < TLOG_MAX_LEVELS; level++)
 	{
-		WalkLevel *at = &walk->levels[level];
 		uint64_t index = archive_edge_index(walk->from, level);
-		int count = tlog_partial_count(walk->from, level);
+		int width = archive_width(walk->size, level, index);
+		FileResult result;
 
-		at->known = 0;
-		if (count > 0 &&
-			archive_read_tile(walk->archive, level, index, archive_width(walk->size, level, index),
-							  at->hashes) != FILE_OK)
-			at->known = count;
+		if (tlog_partial_count(walk->from, level) == 0)
+			continue;
+		result = archive_read_tile(walk->archive, level, index, width, walk->levels[level]);
+		if (result != FILE_OK)
+			return archive_file_problem(level, index, width, result);
 	}
+	return TOOL_VERIFIED;
 }
 
 /*
@@ -85,20 +86,16 @@ report_mismatch(Walk *walk, int level, uint64_t index, int position, const Merkl
 static ToolExit
 compare_tile(Walk *walk, int level, uint64_t index, int count)
 {
-	const WalkLevel *at = &walk->levels[level];
+	const MerkleHash *hashes = walk->levels[level];
 	int width = archive_width(walk->size, level, index);
 	FileResult result = archive_read_tile(walk->archive, level, index, width, walk->tile);
 
-	/* what begins in a part that is gone need not be there */
-	if (result == FILE_MISSING && at->known > 0)
-		return TOOL_VERIFIED;
 	if (result != FILE_OK)
 		return archive_file_problem(level, index, width, result);
-	for (int i = at->known; i < count; i++)
+	for (int i = 0; i < count; i++)
 	{
-		if (memcmp(&at->hashes[i], &walk->tile[i], sizeof(MerkleHash)) != 0)
-			return report_mismatch(walk, level, index, i,
-								   at->known == 0 && count == width ? at->hashes : NULL);
+		if (memcmp(&hashes[i], &walk->tile[i], sizeof(MerkleHash)) != 0)
+			return report_mismatch(walk, level, index, i, count == width ? hashes : NULL);
 	}
 	return TOOL_VERIFIED;
 }
@@ -111,27 +108,17 @@ add_to_level(Walk *walk, int level, uint64_t index, const MerkleHash *hash)
 
 	for (; level < TLOG_MAX_LEVELS; level++)
 	{
-		WalkLevel *at = &walk->levels[level];
 		int position = (int) (index & (TLOG_TILE_WIDTH - 1));
 		ToolExit code;
 
-		at->hashes[position] = carried;
+		walk->levels[level][position] = carried;
 		if (position < TLOG_TILE_WIDTH - 1)
 			return TOOL_VERIFIED;
 		index >>= TLOG_TILE_HEIGHT;
 		code = compare_tile(walk, level, index, TLOG_TILE_WIDTH);
 		if (code != TOOL_VERIFIED)
 			return code;
-		if (at->known > 0 && level + 1 < TLOG_MAX_LEVELS)
-		{
-			/* the hash over it is not known either */
-			walk->levels[level + 1].known = (int) (index & (TLOG_TILE_WIDTH - 1)) + 1;
-			if (walk->levels[level + 1].known == TLOG_TILE_WIDTH)
-				walk->levels[level + 1].known = 0;
-			at->known = 0;
-			return TOOL_VERIFIED;
-		}
-		tree_tile_root(at->hashes, &carried);
+		tree_tile_root(walk->levels[level], &carried);
 	}
 	return TOOL_VERIFIED;
 }
@@ -177,7 +164,7 @@ take_entry(Walk *walk, uint64_t sequence, const uint8_t *entry, size_t length)
 static ToolExit
 hash_bundle(Walk *walk, uint64_t index, int width, int found)
 {
-	MerkleHash *leaves = walk->levels[0].hashes;
+	MerkleHash *leaves = walk->levels[0];
 	int wrong = -1;
 	size_t at = 0;
 
@@ -230,14 +217,14 @@ walk_bundle(Walk *walk, uint64_t index)
 	code = hash_bundle(walk, index, width, found);
 	if (code != TOOL_VERIFIED)
 		return code;
-	set_marks(walk, walk->levels[0].hashes, width);
+	set_marks(walk, walk->levels[0], width);
 	if (width < TLOG_TILE_WIDTH)
 	{
 		for (int i = 0; i < width; i++)
-			peaks_add(&walk->peaks, 0, &walk->levels[0].hashes[i]);
+			peaks_add(&walk->peaks, 0, &walk->levels[0][i]);
 		return TOOL_VERIFIED;
 	}
-	tree_tile_root(walk->levels[0].hashes, &root);
+	tree_tile_root(walk->levels[0], &root);
 	peaks_add(&walk->peaks, TLOG_TILE_HEIGHT, &root);
 	return add_to_level(walk, 1, index, &root);
 }

@@ -7,9 +7,7 @@
 
 #include "tool/tree.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,27 +21,23 @@ write_problem(Writer *writer, const char *path)
 						  strerror(errno));
 }
 
-/* Fetches the hashes of a level that are in no full tile: each is the root of a full one below. */
+/* Fetches the hashes of a level that are in no full tile. */
 static ToolExit
-load_level(Writer *writer, int level, uint64_t at)
+load_level(Writer *writer, int level, uint64_t size)
 {
-	uint64_t first = archive_edge_index(at, level) * TLOG_TILE_WIDTH;
-	MerkleHash below[TLOG_TILE_WIDTH];
+	uint64_t index = archive_edge_index(size, level);
+	int width = archive_width(size, level, index);
+	FileResult result;
 
-	for (int i = 0; i < tlog_partial_count(at, level); i++)
-	{
-		FileResult result = archive_read_tile(writer->archive, level - 1, first + (uint64_t) i,
-											  TLOG_TILE_WIDTH, below);
-
-		if (result != FILE_OK)
-			return archive_file_problem(level - 1, first + (uint64_t) i, TLOG_TILE_WIDTH, result);
-		tree_tile_root(below, &writer->frontier.partial[level][i]);
-	}
-	return TOOL_VERIFIED;
+	if (width == 0)
+		return TOOL_VERIFIED;
+	result =
+		archive_read_tile(writer->archive, level, index, width, writer->frontier.partial[level]);
+	return result == FILE_OK ? TOOL_VERIFIED : archive_file_problem(level, index, width, result);
 }
 
 ToolExit
-writer_start(Writer *writer, Archive *archive, uint64_t at)
+writer_start(Writer *writer, Archive *archive, uint64_t size)
 {
 	ToolExit code = TOOL_VERIFIED;
 
@@ -56,8 +50,8 @@ writer_start(Writer *writer, Archive *archive, uint64_t at)
 		return report_problem(TOOL_INPUT, "out of memory");
 	memset(&writer->frontier, 0, sizeof(writer->frontier));
 	for (int level = 1; level < TLOG_MAX_LEVELS && code == TOOL_VERIFIED; level++)
-		code = load_level(writer, level, at);
-	writer->frontier.size = at;
+		code = load_level(writer, level, size);
+	writer->frontier.size = size / TLOG_TILE_WIDTH * TLOG_TILE_WIDTH;
 	return code;
 }
 
@@ -147,27 +141,10 @@ static void
 remove_partial(Writer *writer, int level, uint64_t index)
 {
 	char path[TLOG_PATH_MAX];
-	struct dirent *file;
-	DIR *directory;
-	int fd;
 
 	tlog_path(level, index, 1, path);
 	*strrchr(path, '/') = '\0';
-	fd = openat(writer->archive->fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	directory = fd >= 0 ? fdopendir(fd) : NULL;
-	if (directory == NULL)
-	{
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
-	while ((file = readdir(directory)) != NULL)
-	{
-		if (file->d_name[0] != '.')
-			unlinkat(fd, file->d_name, 0);
-	}
-	closedir(directory);
-	unlinkat(writer->archive->fd, path, AT_REMOVEDIR);
+	file_remove_directory(writer->archive->fd, path);
 }
 
 ToolExit

@@ -27,7 +27,8 @@ typedef enum GuardRule
 	GUARD_LOCKDOWN,		/* what lockdown adds */
 	GUARD_SURGERY,		/* functions that write to tables behind the server's back */
 	GUARD_WRITE,		/* DML on tables of the extension */
-	GUARD_LINEAGE		/* taking a table out of what a permit restricts, or into what one opens */
+	GUARD_LINEAGE,		/* taking a table out of what a permit restricts, or into what one opens */
+	GUARD_SHADOW		/* functions that would be called instead of the extension's */
 } GuardRule;
 
 /*

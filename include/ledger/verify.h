@@ -123,6 +123,12 @@ extern Datum verify_answer(FunctionCallInfo fcinfo, int64 size, const MerkleHash
  */
 extern void verify_checkpoints(LogCheck *check, const LedgerSigned *published);
 
+/*
+ * verify_given_note returns a checkpoint that somebody gave, palloc'd: in UTF-8,
+ * and without the white space that it came in, but for one newline at its end.
+ */
+extern char *verify_given_note(const text *given);
+
 /* verify_problem keeps a problem if it concerns an earlier entry than the one that is known. */
 extern void verify_problem(LogCheck *check, int64 at, const char *format, ...)
 	pg_attribute_printf(3, 4);

@@ -31,11 +31,18 @@ typedef enum FileResult
 extern void buffer_reserve(Buffer *buffer, size_t capacity);
 
 /*
+ * buffer_trim takes the white space around a text away and ends it in one
+ * newline, as notes and proofs are before editors, shells and psql have had
+ * them; an empty text stays empty.
+ */
+extern void buffer_trim(Buffer *buffer);
+
+/*
  * file_read reads a whole file of at most limit bytes. directory: descriptor
- * of the directory that path is relative to, in which symbolic links are not
- * followed; AT_FDCWD: a path that the user gave, in which they are. Never
- * waits for a pipe. The buffer's contents are undefined on failure; its memory is
- * used again.
+ * of the directory that path is relative to, in which no symbolic link is
+ * followed, be it a directory's on the way; AT_FDCWD: a path that the user gave,
+ * in which they are. Never waits for a pipe. The buffer's contents are undefined
+ * on failure; its memory is used again.
  */
 extern FileResult file_read(int directory, const char *path, size_t limit, Buffer *buffer);
 
@@ -53,10 +60,17 @@ extern bool file_exists(int directory, const char *path, uint64_t length);
 
 /*
  * file_write puts a file in place in one step, making the directories before
- * it: it is there as a whole, or as it was. durable: flushed to disk, with its
- * directory. False with errno set on failure.
+ * it: it is there as a whole, or as it was. Only its owner can read it; no
+ * symbolic link is followed. durable: flushed to disk, with the directory that
+ * it is in. False with errno set on failure.
  */
 extern bool file_write(int directory, const char *path, const void *bytes, size_t length,
 					   bool durable);
+
+/*
+ * file_remove_directory removes a directory and the files in it, as far as they
+ * can be.
+ */
+extern void file_remove_directory(int directory, const char *path);
 
 #endif

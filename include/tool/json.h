@@ -1,7 +1,7 @@
 /*
  * json.h - texts from outside, written so that neither a JSON parser nor a
- * terminal stumbles: control characters, and those that turn or hide text, are
- * escaped; bytes that are no UTF-8 become U+FFFD.
+ * terminal stumbles: control characters, those that turn or hide text, and those
+ * that nobody sees are escaped; bytes that are no UTF-8 become U+FFFD.
  */
 #ifndef BIOMETRIC_TOOL_JSON_H
 #define BIOMETRIC_TOOL_JSON_H

@@ -35,6 +35,9 @@ typedef struct Options
 	const char *entry_file;
 	const char *proof_file;
 	const char *archive;
+	bool trust_archive_key; /* the archive's own keys count */
+	bool pruned;			/* begin where the archive says that it does */
+	bool resolve;
 	bool json;
 	bool quiet;
 } Options;

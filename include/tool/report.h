@@ -54,6 +54,13 @@ extern void report_close(void);
 extern ToolExit report_problem(ToolExit code, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/*
+ * report_limit says what a result "verified" is limited to, a few words that
+ * follow it where people read it; programs have facts of their own. May be called
+ * more than once.
+ */
+extern void report_limit(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* report_warning says on standard error what one should know. */
 extern void report_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -16,13 +16,6 @@ typedef struct WalkMark
 	bool reached;
 } WalkMark;
 
-/* The hashes of a level that are in no full tile yet. */
-typedef struct WalkLevel
-{
-	MerkleHash hashes[TLOG_TILE_WIDTH];
-	int known; /* the first of them that is known */
-} WalkLevel;
-
 typedef struct Walk
 {
 	Archive *archive;
@@ -31,8 +24,8 @@ typedef struct Walk
 	uint64_t from;			/* the first entry to read, a multiple of 256 */
 	uint64_t to;			/* behind the last, a multiple of 256 or size */
 	Peaks peaks;			/* of what has been read, behind what the caller put there */
-	WalkLevel levels[TLOG_MAX_LEVELS];
-	WalkMark *marks; /* in ascending order */
+	MerkleHash levels[TLOG_MAX_LEVELS][TLOG_TILE_WIDTH]; /* hashes that are in no full tile yet */
+	WalkMark *marks;									 /* in ascending order */
 	int mark_count;
 	uint64_t bytes;	  /* of the entries read */
 	int64_t first_at; /* time of the first and the last of them, microseconds since 1970 */
@@ -42,10 +35,12 @@ typedef struct Walk
 } Walk;
 
 /*
- * walk_prepare takes what is to the left of `from` out of the tiles, as far as
- * they are there. The peaks are the caller's to fill.
+ * walk_prepare takes what is to the left of `from` out of the tiles that go on
+ * behind it. They are not known to be right before the tree over them is: see
+ * tree_prefix. Reports a tile that cannot be read, and returns the code. The
+ * peaks are the caller's to fill.
  */
-extern void walk_prepare(Walk *walk);
+extern ToolExit walk_prepare(Walk *walk);
 
 /*
  * walk_run reads the entries. Reports the first that is wrong, or the first

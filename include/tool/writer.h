@@ -21,10 +21,10 @@ typedef struct Writer
 } Writer;
 
 /*
- * writer_start begins at an entry, a multiple of 256, whose tiles to the left are
- * in the archive.
+ * writer_start begins at the last bundle of the first size entries that is not full,
+ * with the partial tiles that the archive has of a tree of that size.
  */
-extern ToolExit writer_start(Writer *writer, Archive *archive, uint64_t at);
+extern ToolExit writer_start(Writer *writer, Archive *archive, uint64_t size);
 
 /* writer_add appends an entry. */
 extern ToolExit writer_add(Writer *writer, const void *entry, size_t length);

@@ -7,7 +7,9 @@ use warnings;
 use Digest::SHA qw(sha256);
 use File::Copy  qw(copy);
 use File::Path  qw(mkpath rmtree);
+use IO::Socket::UNIX;
 use JSON::PP ();
+use POSIX ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -30,7 +32,13 @@ sub verifier
 {
 	my (@arguments) = @_;
 	my ($out, $err) = ('', '');
-	IPC::Run::run([ 'biometric-verify', @arguments ], '<', \undef, '>', \$out, '2>', \$err);
+	# what never ends is ended, and fails
+	my $limit = IPC::Run::timeout(180);
+	eval {
+		IPC::Run::run([ 'biometric-verify', @arguments ],
+			'<', \undef, '>', \$out, '2>', \$err, $limit);
+		1;
+	} or return ('no end', $out, "$err$@");
 	my $signal = $? & 127;
 	return ($signal ? "signal $signal" : $? >> 8, $out, $err);
 }
@@ -116,8 +124,23 @@ is($answer->{entries}, SIZE, 'with all its entries');
 is($answer->{root}, unpack('H*', $root), 'and the root that another program computed');
 is($answer->{last_at}, '2026-09-21T14:14:29.999000Z', 'up to the time of the last');
 
-ends(0, qr/came with the ledger/, 'the key of the archive itself is used, and said so',
-	'verify', $archive);
+subtest 'the key of the archive itself counts only for who says so' => sub {
+	ends(2, qr/no key.*--trust-archive-key/s, 'an archive', 'verify', $archive);
+	ends(2, qr/no key/, 'a segment', 'segment', $archive, 0, '--segment-size', 1024);
+	ends(2, qr/leave out --trust-archive-key/, 'either the one or the other',
+		'verify', $archive, @key, '--trust-archive-key');
+	ends(0, qr/result +verified, but only by the key that is in the archive/,
+		'who trusts it is told', 'verify', $archive, '--trust-archive-key');
+	my $forged = archive_copy('invented');
+	$other->write_archive($forged, [ @entries[ 0 .. 9 ] ]);
+	is(result('verify', $forged)->{result}, 'error', 'an invented archive does not verify');
+	my $found = result('verify', $forged, '--trust-archive-key');
+	is($found->{key_source}, 'archive', 'where the key came from is a fact');
+	ok(!$found->{key_trusted}, 'and that nobody vouches for it');
+	ok($answer->{key_trusted}, 'unlike for the one that was named');
+};
+ok($answer->{complete}, 'an archive is complete when it was read from its first entry on');
+like((verifier('--version'))[1], qr/^biometric-verify \d+\.\d+/, 'the program says its release');
 ends(1, qr/not signed by a key/, 'a key that is not the log\'s',
 	'verify', $archive, '--key', $other->vkey);
 ends(2, qr/usage/, 'no archive', 'verify');
@@ -182,6 +205,9 @@ subtest 'what is missing, cut short, or something else is said' => sub {
 	rmdir "$copy/tile/0/100";
 	symlink "$archive/tile/0/100", "$copy/tile/0/100";
 	ends(1, qr/symbolic link/, 'a link for a tile', 'verify', $copy, @key);
+	rename "$copy/tile/0", "$copy/zero";
+	symlink "$archive/tile/0", "$copy/tile/0";
+	ends(1, qr/symbolic link/, 'a link for a directory of tiles', 'verify', $copy, @key);
 	truncate "$copy/tile/entries/000", 100 * 1024 * 1024;
 	ends(1, qr/larger than a file/, 'a file that is too large', 'verify', $copy, @key);
 	system('mkfifo', "$copy/fifo");
@@ -190,7 +216,18 @@ subtest 'what is missing, cut short, or something else is said' => sub {
 	unlink "$copy/checkpoint";
 	ends(3, qr/checkpoint is missing/, 'no checkpoint', 'verify', $copy, @key);
 	write_file("$copy/checkpoint", "agency.example/ledger\n5\n");
-	ends(3, qr/is not a checkpoint/, 'a checkpoint that is none', 'verify', $copy, @key);
+	ends(3, qr/no signed checkpoint in/, 'a checkpoint that is none', 'verify', $copy, @key);
+};
+
+subtest 'what editors, shells and psql do to a checkpoint does not matter' => sub {
+	my $copy = archive_copy('edited');
+	my $note = read_file("$copy/checkpoint");
+	(my $bare = $note) =~ s/\n\z//;
+	foreach my $text ($bare, "$note\n", "$note\n\n\n", "\n $bare\r\n")
+	{
+		write_file("$copy/checkpoint", $text);
+		is(result('verify', $copy, @key)->{result}, 'verified', 'with other white space around it');
+	}
 };
 
 subtest 'an entry that the log signed and that is none is named' => sub {
@@ -235,15 +272,41 @@ subtest 'a checkpoint kept outside that does not agree is found' => sub {
 		'verify', $archive, @key, '--key', $stranger->vkey, '--checkpoint', "$place/forged");
 };
 
+# A checkpoint of the first entries with a witness's signature.
+sub cosigned
+{
+	my ($size) = @_;
+	my $file = "$place/cosigned.$size";
+	my $text = $log->checkpoint_text($size, BiometricAudit::Archive::root(@leaves[ 0 .. $size - 1 ]));
+	write_file($file, "$text\n" . $log->signature($text) . $witness->cosignature($text, 1_790_000_000));
+	return $file;
+}
+
 subtest 'witnesses' => sub {
 	my @witnesses = ('--witness', $witness->vkey, '--witness', $second->vkey);
-	ends(1, qr/no checkpoint has the signatures of 2/, 'none has signed',
+	ends(1, qr/^biometric-verify: does not verify: 0 of the witnesses/, 'none has signed',
 		'verify', $archive, @key, @witnesses);
 	my $copy = archive_copy('witnessed');
 	my $text = $log->checkpoint_text(SIZE, $root);
 	my $note = "$text\n" . $log->signature($text);
 	write_file("$copy/checkpoint", $note . $witness->cosignature($text, 1_790_000_000));
-	ends(1, qr/the most is 1/, 'one of two', 'verify', $copy, @key, @witnesses);
+	ends(1, qr/1 of the witnesses.*2 are required/, 'one of two', 'verify', $copy, @key, @witnesses);
+	my $again = $witness->named('witness.example/again');
+	write_file("$copy/checkpoint",
+		$note . join '', map { $_->cosignature($text, 1_790_000_000) } $witness, $again);
+	my @twice = ('--witness', $witness->vkey, '--witness', $again->vkey);
+	ends(1, qr/1 of the witnesses/, 'one key under two names is one witness',
+		'verify', $copy, @key, @twice, '--require-witnesses', 2);
+	is(result('verify', $copy, @key, @twice)->{result}, 'verified', 'and one is all that there are');
+	write_file("$copy/checkpoint", $note . $witness->cosignature($text, 1_790_000_000));
+	my $outside = checkpoint_of(300);
+	ends(1, qr/0 of the witnesses have signed checkpoint checkpoint, of 70000/,
+		'that an older checkpoint was signed says nothing of the archive',
+		'verify', $archive, @key, @witnesses, '--checkpoint', cosigned(300), '--require-witnesses', 1);
+	ends(1, qr/of 70000 entries/, 'nor of the newer one of two', 'consistency', cosigned(300),
+		"$archive/checkpoint", @key, @witnesses, '--require-witnesses', 1, '--archive', $archive);
+	ends(0, qr/witnessed size +70000/, 'which has to be signed itself', 'consistency', $outside,
+		"$copy/checkpoint", @key, @witnesses, '--require-witnesses', 1, '--archive', $archive);
 	my $found = result('verify', $copy, @key, @witnesses, '--require-witnesses', 1);
 	is($found->{result}, 'verified', 'one is enough when one is asked for');
 	is_deeply(
@@ -263,12 +326,25 @@ subtest 'an archive whose beginning is elsewhere' => sub {
 	write_file("$copy/minimum-index", "65792\n");
 	unlink map { ("$copy/tile/0/$_", "$copy/tile/entries/$_") } map { sprintf '%03d', $_ } 0 .. 256;
 	unlink "$copy/tile/1/000";
-	ends(0, qr/entries before 65792 were not read/, 'verifies from there', 'verify', $copy, @key);
-	ends(3, qr/begins at entry 65792/, 'and not before', 'verify', $copy, @key, '--from', 0);
+	ends(1, qr/begins at entry 65792.*--pruned/, 'does not verify by itself', 'verify', $copy, @key);
+	ends(0, qr/result +verified, but only from entry 65792 on/,
+		'but from there, for who knows that', 'verify', $copy, @key, '--pruned');
+	my $found = result('verify', $copy, @key, '--from', 65_792);
+	is($found->{result}, 'verified', 'or says where to begin');
+	ok(!$found->{complete}, 'and is told that it is not all');
+	ends(1, qr/begins at entry 65792/, 'and not before', 'verify', $copy, @key, '--from', 0);
+	ends(2, qr/either --from or --pruned/, 'either the one or the other',
+		'verify', $copy, @key, '--from', 65_792, '--pruned');
 	spoil("$copy/tile/2/000.p/1", 3);
-	ends(1, qr/another root/, 'a hash that stands for what is gone counts', 'verify', $copy, @key);
+	ends(1, qr/another root/, 'a hash that stands for what is gone counts',
+		'verify', $copy, @key, '--pruned');
 	write_file("$copy/minimum-index", "many\n");
 	ends(3, qr/not a decimal number/, 'a beginning that is none', 'verify', $copy, @key);
+	$copy = archive_copy('pruned');
+	spoil_entry($copy, 300);
+	write_file("$copy/minimum-index", "65792\n");
+	ends(1, qr/entry 300: not what was logged/, 'a file that says so hides no entry that is there',
+		'verify', $copy, @key);
 	ends(0, qr/were not read/, 'a part of a whole archive',
 		'verify', $archive, @key, '--from', 69_900);
 };
@@ -294,6 +370,19 @@ subtest 'the root of a segment' => sub {
 	ends(1, qr/entry 1030: not what was logged/,
 		'a changed entry', 'segment', $copy, 1, '--segment-size', 1024, @key);
 	ends(0, qr/verified/, 'elsewhere', 'segment', $copy, 2, '--segment-size', 1024, @key);
+	# a segment that ends a tile of level 1, whose hashes are in no other tile
+	$copy = archive_copy('segment');
+	my @forged = @entries;
+	$forged[$_] = sample($_ + 1) for 64_512 .. 65_535;
+	BiometricAudit::Archive::write_tree("$place/forged.tree", \@forged);
+	foreach my $file (map { ("tile/0/$_", "tile/entries/$_") } 252 .. 255)
+	{
+		copy("$place/forged.tree/$file", "$copy/$file");
+	}
+	ends(1, qr/not what was logged/, 'a forged one', 'segment', $copy, 63, '--segment-size', 1024, @key);
+	unlink "$copy/tile/1/000";
+	ends(1, qr{tile/1/000 is missing}, 'a forged one without the tile over it',
+		'segment', $copy, 63, '--segment-size', 1024, @key);
 };
 
 # ---------------------------------------------------------------- proofs
@@ -308,6 +397,16 @@ subtest 'the proof of an entry' => sub {
 		is($found->{entry}{seq}, $n, 'is shown');
 	}
 	my $text = read_file($file);
+	(my $bare = $text) =~ s/\n\z//;
+	foreach my $other_text ($bare, "$text\n", "$text\n\n")
+	{
+		write_file($file, $other_text);
+		is(result('proof', $file, @key)->{result}, 'verified', 'with other white space at its end');
+	}
+	(my $unsigned = $text) =~ s/\n[^\n]+\n\z/\n/;
+	write_file($file, $unsigned);
+	ends(3, qr/no signed checkpoint in/, 'without a signature', 'proof', $file, @key);
+	write_file($file, $text);
 	write_file("$place/entry", $entries[299]);
 	ends(0, qr/disclosed reference=256/, 'with the entry from a file',
 		'proof', $file, @key, '--entry', "$place/entry");
@@ -352,6 +451,10 @@ subtest 'consistency of two checkpoints' => sub {
 	write_file("$place/forged", $log->checkpoint(300, sha256('another')));
 	ends(1, qr/not of the beginning/, 'by an archive that does not agree',
 		'consistency', "$place/forged", $whole, @key, '--archive', $archive);
+	ends(0, qr/verified/, 'by an archive that has grown beyond both', @both, '--archive', $archive);
+	$log->write_archive("$place/short", [ @entries[ 0 .. 9999 ] ]);
+	ends(1, qr/archive ends at 10000 entries/, 'by one that ends before', @both, '--archive',
+		"$place/short");
 	my $copy = archive_copy('tiles');
 	spoil("$copy/tile/0/001", 0);
 	ends(1, qr/does not agree with the tiles above/, 'by tiles that were changed',
@@ -364,9 +467,9 @@ subtest 'entries in readable form' => sub {
 	my ($code, $out) = verifier('show', $archive, '--from', 63, '--to', 65);
 	is($code, 0, 'a range');
 	is($out, <<'END', 'one a line');
-63 2026-09-21T14:13:20.063000Z disclosed reference=0 image_id=0000003f-0000-0001-0000-000200000003 kind=face relation_index=1
+63 2026-09-21T14:13:20.063000Z disclosed reference=0 image_id=0000003f-0000-0001-0000-000200000003 kind=face relation_index=1 purpose=border_control relation=public.lane
 64 2026-09-21T14:13:20.064000Z statement reference=64 purpose=border_control command=SELECT relations=["public.lane","public.gate"] detail={"rows":63}
-65 2026-09-21T14:13:20.065000Z disclosed reference=64 image_id=00000041-0000-0001-0000-000200000003 kind=face relation_index=1
+65 2026-09-21T14:13:20.065000Z disclosed reference=64 image_id=00000041-0000-0001-0000-000200000003 kind=face relation_index=1 purpose=border_control relation=public.lane
 END
 	(undef, $out) = verifier('show', $archive, '--event', 'statement');
 	is(scalar(() = $out =~ /\n/g), 1094, 'of one event');
@@ -389,10 +492,56 @@ END
 	ends(2, qr/cannot be the value/, 'of no event', 'show', $archive, '--event', 'nothing');
 };
 
+subtest 'an entry of an image is shown with what it refers to' => sub {
+	my @few = (
+		entry(1, 0, -1, 6 => 'agency', 7 => '10.0.0.0/8', 8 => '10.1.2.3', 9 => 'officer'),
+		entry(2, 0, 0, 10 => 'clerk', 12 => 'border_control', 13 => 'SELECT', 15 => "public.a\npublic.b"),
+		entry(3, 0, 1, 1 => 'x' x 16, 2 => "\1", 3 => "\2"),
+		entry(3, 0, 999, 1 => 'x' x 16, 2 => "\1", 3 => "\2"),
+		entry(7, 0, 0, 1 => 'x' x 16, 2 => "\1", 20 => 'public.c'));
+	$log->write_archive("$place/few", \@few);
+	my (undef, $out) = verifier('show', "$place/few");
+	my $id = '78787878-7878-7878-7878-787878787878';
+	my $time = '1970-01-01T00:00:00.000000Z';
+	my @lines = split /\n/, $out;
+	is( $lines[2],
+		"2 $time disclosed reference=1 image_id=$id kind=face relation_index=2"
+		  . ' party=agency network=10.0.0.0/8 client_addr=10.1.2.3 session_user_name=officer'
+		  . ' current_user_name=clerk purpose=border_control relation=public.b',
+		'who got it, where, what for, and of what table');
+	is($lines[3], "3 $time disclosed reference=999 image_id=$id kind=face relation_index=2",
+		'unless the archive does not have it');
+	like($lines[4], qr/ relation=public\.c party=agency .*client_addr=10\.1\.2\.3/, 'also without a statement');
+	(undef, $out) = verifier('show', "$place/few", '--json', '--from', 2, '--to', 2);
+	is(JSON::PP::decode_json($out)->{statement}, undef, 'JSON has the entry as it is');
+	(undef, $out) = verifier('show', "$place/few", '--json', '--from', 2, '--to', 2, '--resolve');
+	my $entry = JSON::PP::decode_json($out);
+	is($entry->{statement}{seq}, 1, 'and with the statement');
+	is($entry->{statement}{purpose}, 'border_control', 'all of it');
+	is($entry->{session}{party}, 'agency', 'and the session when that is asked for');
+};
+
+subtest 'only what the checkpoint covers is an archive\'s' => sub {
+	my $copy = archive_copy('covered');
+	copy(checkpoint_of(300), "$copy/checkpoint");
+	my (undef, $out) = verifier('show', $copy, '--from', 298);
+	is(scalar(() = $out =~ /\n/g), 2, 'though its last bundle has more entries');
+	open(my $full, '>', '/dev/full') or die $!;
+	IPC::Run::run([ 'biometric-verify', 'show', $archive ], '<', \undef, '>', $full, '2>', \my $err);
+	is($? >> 8, 3, 'what could not be written is an error');
+};
+
+subtest 'any time can be shown' => sub {
+	write_file("$place/times", join '', map { pack('n/a*', entry(2, $_, 0)) } -1, -(2**63));
+	my ($code, $out) = verifier('show', "$place/times");
+	is($code, 0, 'they are');
+	like($out, qr/^0 1969-12-31T23:59:59\.999999Z .*\n1 -290308-12-21T19:59:05\.224192Z /, 'before 1970, too');
+};
+
 subtest 'what an entry says cannot do anything to a terminal' => sub {
 	my @wild = map { entry(2, 0, 0, 11 => $_, 16 => '{"a" : "' . "\x{c2}\x{9b}" . '"}') }
 	  "\e[2J\x{07}", "\x{c2}\x{9b}2J", "\x{e2}\x{80}\x{ae}evil", "\xff\xfe", "quote\"back\\",
-	  "line\nline";
+	  "line\nline", "\x{cd}\x{8f}\x{e3}\x{85}\x{a4}\x{f0}\x{9d}\x{85}\x{b3}\x{ee}\x{80}\x{80}";
 	write_file("$place/wild", join '', map { pack('n/a*', $_) } @wild);
 	foreach my $as ([], ['--json'])
 	{
@@ -401,10 +550,12 @@ subtest 'what an entry says cannot do anything to a terminal' => sub {
 		is(scalar(() = $out =~ /\n/g), scalar @wild, 'one a line');
 		unlike($out, qr/[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80\xae/,
 			'without a control character');
+		unlike($out, qr/\xcd\x8f|\xe3\x85\xa4|\xf0\x9d\x85\xb3|\xee\x80\x80/, 'and without one that hides');
 		next unless @$as;
 		my @read = map { JSON::PP::decode_json($_) } split /\n/, $out;
 		is($read[0]{application}, "\e[2J\x{07}", 'and JSON has it as it was');
 		is($read[5]{application}, "line\nline", 'with its line break');
+		is($read[6]{application}, "\x{34f}\x{3164}\x{1d173}\x{e000}", 'and what nobody would see');
 		is($read[3]{application}, "\x{fffd}\x{fffd}", 'except what is no text');
 	}
 	write_file("$place/wild", pack('n/a*', 'no entry'));
@@ -429,7 +580,7 @@ subtest 'no input makes it crash' => sub {
 	my %ended;
 	my @wrong;
 	srand 20191;
-	foreach my $round (1 .. 400)
+	foreach my $round (1 .. 150)
 	{
 		my $file = $files[ rand @files ];
 		my $whole = read_file($file);
@@ -445,7 +596,7 @@ subtest 'no input makes it crash' => sub {
 		write_file($file, $bytes);
 		my ($code) =
 		  $file =~ /proof$/ ? verifier('proof', $file, @key) : verifier('verify', $small, @key);
-		verifier('show', $file =~ /proof$|entries/ ? $file : $small);
+		verifier('show', $file =~ /proof$|entries/ ? $file : $small) if $round % 3 == 0;
 		$ended{$code}++;
 		push @wrong, "round $round, $file: $code"
 		  unless $code =~ /^[13]$/ || ($code eq '0' && harmless($file, $whole, $bytes));
@@ -455,14 +606,15 @@ subtest 'no input makes it crash' => sub {
 	ends(0, qr/verified/, 'as it was it verifies', 'verify', $small, @key);
 };
 
-# What may change without a consequence: nothing, signatures of others that a
-# note may have below, and a minimum index that is still one.
+# What may change without a consequence: nothing, white space around a note,
+# signatures of others that it may have below, and a minimum index that is still one.
 sub harmless
 {
 	my ($file, $whole, $bytes) = @_;
 	return 1 if $whole eq $bytes;
 	return $bytes =~ /^\d+\n?$/ if $file =~ /minimum-index$/;
-	return index($bytes, $whole) == 0;
+	(my $note = $bytes) =~ s/^\s+|\s+\z//g;
+	return $file =~ /checkpoint$|proof$/ && index("$note\n", $whole) == 0;
 }
 
 # ---------------------------------------------------------------- fetch
@@ -500,12 +652,25 @@ grow(600);
 $answer = result('fetch', $server, $fetched);
 is($answer->{result}, 'verified', 'a ledger is fetched from a server');
 is($answer->{key_source}, 'server', 'whose key has to be believed the first time');
+ok(!$answer->{key_trusted}, 'by who does not know better');
+is_deeply([ grep { (stat "$fetched/$_")[2] & 077 } '.', 'checkpoint', 'tile', 'tile/0', 'tile/0/000' ],
+	[], 'nobody else can read what was fetched');
+like((verifier('--version'))[1],
+	qr/ \Q@{[ $node->sql('postgres', "SELECT default_version FROM pg_available_extensions
+		WHERE name = 'biometric_audit'") ]}\E\n/, 'the program is of the same release');
 my $live = $log->named($answer->{checkpoints}[0]{origin});
 is($answer->{checkpoints}[0]{signed_by}, $live->vkey, 'it is the one of the PEM file');
 my @live = ('--key', $live->vkey);
 ends(0, qr/result +verified/, 'what was fetched', 'verify', $fetched, @live);
 my $first = $answer->{size};
 copy("$fetched/checkpoint", "$place/first");
+is(result('fetch', $server, $fetched)->{key_source}, 'archive',
+	'afterwards the directory has the key that counts');
+
+# an archive whose first entries were taken elsewhere
+my $pruned = fetched_copy('fetched.pruned');
+unlink map { ("$pruned/tile/0/00$_", "$pruned/tile/entries/00$_") } 0, 1;
+write_file("$pruned/minimum-index", "512\n");
 
 grow(3000);
 $answer = result('fetch', $server, $fetched, @live);
@@ -515,6 +680,10 @@ ends(0, qr/result +verified/,
 	'both together', 'verify', $fetched, @live, '--checkpoint', "$place/first");
 ends(0, qr/verified/, 'the one grew from the other',
 	'consistency', "$place/first", "$fetched/checkpoint", @live, '--archive', $fetched);
+
+ends(0, qr/verified/, 'one whose beginning is elsewhere is brought up to date', 'fetch', $server,
+	$pruned, @live);
+ends(0, qr/from entry 512 on/, 'and verifies', 'verify', $pruned, @live, '--pruned');
 
 subtest 'what the server says of its ledger verifies' => sub {
 	my ($size, $file) = ($answer->{size}, "$place/said");
@@ -550,6 +719,69 @@ subtest 'a fetch that was interrupted goes on' => sub {
 	ends(0, qr/verified/, 'and is whole, too', 'verify', $copy, @live);
 };
 
+subtest 'what is in the directory already does not lead it astray' => sub {
+	my $copy = fetched_copy('astray');
+	system('mkfifo', "$copy/checkpoint.new", "$copy/verifier.new");
+	my $listed = $live->vkey =~ s/\+([0-9a-f]{8})\+/'+' . uc($1) . '+'/er;
+	write_file("$copy/verifier", '# ' . $live->vkey . "\n" . $other->vkey);
+	ends(0, qr/verified/, 'pipes for files', 'fetch', $server, $copy, @live);
+	is(read_file("$copy/verifier"), '# ' . $live->vkey . "\n" . $other->vkey . "\n" . $live->vkey . "\n",
+		'a key has a line of its own');
+	write_file("$copy/verifier", "$listed\n");
+	ends(0, qr/verified/, 'a key that is written in another way', 'fetch', $server, $copy, @live);
+	is(read_file("$copy/verifier"), "$listed\n", 'is there');
+
+	my $text = (split /\n\n/, read_file("$copy/checkpoint"))[0] . "\n";
+	my $cosignature = $witness->cosignature($text, 1_790_000_000);
+	write_file("$copy/checkpoint", read_file("$copy/checkpoint") . $cosignature);
+	my $again = result('fetch', $server, $copy, @live);
+	is($again->{fetched}, 0, 'when there is nothing new');
+	like(read_file("$copy/checkpoint"), qr/\n\Q$cosignature\E\z/, 'what a witness has signed stays');
+
+	mkdir "$place/elsewhere";
+	mkdir "$place/linked";
+	symlink "$place/elsewhere", "$place/linked/tile";
+	ends(3, qr/cannot be written/, 'a link for a directory', 'fetch', $server, "$place/linked", @live);
+	is_deeply([ glob "$place/elsewhere/*" ], [], 'leads to nothing');
+};
+
+# answers(note, key): a server that answers the first question, and the second by
+# what begins a COPY; the directory of its socket.
+sub answers
+{
+	my ($note, $key) = @_;
+	my $directory = PostgreSQL::Test::Utils::tempdir_short();
+	my $listener = IO::Socket::UNIX->new(Listen => 1, Local => "$directory/.s.PGSQL.5432") or die $!;
+	my $pid = fork // die $!;
+	return ($directory, $pid) if $pid;
+	my $client = $listener->accept;
+	my $take = sub { $client->sysread(my $bytes, 65_536) // 0; return $bytes // '' };
+	my $say = sub { my ($type, $body) = @_; $client->syswrite($type . pack('N', 4 + length $body) . $body) };
+	$take->();
+	$say->('R', pack('N', 0));
+	$say->('S', "$_\0") foreach "server_version\x0015.0", "client_encoding\0UTF8";
+	$say->('Z', 'I');
+	$take->();
+	$say->('T', pack('n', 2) . join '', map { "$_\0" . pack('NnNnNn', 0, 0, 25, 0xffff, 0xffffffff, 0) } 'a', 'b');
+	$say->('D', pack('n', 2) . join '', map { pack('N/a*', $_) } $note, $key);
+	$say->('C', "SELECT 1\0");
+	$say->('Z', 'I');
+	$take->();
+	$say->('1', '');
+	$say->('2', '');
+	$say->('G', "\0" . pack('n', 0));
+	1 while length $take->();
+	POSIX::_exit(0);
+}
+
+subtest 'a server that goes on for ever does not keep it' => sub {
+	my ($directory, $pid) = answers($log->checkpoint(SIZE, $root), $log->vkey);
+	ends(4, qr/something else than rows/, 'an answer without an end', 'fetch',
+		"host=$directory dbname=x user=x", "$place/endless", @key);
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+};
+
 subtest 'what contradicts the archive is refused, and both checkpoints are kept' => sub {
 	my $size = $answer->{size};
 	foreach my $case (
@@ -562,11 +794,16 @@ subtest 'what contradicts the archive is refused, and both checkpoints are kept'
 		write_file("$copy/checkpoint", $forged);
 		ends(1, qr/$pattern/, $name, 'fetch', $server, $copy, @live);
 		is(read_file("$copy/checkpoint"), $forged, 'the archive keeps its checkpoint');
-		like(read_file("$copy/checkpoint.refused"), qr/^\Q$live->{name}\E\n/,
-			"and has the server's beside it");
+		my ($refused) = glob "$copy/checkpoint.refused.$size.*";
+		like(read_file($refused), qr/^\Q$live->{name}\E\n/, "and has the server's beside it");
+		write_file("$copy/checkpoint.refused.1.aa", 'an earlier one');
+		write_file($refused, 'as it was');
+		ends(1, qr/$pattern/, 'once more', 'fetch', $server, $copy, @live);
+		is(read_file($_), $_ eq $refused ? 'as it was' : 'an earlier one', 'none is replaced')
+		  foreach glob "$copy/checkpoint.refused*";
 	}
 	my $copy = fetched_copy('damaged');
-	spoil("$copy/tile/0/001", 5);
+	spoil($_, 5) foreach glob "$copy/tile/1/000.p/*";
 	ends(1, qr/archive is damaged/, 'an archive that was changed', 'fetch', $server, $copy, @live);
 	ends(1, qr/is the archive of log/, 'the archive of another log',
 		'fetch', $server, archive_copy('strange'), @live, @key);

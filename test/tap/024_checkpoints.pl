@@ -242,6 +242,16 @@ subtest 'what known witnesses sign is verified and kept' => sub {
 	is(auditor('SELECT biometric.add_cosignature(' . quoted($first . $other . $good) . ')'),
 		1, 'a good one is kept, beside one that is not known');
 	is(auditor('SELECT biometric.add_cosignature(' . quoted($first . $good) . ')'), 0, 'once');
+	(my $bare = "$first$good") =~ s/\n\z//;
+	is(auditor('SELECT biometric.add_cosignature(' . quoted($bare) . ')'),
+		0, 'also without its last newline');
+	is(auditor('SELECT biometric.add_cosignature(' . quoted("\n$first$good\n\n") . ')'),
+		0, 'or with more of them');
+	$node->set('biometric_audit.witnesses',
+		join ' ', map { witness_key($_, $witness) } 'witness.example/w1', 'witness.example/w2');
+	my $twice = cosign('witness.example/w2', $witness, $first, 1_700_000_002);
+	is(auditor('SELECT biometric.add_cosignature(' . quoted("$first$good$twice") . ')'),
+		0, 'a key under another name is no other witness');
 	is($node->sql($db, "SELECT biometric.checkpoint($size)"), $first . $good, 'and is handed out');
 	like(auditor("SELECT biometric.tlog_proof(1, $size)"), qr/\n\Q$first$good\E$/s, 'also in proofs');
 	is($node->sql($db, "SELECT cardinality(cosignatures) FROM biometric.checkpoints WHERE size = $size"),
@@ -295,6 +305,9 @@ subtest 'a checkpoint that was kept outside is verified' => sub {
 	is(problem(quoted($outside)), '', 'one that is true');
 	grow();
 	is(problem(quoted($outside)), '', 'also when the ledger has grown');
+	(my $bare = $outside) =~ s/\n\z//;
+	is(problem(quoted($bare)), '', 'without its last newline, as a shell gives it');
+	is(problem(quoted("\n $outside\r\n\n")), '', 'with what a mail put around it');
 	my $forged = $outside;
 	$forged =~ s/\n(\d+)\n/"\n" . ($1 + 1) . "\n"/e;
 	like(problem(quoted($forged)), qr/nobody has signed/, 'one that was changed');

@@ -92,6 +92,20 @@ subtest 'the worker is stopped under load' => sub {
 	$load->is_kept($node, 'nothing is missing');
 };
 
+subtest 'a refusal that the stopped worker does not take is one all the same, and says so' => sub {
+	my $wire = $node->connect_from('127.0.0.3', $db, 'officer', 'border_control');
+	my $worker = $node->worker($db);
+	my $remark = qr/\. The refusal could not be recorded in the ledger\.$/;
+	kill 'STOP', $worker;
+	my $result = $wire->query('SELECT img FROM traveller');
+	is($result->sqlstate, '42501', 'a refusal');
+	like($result->detail, $remark, 'that is not on record');
+	kill 'CONT', $worker;
+	$result = $wire->query('SELECT img FROM traveller');
+	is($result->sqlstate, '42501', 'and once more');
+	unlike($result->detail, $remark, 'which is');
+};
+
 subtest 'a transaction whose entries the stopped worker does not take is not committed' => sub {
 	my $wire = $node->connect_from('local', $db, $node->superuser);
 	my $worker = $node->worker($db);

@@ -167,7 +167,7 @@ sub _ask
 	my $result = $wire->query('SELECT img FROM traveller LIMIT 1');
 	$note->('sent 1') if $result->row_count;
 	return $result unless ($result->sqlstate // '') eq '42501';
-	$note->('refused');
+	$note->('refused') unless ($result->detail // '') =~ /could not be recorded/;
 	return BiometricAudit::Wire::Result->new;
 }
 
