@@ -237,7 +237,7 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION biometric.verify_ledger() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.verify_ledger() TO biometric_auditor;
 COMMENT ON FUNCTION biometric.verify_ledger() IS
-'Hashes every entry and compares the whole tree with what is stored of it and with what the ledger''s worker holds in shared memory. size: number of entries that were verified; root: the Merkle root over them; problem: NULL if ok, otherwise the first entry or tile that is not what it was when it was written.';
+'Hashes every entry and compares the whole tree with what is stored of it and with what the ledger''s worker holds in shared memory; checkpoints, the rows that identify logs and detached segments, and image_entry with what the entries say. size: number of entries that were verified; root: the Merkle root over them; problem: NULL if ok, otherwise the first entry or tile that is not what it was when it was written.';
 
 CREATE FUNCTION biometric.verify_ledger(log_id pg_catalog.uuid,
 	OUT ok pg_catalog.bool, OUT size pg_catalog.int8, OUT root pg_catalog.bytea,

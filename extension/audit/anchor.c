@@ -215,10 +215,26 @@ follow_log(Delivery *delivery, const LedgerSigned *newest)
 	memcpy(delivery->log_id, newest->log_id, LEDGER_LOG_ID_SIZE);
 }
 
+/* Whether the slot still publishes the log that a delivery is about: it may have changed hands. */
+static bool
+is_still_there(int number, const Delivery *delivery)
+{
+	LedgerSigned *newest = palloc(sizeof(LedgerSigned));
+
+	return signer_read(number, newest) &&
+		   memcmp(delivery->log_id, newest->log_id, LEDGER_LOG_ID_SIZE) == 0;
+}
+
 static void
 finish(int number, Delivery *delivery, const CommandEnd *end)
 {
 	(void) unlink(delivery->path);
+	if (!is_still_there(number, delivery))
+	{
+		/* what its outcome says of the log, the next delivery of the log will say again */
+		memset(delivery, 0, sizeof(*delivery));
+		return;
+	}
 	if (end->status == 0)
 		delivered(number, delivery);
 	else

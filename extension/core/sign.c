@@ -14,6 +14,10 @@
 #include <openssl/pem.h>
 #include <string.h>
 
+/* Bytes, powers of two: room for a text of SIGN_PEM_MAX several times over. */
+#define SECURE_MEMORY 32768
+#define SECURE_MEMORY_LEAST 16
+
 struct SignKey
 {
 	EVP_PKEY *pair;
@@ -46,6 +50,35 @@ wrap_pair(EVP_PKEY *pair, SignKey **key)
 	return CORE_OK;
 }
 
+/*
+ * From here on OpenSSL keeps private keys where neither swap nor a core dump gets
+ * them. Where the system grants no such memory, they are at least wiped.
+ */
+static void
+use_secure_memory(void)
+{
+	if (CRYPTO_secure_malloc_initialized() != 1)
+		(void) CRYPTO_secure_malloc_init(SECURE_MEMORY, SECURE_MEMORY_LEAST);
+}
+
+/* Decodes the first private key of a PEM text; what is left of it on the way is wiped. */
+static EVP_PKEY *
+read_pair(BIO *input)
+{
+	unsigned char *der = NULL;
+	long length = 0;
+	const unsigned char *at;
+	EVP_PKEY *pair;
+
+	if (PEM_bytes_read_bio_secmem(&der, &length, NULL, PEM_STRING_PKCS8INF, input, refuse_password,
+								  NULL) != 1)
+		return NULL;
+	at = der;
+	pair = d2i_AutoPrivateKey(NULL, &at, length);
+	OPENSSL_secure_clear_free(der, (size_t) length);
+	return pair;
+}
+
 CoreStatus
 sign_key_read(const char *pem, size_t length, SignKey **key)
 {
@@ -57,13 +90,14 @@ sign_key_read(const char *pem, size_t length, SignKey **key)
 	if (length == 0 || length > SIGN_PEM_MAX)
 		return CORE_MALFORMED;
 	(void) ERR_set_mark();
+	use_secure_memory();
 	input = BIO_new_mem_buf(pem, (int) length);
 	if (input == NULL)
 	{
 		(void) ERR_pop_to_mark();
 		return CORE_CRYPTO_FAILURE;
 	}
-	pair = PEM_read_bio_PrivateKey(input, NULL, refuse_password, NULL);
+	pair = read_pair(input);
 	BIO_free(input);
 	fits = pair != NULL && EVP_PKEY_is_a(pair, "ED25519") == 1;
 	(void) ERR_pop_to_mark();
@@ -82,6 +116,7 @@ sign_key_generate(SignKey **key)
 
 	*key = NULL;
 	(void) ERR_set_mark();
+	use_secure_memory();
 	pair = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	(void) ERR_pop_to_mark();
 	return pair != NULL ? wrap_pair(pair, key) : CORE_CRYPTO_FAILURE;

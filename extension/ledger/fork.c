@@ -35,6 +35,9 @@
 /* As objsubid of the extension, what restores share and an adoption takes alone. */
 #define RESTORE_LOCK 1
 
+/* Likewise, what whoever changes the ledger's identity takes alone until the transaction's end. */
+#define IDENTITY_LOCK 3
+
 PGDLLEXPORT Datum ledger_begin(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ledger_fork(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ledger_hand_over(PG_FUNCTION_ARGS);
@@ -272,6 +275,22 @@ owe(EntryEvent event, const char *detail, bool retires)
 
 /* ---- What custodians call */
 
+/*
+ * The present log, as it is now whatever the transaction's snapshot says, and
+ * stays until the transaction's end.
+ */
+static LedgerLog *
+lock_present_log(void)
+{
+	LedgerLog *present;
+
+	LockDatabaseObject(ExtensionRelationId, extension_oid(), IDENTITY_LOCK, ExclusiveLock);
+	PushActiveSnapshot(GetLatestSnapshot());
+	present = fork_present_log();
+	PopActiveSnapshot();
+	return present;
+}
+
 /* Who asks, and why. Returns the reason. */
 static char *
 require_custodian(FunctionCallInfo fcinfo, const char *function)
@@ -392,11 +411,15 @@ ledger_fork(PG_FUNCTION_ARGS)
 {
 	char *reason = require_custodian(fcinfo, "biometric.fork_ledger()");
 	Relation relation = store_open("log", RowExclusiveLock);
-	LedgerLog *present = fork_present_log();
+	LedgerLog *present = lock_present_log();
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
+	bool adopts;
 
 	memcpy(result->data, present->log_id, UUID_LEN);
-	if (is_in_order(present) && logs_to_adopt() != NIL)
+	PushActiveSnapshot(GetLatestSnapshot());
+	adopts = is_in_order(present) && logs_to_adopt() != NIL;
+	PopActiveSnapshot();
+	if (adopts)
 		adopt_all(relation, reason);
 	else
 	{
@@ -426,7 +449,7 @@ closing_detail(const char *action, const char *reason)
 static LedgerLog *
 log_to_close(void)
 {
-	LedgerLog *present = fork_present_log();
+	LedgerLog *present = lock_present_log();
 
 	if (present->retired || present->fenced)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -189,6 +189,30 @@ look_up_key(List *verifiers)
 	signer.recorded = last != NULL && strcmp(last->vkey, signer.newest.vkey) == 0;
 }
 
+/* Whether the newest checkpoint was published before: then it is durable. */
+static bool
+is_published(int number)
+{
+	LedgerSigned *published = palloc(sizeof(LedgerSigned));
+
+	return signer_read(number, published) && published->size >= signer.newest.size &&
+		   memcmp(published->log_id, signer.newest.log_id, LEDGER_LOG_ID_SIZE) == 0;
+}
+
+/* Publishes what is known, without the checkpoint while a failover could still take that back. */
+static void
+publish_start(int number)
+{
+	uint32 length = signer.newest.length;
+
+	signer.unpublished = length > 0 && !is_published(number);
+	if (signer.unpublished)
+		signer.newest.length = 0;
+	signer_post(number, &signer.newest);
+	signer.newest.length = length;
+	ledger_wake(number, true);
+}
+
 void
 signer_start(int number, uint32 generation, const uint8 *log_id)
 {
@@ -214,8 +238,7 @@ signer_start(int number, uint32 generation, const uint8 *log_id)
 					   "biometric.verify_ledger() says what has changed; "
 					   "biometric.fork_ledger(reason) begins another log.");
 	look_up_key(verifiers);
-	signer_post(number, &signer.newest);
-	ledger_wake(number, true);
+	publish_start(number);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }

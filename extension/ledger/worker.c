@@ -64,7 +64,7 @@ typedef struct Worker
 	LedgerTree tree;
 	uint64 head_size; /* what the head row says */
 	TimestampTz head_written;
-	bool checkpoint_due;	  /* one was written that is to be published after the commit */
+	bool checkpoint_due;	  /* one is to be published when all that is in the tables is durable */
 	uint64 position;		  /* ring: all before it is in the tables */
 	uint64 found_in_ring;	  /* ring: what was there when this worker began ends here */
 	bool deferred;			  /* what is in the tables is not all durable yet */
@@ -345,6 +345,8 @@ worker_start_signer(Worker *w)
 	signer_start(w->number, w->generation, w->tree.log_id);
 	PopActiveSnapshot();
 	worker_commit();
+	/* what was held back goes out with what else gets durable */
+	w->checkpoint_due = true;
 }
 
 /* Reads the tree and says in the slot what came of it. */
@@ -422,11 +424,12 @@ head_is_due(Worker *w, uint64 size)
 }
 
 static void
-head_write(Worker *w, const MerkleFrontier *frontier)
+head_write(Worker *w, const MerkleFrontier *frontier, bool sign)
 {
 	store_write_head(w->tree.log_id, frontier);
 	follow_write(w->tree.log_id, (int64) frontier->size);
-	w->checkpoint_due = signer_write(w->number, w->tree.log_id, frontier);
+	if (sign && signer_write(w->number, w->tree.log_id, frontier))
+		w->checkpoint_due = true;
 	w->head_size = frontier->size;
 	w->head_written = GetCurrentTimestamp();
 }
@@ -456,7 +459,7 @@ batch_write(Worker *w, Batch *batch)
 	}
 	if (head_is_due(w, batch->frontier.size))
 	{
-		head_write(w, &batch->frontier);
+		head_write(w, &batch->frontier, true);
 		/* the head row counts nothing that is not durable: verification holds it to that */
 		batch->urgent = true;
 	}
@@ -560,12 +563,13 @@ worker_write(Worker *w)
 
 /* Brings the head row up to date in a transaction of its own. */
 static void
-worker_write_head(Worker *w)
+worker_write_head(Worker *w, bool sign)
 {
 	worker_begin();
-	head_write(w, &w->tree.frontier);
+	head_write(w, &w->tree.frontier, sign);
 	worker_commit();
-	worker_publish_checkpoint(w);
+	if (sign)
+		worker_publish_checkpoint(w);
 }
 
 /* Looks which transactions have ended, unless entries of a predecessor are still to be written. */
@@ -595,7 +599,7 @@ worker_stop(Worker *w)
 		/* only what is durable is signed, and there may be nobody to sign it later */
 		if (signs)
 			signer_hurry();
-		worker_write_head(w);
+		worker_write_head(w, signs);
 	}
 	proc_exit(0);
 }
@@ -716,7 +720,7 @@ worker_loop(Worker *w)
 		{
 			if (w->deferred)
 				worker_flush_deferred(w);
-			worker_write_head(w);
+			worker_write_head(w, true);
 		}
 		pg_atomic_write_u32(&w->slot->failures, 0);
 		/* what worker_follow has put into the ring, nobody wakes this process for */

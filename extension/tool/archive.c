@@ -117,6 +117,17 @@ archive_read_bundle(Archive *archive, uint64_t index, int width, Buffer *buffer,
 	return read_either(archive, TLOG_ENTRIES, index, width, buffer, found);
 }
 
+bool
+archive_has_bundle(Archive *archive, uint64_t size, uint64_t sequence)
+{
+	uint64_t index = sequence / TLOG_TILE_WIDTH;
+	int width = archive_width(size, 0, index);
+	int found;
+
+	return width == 0 ||
+		   archive_read_bundle(archive, index, width, &archive->scratch, &found) != FILE_MISSING;
+}
+
 ToolExit
 archive_file_problem(int level, uint64_t index, int width, FileResult result)
 {

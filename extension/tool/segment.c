@@ -10,7 +10,7 @@
 
 /* Checks that the segment is full and in the archive. */
 static ToolExit
-choose_segment(const Options *options, const Archive *archive, const Head *head, Walk *walk)
+choose_segment(const Options *options, Archive *archive, const Head *head, Walk *walk)
 {
 	const char *text = options->arguments[1];
 	uint64_t segment;
@@ -25,7 +25,7 @@ choose_segment(const Options *options, const Archive *archive, const Head *head,
 							  options->segment_size);
 	walk->from = segment * options->segment_size;
 	walk->to = walk->from + options->segment_size;
-	if (walk->from < archive->minimum)
+	if (walk->from < archive->minimum && !archive_has_bundle(archive, walk->size, walk->from))
 		return report_problem(TOOL_INPUT, "the archive begins at entry %" PRIu64, archive->minimum);
 	report_number("segment", segment);
 	report_number("first", walk->from);

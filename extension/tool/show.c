@@ -215,7 +215,10 @@ show_archive(const Options *options, const char *path)
 		code = read_size(&archive, &size);
 	resolver.archive = &archive;
 	resolver.size = size;
-	first = options->from > archive.minimum ? options->from : archive.minimum;
+	first = options->from;
+	if (code == TOOL_VERIFIED && first < archive.minimum &&
+		!archive_has_bundle(&archive, size, first))
+		first = archive.minimum;
 	for (uint64_t index = first / TLOG_TILE_WIDTH;
 		 code == TOOL_VERIFIED && index * TLOG_TILE_WIDTH < size &&
 		 index * TLOG_TILE_WIDTH <= options->to && !ferror(stdout);

@@ -72,17 +72,6 @@ read_heads(const Options *options, Archive *archive, const Keys *keys, Heads *he
 	return keys_enough_witnesses(keys, heads->archive);
 }
 
-/* Whether the bundle that an entry is in is there. */
-static bool
-has_bundle(Archive *archive, uint64_t size, uint64_t sequence, Buffer *bundle)
-{
-	uint64_t index = sequence / TLOG_TILE_WIDTH;
-	int width = archive_width(size, 0, index);
-	int found;
-
-	return width == 0 || archive_read_bundle(archive, index, width, bundle, &found) != FILE_MISSING;
-}
-
 /*
  * Where to begin: at the first entry, unless the user says otherwise. That the
  * archive says that it begins later excuses nothing: anybody can write that.
@@ -97,7 +86,7 @@ choose_start(const Options *options, Archive *archive, uint64_t size, Walk *walk
 							  "the archive has %" PRIu64 " entries, and is to be verified from "
 							  "entry %" PRIu64 " on",
 							  size, from);
-	if (from < archive->minimum && !has_bundle(archive, size, from, &walk->bundle))
+	if (from < archive->minimum && !archive_has_bundle(archive, size, from))
 		return report_problem(TOOL_FAILED,
 							  "entry %" PRIu64 " is missing: the archive says that it begins at "
 							  "entry %" PRIu64 ". If you know that those before are kept "

@@ -46,8 +46,10 @@ extern void signer_reset(int number);
 
 /*
  * signer_start reads the key for a log, in the worker, in a transaction with
- * an active snapshot, and publishes the newest checkpoint that is stored;
- * without a usable key nothing is signed, and a WARNING says why.
+ * an active snapshot. The newest checkpoint that is stored stays published if it
+ * was; otherwise the next signer_publish publishes it, which is to be called
+ * when all that is in the tables is durable. Without a usable key nothing is signed, and
+ * a WARNING says why.
  */
 extern void signer_start(int number, uint32 generation, const uint8 *log_id);
 

@@ -4,7 +4,7 @@
  *
  *   checkpoint               the signed head
  *   verifier                 the keys that have signed, a line each
- *   minimum-index            the first entry that is there; 0 without it
+ *   minimum-index            the first entry that is there; 0 without it; a hint
  *   tile/entries/N[.p/W]     256 entries, or W
  *   tile/L/N[.p/W]           256 hashes, or W
  *
@@ -22,7 +22,7 @@ typedef struct Archive
 {
 	const char *path;
 	int fd;
-	uint64_t minimum; /* number of the first entry that must be there */
+	uint64_t minimum; /* the first entry that is there, as an unsigned file says */
 	Buffer scratch;
 } Archive;
 
@@ -54,6 +54,12 @@ extern FileResult archive_read_tile(Archive *archive, int level, uint64_t index,
  */
 extern FileResult archive_read_bundle(Archive *archive, uint64_t index, int width, Buffer *buffer,
 									  int *found);
+
+/*
+ * archive_has_bundle tells whether there is something where an entry's bundle has
+ * to be; true for an entry behind the last.
+ */
+extern bool archive_has_bundle(Archive *archive, uint64_t size, uint64_t sequence);
 
 /*
  * archive_file_problem says that a file of the archive cannot be used, which makes

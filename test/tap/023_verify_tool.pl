@@ -284,7 +284,7 @@ sub cosigned
 
 subtest 'witnesses' => sub {
 	my @witnesses = ('--witness', $witness->vkey, '--witness', $second->vkey);
-	ends(1, qr/^biometric-verify: does not verify: 0 of the witnesses/, 'none has signed',
+	ends(1, qr/does not verify: 0 of the witnesses/, 'none has signed',
 		'verify', $archive, @key, @witnesses);
 	my $copy = archive_copy('witnessed');
 	my $text = $log->checkpoint_text(SIZE, $root);
@@ -343,6 +343,7 @@ subtest 'an archive whose beginning is elsewhere' => sub {
 	$copy = archive_copy('pruned');
 	spoil_entry($copy, 300);
 	write_file("$copy/minimum-index", "65792\n");
+	is((verifier('show', $copy, '--to', 1))[1] =~ tr/\n//, 2, 'nor are they hidden from who reads them');
 	ends(1, qr/entry 300: not what was logged/, 'a file that says so hides no entry that is there',
 		'verify', $copy, @key);
 	ends(0, qr/were not read/, 'a part of a whole archive',

@@ -359,6 +359,12 @@ END
 	}
 };
 
+subtest 'a key is the same in whatever letters its id is written' => sub {
+	tamper(q{UPDATE biometric.verifier SET vkey = regexp_replace(vkey, '\+[0-9a-f]{8}\+', upper(substring(vkey, '\+[0-9a-f]{8}\+')))});
+	is(problem(), '', 'also in capitals');
+	tamper('DELETE FROM biometric.verifier; INSERT INTO biometric.verifier SELECT * FROM v');
+};
+
 subtest 'a server whose newest checkpoint is a lie signs nothing more' => sub {
 	my $newest = auditor('SELECT biometric.checkpoint()') =~ /^.*\n(\d+)\n/ ? $1 : die;
 	tamper(

@@ -75,8 +75,8 @@ sub tool
 
 sub archive_verifies
 {
-	my ($name) = @_;
-	my ($status) = tool('verify', "$exports/$name", '--key-file', "$exports/$name/verifier");
+	my ($name, @options) = @_;
+	my ($status) = tool('verify', "$exports/$name", '--key-file', "$exports/$name/verifier", @options);
 	return $status == 0;
 }
 
@@ -204,7 +204,11 @@ subtest 'archive and later exports go together' => sub {
 	ok(archive_verifies('archive'), 'which verifies from the first entry on');
 	ok(!export('fresh')->error, 'one into a fresh directory begins where the ledger does');
 	is(slurp_file("$exports/fresh/minimum-index"), SEGMENT . "\n", 'and says so');
-	ok(archive_verifies('fresh'), 'it verifies');
+	ok(!archive_verifies('fresh'), 'it does not verify for who expects all of them');
+	ok(archive_verifies('fresh', '--pruned'), 'but for who knows that they are elsewhere');
+	my ($out, $errors) = run_command([ 'biometric-verify', 'fetch', $node->connstr($db), "$exports/fetched" ]);
+	is($? >> 8, 4, 'what was detached cannot be fetched');
+	like($errors, qr/go on with the archive that has them.*export_ledger/, 'and the program says what to do');
 	is(archived_root('fresh', 1), archived_root('archive', 1), 'both have the same next segment');
 	is(archived_root('archive', 0), $root, 'the archive still has the detached one');
 };
@@ -263,7 +267,7 @@ subtest 'a table that holds two segments loses one' => sub {
 	export('archive');
 	ok(archive_verifies('archive'), 'as does the archive');
 	export('fresh2');
-	ok(archive_verifies('fresh2'), 'and what is left');
+	ok(archive_verifies('fresh2', '--pruned'), 'and what is left');
 };
 
 # ---------------------------------------------------------------- later

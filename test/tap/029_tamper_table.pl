@@ -67,10 +67,15 @@ sub swap
 	my ($table, $one, $other, @columns) = @_;
 	my $name = $table =~ s/entry_\d\d/entry_00 to entry_15/r;
 	my $columns = join ', ', @columns;
-	return try($name, 'two rows', 'swapped', [
-		"CREATE TEMP TABLE kept AS SELECT * FROM biometric.$table WHERE $one",
-		"UPDATE biometric.$table SET ($columns) = (SELECT $columns FROM biometric.$table WHERE $other) WHERE $one",
-		"UPDATE biometric.$table SET ($columns) = (SELECT $columns FROM kept) WHERE $other" ]);
+	return try(
+		$name,
+		'two rows',
+		'swapped',
+		[
+			"CREATE TEMP TABLE kept AS SELECT * FROM biometric.$table WHERE $one",
+			"UPDATE biometric.$table SET ($columns) = (SELECT $columns FROM biometric.$table WHERE $other) WHERE $one",
+			"UPDATE biometric.$table SET ($columns) = (SELECT $columns FROM kept) WHERE $other"
+		]);
 }
 
 my $own = "log_id = '$id'";
@@ -85,30 +90,38 @@ alter('entry_01', "$own AND seq = 1500", 'log_id', $nobody, @entry);
 alter('entry_01', "$own AND seq = 1500", 'seq', 'seq + 100000', @entry);
 alter('entry_01', "$own AND seq = 1500", 'leaf_hint', 'leaf_hint # 1', @entry);
 alter('entry_01', "$own AND seq = 1500", 'entry', flip('entry', 9), @entry);
-alter('entry_02', "$own AND seq = $last", 'entry', flip('entry', 9), @entry,
-	change => 'changed in the last row');
+alter(
+	'entry_02', "$own AND seq = $last",
+	'entry', flip('entry', 9),
+	@entry, change => 'changed in the last row');
 try($entries, 'a row', 'removed', "DELETE FROM biometric.entry_01 WHERE $own AND seq = 1500");
 try($entries, 'a row', 'inserted beyond the end',
 	"INSERT INTO biometric.entry_02 SELECT log_id, $size + 1, leaf_hint, entry
 	FROM biometric.entry_02 WHERE $own AND seq = $last");
-try($entries, 'a row', 'inserted with the number of another, in another table',
+try($entries, 'a row',
+	'inserted with the number of another, in another table',
 	"INSERT INTO biometric.entry_05 SELECT * FROM biometric.entry_01 WHERE $own AND seq = 1500");
 try($entries, 'a row', 'inserted with a number of the detached segment',
 	"INSERT INTO biometric.entry_00 SELECT log_id, 7, leaf_hint, entry
 	FROM biometric.entry_01 WHERE $own AND seq = 1500");
 swap('entry_01', "$own AND seq = 1500", "$own AND seq = 1501", 'entry', 'leaf_hint');
-try($entries, 'the last rows', 'removed', "DELETE FROM biometric.entry_02 WHERE $own AND seq > $last - 10");
+try($entries, 'the last rows',
+	'removed', "DELETE FROM biometric.entry_02 WHERE $own AND seq > $last - 10");
 
 # Tiles.
 alter('tile', "$own AND index = 1", 'log_id', $nobody);
 alter('tile', "$own AND index = 1", 'level', 2);
 alter('tile', "$own AND index = 1", 'index', 2);
 alter('tile', "$own AND index = 1", 'hashes', flip('hashes', 7));
-alter('tile', "$own AND index = 0", 'hashes', flip('hashes', 7),
+alter(
+	'tile', "$own AND index = 0",
+	'hashes',
+	flip('hashes', 7),
 	change => 'changed, of the detached segment');
 try('tile', 'a row', 'removed', "DELETE FROM biometric.tile WHERE $own AND index = 1");
 try('tile', 'a row', 'inserted',
-	"INSERT INTO biometric.tile SELECT log_id, 1, 2, hashes FROM biometric.tile WHERE $own AND index = 1");
+	"INSERT INTO biometric.tile SELECT log_id, 1, 2, hashes FROM biometric.tile WHERE $own AND index = 1"
+);
 swap('tile', "$own AND index = 0", "$own AND index = 1", 'hashes');
 
 # The head row.
@@ -117,12 +130,17 @@ alter('head', $own, 'size', 'size - 1');
 alter('head', $own, 'root', flip('root', 0));
 alter('head', $own, 'tail', flip('tail', 0));
 alter('head', $own, 'settled', 'size + 5', change => 'raised beyond the last entry');
-alter('head', $own, 'settled', 'settled - 50', change => 'lowered',
+alter(
+	'head', $own, 'settled', 'settled - 50',
+	change => 'lowered',
 	remark => 'the worker settles the rest anew');
-alter('head', $own, 'unsettled', 'ARRAY[3, 1]::int8[]',
+alter(
+	'head', $own, 'unsettled',
+	'ARRAY[3, 1]::int8[]',
 	remark => 'what a transaction that ended meanwhile became is asked of the server');
 try('head', 'the row', 'removed', "DELETE FROM biometric.head WHERE $own");
-try('head', 'a row', 'inserted, of another log',
+try('head', 'a row',
+	'inserted, of another log',
 	"INSERT INTO biometric.head SELECT $nobody, size, root, tail FROM biometric.head WHERE $own",
 	remark => $no_evidence);
 
@@ -133,11 +151,15 @@ alter('segment', $own, 'root', flip('root', 3));
 alter('segment', $own, 'detached_at', "detached_at - interval '1 year'", remark => $derived);
 alter('segment', $own, 'reason', "'another reason'");
 try('segment', 'the row', 'removed', "DELETE FROM biometric.segment WHERE $own");
-try('segment', 'a row', 'inserted, the entries removed', [
-	"INSERT INTO biometric.segment
+try('segment',
+	'a row',
+	'inserted, the entries removed',
+	[
+		"INSERT INTO biometric.segment
 	SELECT log_id, 1, sha256('x'), detached_at, reason FROM biometric.segment WHERE $own",
-	"DELETE FROM biometric.entry_01 WHERE $own",
-	"DELETE FROM biometric.image_entry WHERE $own AND seq < 2048" ]);
+		"DELETE FROM biometric.entry_01 WHERE $own",
+		"DELETE FROM biometric.image_entry WHERE $own AND seq < 2048"
+	]);
 
 # The way from images to entries.
 my $one_image = "$own AND seq = 1600";
@@ -145,36 +167,54 @@ alter('image_entry', $one_image, 'log_id', $nobody);
 alter('image_entry', $one_image, 'image_id', 'gen_random_uuid()');
 alter('image_entry', $one_image, 'seq', 'seq + 1');
 try('image_entry', 'a row', 'removed', "DELETE FROM biometric.image_entry WHERE $one_image");
-try('image_entry', 'a row', 'inserted',
-	"INSERT INTO biometric.image_entry VALUES ('$id', gen_random_uuid(), 1500)");
+try('image_entry', 'a row',
+	'inserted', "INSERT INTO biometric.image_entry VALUES ('$id', gen_random_uuid(), 1500)");
 swap('image_entry', "$own AND seq = 1600", "$own AND seq = 1700", 'image_id');
 
 # Checkpoints.
-alter('checkpoint', "$own AND size = $newest", 'log_id', $nobody,
-	remark => 'the worker signs the same again');
+alter('checkpoint', "$own AND size = $newest",
+	'log_id', $nobody, remark => 'the worker signs the same again');
 alter('checkpoint', "$own AND size = $newest", 'size', 'size - 1');
 alter('checkpoint', "$own AND size = $newest", 'at', "at - interval '1 year'", remark => $derived);
 alter('checkpoint', "$own AND size = $newest", 'note', flip('note', 70));
-alter('checkpoint', "$own AND size = $older", 'note', flip('note', 70),
+alter(
+	'checkpoint', "$own AND size = $older",
+	'note',
+	flip('note', 70),
 	change => 'changed in a row that is not the newest');
-try('checkpoint', 'the newest row', 'removed',
+try('checkpoint', 'the newest row',
+	'removed',
 	"DELETE FROM biometric.checkpoint WHERE $own AND size = $newest",
 	remark => 'the worker signs the same again');
-try('checkpoint', 'all rows', 'removed, with their cosignatures',
-	[ "DELETE FROM biometric.checkpoint WHERE $own", "DELETE FROM biometric.cosignature WHERE $own" ],
+try('checkpoint',
+	'all rows',
+	'removed, with their cosignatures',
+	[
+		"DELETE FROM biometric.checkpoint WHERE $own",
+		"DELETE FROM biometric.cosignature WHERE $own"
+	],
 	remark => 'the worker signs the same again; cosignatures are with the witnesses, too');
 try('checkpoint', 'the newest row', 'replaced by an older one, under its own size',
 	"UPDATE biometric.checkpoint SET note = (SELECT note FROM biometric.checkpoint WHERE $own AND size = $older)
 	WHERE $own AND size = $newest");
 swap('checkpoint', "$own AND size = $older", "$own AND size = $newest", 'note');
 my $forged = sub { my ($key, $at) = @_; return literal($key->checkpoint($at, "\0" x 32)); };
-try('checkpoint', 'a row', 'inserted, signed by another key',
-	"INSERT INTO biometric.checkpoint VALUES ('$id', $size - 5, now(), " . $forged->($thief, $size - 5) . ')');
-try('checkpoint', 'a row', 'inserted, signed with the stolen key, with another root',
+try('checkpoint',
+	'a row',
+	'inserted, signed by another key',
+	"INSERT INTO biometric.checkpoint VALUES ('$id', $size - 5, now(), "
+	  . $forged->($thief, $size - 5) . ')');
+try('checkpoint',
+	'a row',
+	'inserted, signed with the stolen key, with another root',
 	"INSERT INTO biometric.checkpoint VALUES ('$id', $size - 5, now(), "
 	  . $forged->($ledger->{key}, $size - 5) . ')');
-try('checkpoint', 'the newest row', 'replaced by one that is signed with the stolen key, with another root',
-	'UPDATE biometric.checkpoint SET note = ' . $forged->($ledger->{key}, $newest) . " WHERE $own AND size = $newest");
+try('checkpoint',
+	'the newest row',
+	'replaced by one that is signed with the stolen key, with another root',
+	'UPDATE biometric.checkpoint SET note = '
+	  . $forged->($ledger->{key}, $newest)
+	  . " WHERE $own AND size = $newest");
 
 # Keys.
 alter('verifier', $own, 'log_id', $nobody);
@@ -186,15 +226,26 @@ my $add_key = sub {
 	return "INSERT INTO biometric.verifier VALUES ('$id', '" . $thief->vkey . "', $_[0], now())";
 };
 try('verifier', 'a row', 'inserted, with a key of one\'s own', $add_key->(1500));
-try('verifier', 'a row', 'inserted, with a key of one\'s own, as of the detached segment', $add_key->(3),
-	remark => 'the entry that would say so is in the archive; as long as it signs nothing it means nothing');
-try('verifier', 'a row', 'inserted, with a key of one\'s own, as of the detached segment, that signs checkpoints', [
+try('verifier',
+	'a row',
+	'inserted, with a key of one\'s own, as of the detached segment',
 	$add_key->(3),
-	map {
-		my $note = $log->{checkpoints}{$_} =~ s/^(.*?\n)\n.*/$1/sr;
-		'UPDATE biometric.checkpoint SET note = '
-		  . literal("$note\n" . $thief->signature($note)) . " WHERE $own AND size = $_"
-	} $older, $newest ]);
+	remark =>
+	  'the entry that would say so is in the archive; as long as it signs nothing it means nothing'
+);
+try('verifier',
+	'a row',
+	'inserted, with a key of one\'s own, as of the detached segment, that signs checkpoints',
+	[
+		$add_key->(3),
+		map {
+			my $note = $log->{checkpoints}{$_} =~ s/^(.*?\n)\n.*/$1/sr;
+			'UPDATE biometric.checkpoint SET note = '
+			  . literal("$note\n" . $thief->signature($note))
+			  . " WHERE $own AND size = $_"
+		} $older,
+		$newest
+	]);
 
 # Cosignatures.
 my $cosigned = "size = (SELECT max(size) FROM biometric.cosignature WHERE $own)";
@@ -204,13 +255,20 @@ alter('cosignature', $cosignature, 'log_id', $nobody, remark => 'witnesses keep 
 alter('cosignature', $cosignature, 'size', 'size - 1');
 alter('cosignature', $cosignature, 'vkey', "'" . $stranger->vkey . "'");
 alter('cosignature', $cosignature, 'line', flip('line', 80));
-try('cosignature', 'a row', 'removed', "DELETE FROM biometric.cosignature WHERE $cosignature",
+try('cosignature', 'a row', 'removed',
+	"DELETE FROM biometric.cosignature WHERE $cosignature",
 	remark => 'witnesses keep what they signed');
-try('cosignature', 'a row', 'inserted, of somebody who is no witness',
-	"INSERT INTO biometric.cosignature VALUES ('$id', $newest, '" . $stranger->vkey . "', "
-	  . literal($stranger->cosignature($log->{checkpoints}{$newest} =~ s/^(.*?\n)\n.*/$1/sr, 1_790_000_000)) . ')',
+try('cosignature',
+	'a row',
+	'inserted, of somebody who is no witness',
+	"INSERT INTO biometric.cosignature VALUES ('$id', $newest, '"
+	  . $stranger->vkey . "', "
+	  . literal(
+		$stranger->cosignature($log->{checkpoints}{$newest} =~ s/^(.*?\n)\n.*/$1/sr, 1_790_000_000))
+	  . ')',
 	remark => 'it is true; whose signatures count is for who verifies');
-swap('cosignature', $cosignature, "$own AND vkey = '$ledger->{witness}' AND $first_cosigned", 'line');
+swap('cosignature', $cosignature, "$own AND vkey = '$ledger->{witness}' AND $first_cosigned",
+	'line');
 
 # The log's row, while its first entries are here.
 my @attached = (base => 'attached');
@@ -230,17 +288,30 @@ alter('log', $own, $_->[0], $_->[1], @attached,
 	remark => 'means nothing in a log of this database\'s own')
   foreach [ 'adopted_at', 'now()' ], [ 'adopted_size', 5 ], [ 'adopted_root', "sha256('x')" ];
 alter('log', $own, 'segment_size', 32768, @attached);
-try('log', 'segment_size', 'changed to what none can be', [
-	'ALTER TABLE biometric.log DROP CONSTRAINT log_segment_size_check',
-	"UPDATE biometric.log SET segment_size = 5000 WHERE $own" ], @attached);
+try('log',
+	'segment_size',
+	'changed to what none can be',
+	[
+		'ALTER TABLE biometric.log DROP CONSTRAINT log_segment_size_check',
+		"UPDATE biometric.log SET segment_size = 5000 WHERE $own"
+	],
+	@attached);
 alter('log', $own, 'instance', "'1:1'", @attached);
-alter('log', $own, 'instance', 'NULL', @attached, change => 'emptied',
-	remark => 'the worker fills it in: a copy of the files that was made before is told by whatever else differs');
-try('log', 'fenced_at, fenced_by', 'changed', "UPDATE biometric.log SET fenced_at = now(), fenced_by = 'hand_over' WHERE $own",
+alter(
+	'log', $own, 'instance', 'NULL', @attached,
+	change => 'emptied',
+	remark =>
+	  'the worker fills it in: a copy of the files that was made before is told by whatever else differs'
+);
+try('log', 'fenced_at, fenced_by',
+	'changed', "UPDATE biometric.log SET fenced_at = now(), fenced_by = 'hand_over' WHERE $own",
 	@attached);
 try('log', 'fenced_at, fenced_by', 'emptied, after hand_over_ledger()',
-	"UPDATE biometric.log SET fenced_at = NULL, fenced_by = NULL WHERE $own", base => 'handed',
-	remark => 'the last entry says it; two systems that go on are two histories, which anchors and witnesses see');
+	"UPDATE biometric.log SET fenced_at = NULL, fenced_by = NULL WHERE $own",
+	base => 'handed',
+	remark =>
+	  'the last entry says it; two systems that go on are two histories, which anchors and witnesses see'
+);
 try('log', 'the row', 'removed', "DELETE FROM biometric.log WHERE $own", @attached);
 try('log', 'a row', 'inserted, of another log',
 	"INSERT INTO biometric.log SELECT (json_populate_record(l, json_build_object('log_id', $nobody, 'ordinal', NULL, 'parent', NULL, 'reason', NULL))).*
@@ -249,18 +320,32 @@ try('log', 'a row', 'inserted, of another log',
 # The rows of the logs before it, and of those that were adopted.
 my $before = "log_id = '$parent->{id}'";
 my $restored = "log_id = '$adopted->{id}'";
-alter('log', $before, 'retired_at', 'NULL', @attached, change => 'emptied, of a log that was forked from',
+alter(
+	'log', $before, 'retired_at', 'NULL', @attached,
+	change => 'emptied, of a log that was forked from',
 	remark => 'its last entry says it');
 alter('log', $before, 'ordinal', 7, @attached, change => 'changed, of a log that was forked from');
-try('log', 'the row', 'removed, of a log that was forked from', "DELETE FROM biometric.log WHERE $before", @attached);
-alter('log', $restored, 'adopted_at', 'now()', @attached, change => 'changed, of an adopted log', remark => $derived);
-alter('log', $restored, 'adopted_size', 'adopted_size - 1', @attached, change => 'changed, of an adopted log');
-alter('log', $restored, 'adopted_root', flip('adopted_root', 0), @attached, change => 'changed, of an adopted log');
-try('log', 'adopted_at, adopted_size, adopted_root', 'emptied', 
+try('log', 'the row',
+	'removed, of a log that was forked from',
+	"DELETE FROM biometric.log WHERE $before", @attached);
+alter(
+	'log', $restored, 'adopted_at', 'now()', @attached,
+	change => 'changed, of an adopted log',
+	remark => $derived);
+alter('log', $restored, 'adopted_size', 'adopted_size - 1',
+	@attached, change => 'changed, of an adopted log');
+alter('log', $restored, 'adopted_root', flip('adopted_root', 0),
+	@attached, change => 'changed, of an adopted log');
+try('log',
+	'adopted_at, adopted_size, adopted_root',
+	'emptied',
 	"UPDATE biometric.log SET adopted_at = NULL, adopted_size = NULL, adopted_root = NULL WHERE $restored",
-	@attached, remark => 'it waits to be adopted again; the entry `forked` stays');
-try('log', 'the row', 'removed, of an adopted log', "DELETE FROM biometric.log WHERE $restored", @attached,
-	remark => 'the entry `forked` stays, and the dump');
+	@attached,
+	remark => 'it waits to be adopted again; the entry `forked` stays');
+try('log', 'the row',
+	'removed, of an adopted log',
+	"DELETE FROM biometric.log WHERE $restored",
+	@attached, remark => 'the entry `forked` stays, and the dump');
 
 # ---------------------------------------------------------------- whole ledgers, changed so that all agrees
 
@@ -277,13 +362,16 @@ sub changed
 sub unsigned
 {
 	my ($from, $condition) = @_;
-	return map { "DELETE FROM biometric.$_ WHERE $condition AND size > $from" } qw(checkpoint cosignature);
+	return
+	  map { "DELETE FROM biometric.$_ WHERE $condition AND size > $from" }
+	  qw(checkpoint cosignature);
 }
 
 sub signs
 {
 	my ($key, $entries, $at) = @_;
-	return "INSERT INTO biometric.checkpoint VALUES ('$id', $at, now(), "
+	return
+	  "INSERT INTO biometric.checkpoint VALUES ('$id', $at, now(), "
 	  . literal($key->checkpoint($at, forged_root($log, $entries, $at))) . ')';
 }
 
@@ -291,45 +379,83 @@ my $whole = 'the whole ledger';
 my $rewritten = changed($log, 1500);
 my @rewrite = forged($log, $rewritten, $size);
 try($whole, 'an entry', 'changed, and all hashes above it', \@rewrite);
-try($whole, 'an entry', 'changed, and all hashes above it, and the checkpoints from there on removed', [ @rewrite, unsigned(1500, $own) ]);
-try($whole, 'an entry', 'changed, and all above it signed with the stolen key',
+try($whole, 'an entry',
+	'changed, and all hashes above it, and the checkpoints from there on removed',
+	[ @rewrite, unsigned(1500, $own) ]);
+try($whole, 'an entry',
+	'changed, and all above it signed with the stolen key',
 	[ @rewrite, unsigned(1500, $own), signs($ledger->{key}, $rewritten, $size) ]);
 
-my %announced = (%$rewritten,
-	$size => BiometricAudit::Archive::entry(14, 1_790_000_000_000_000, -1,
-		16 => '{"verifier_key": "' . $thief->vkey . "\", \"previous\": \"$ledger->{vkey}\"}"));
-try($whole, 'an entry', 'changed, and all above it signed with a key of one\'s own, which an entry announces', [
-	forged($log, \%announced, $size + 1), unsigned(1500, $own),
-	"INSERT INTO biometric.verifier VALUES ('$id', '" . $thief->vkey . "', $size, now())",
-	signs($thief, \%announced, $size + 1) ]);
+my %announced = (
+	%$rewritten,
+	$size => BiometricAudit::Archive::entry(
+		14, 1_790_000_000_000_000,
+		-1, 16 => '{"verifier_key": "' . $thief->vkey . "\", \"previous\": \"$ledger->{vkey}\"}"));
+try($whole,
+	'an entry',
+	'changed, and all above it signed with a key of one\'s own, which an entry announces',
+	[
+		forged($log, \%announced, $size + 1),
+		unsigned(1500, $own),
+		"INSERT INTO biometric.verifier VALUES ('$id', '" . $thief->vkey . "', $size, now())",
+		signs($thief, \%announced, $size + 1)
+	]);
 
 my @cut = forged($log, $log->{entries}, $size - 10);
 try($whole, 'the last entries', 'removed, and their traces in tile and head', \@cut);
-try($whole, 'the last entries', 'removed, and their traces in tile, head and checkpoint',
+try($whole,
+	'the last entries',
+	'removed, and their traces in tile, head and checkpoint',
 	[ @cut, unsigned($size - 10, $own) ]);
 try($whole, 'all tables', 'rolled back to an older copy', [], rolled_back => 'older');
-try($whole, 'all tables', 'emptied, and a new log begun', [
-	(map { "DELETE FROM biometric.$_" } (map { sprintf 'entry_%02d', $_ } 0 .. 15),
-		qw(tile head segment image_entry checkpoint verifier cosignature)),
-	"DELETE FROM biometric.log WHERE NOT log_id = '$id'",
-	"UPDATE biometric.log SET log_id = $nobody, parent = NULL, parent_size = NULL, parent_root = NULL,
-	reason = NULL" ]);
-my %longer = (%{ $log->{entries} }, $size => BiometricAudit::Archive::entry(13, 1_790_000_000_000_000, -1,
-	16 => '{"action": "authorize"}'));
-try($whole, 'an entry', 'added at the end, and its hash in head', [ forged($log, \%longer, $size + 1) ],
+try($whole,
+	'all tables',
+	'emptied, and a new log begun',
+	[
+		(   map { "DELETE FROM biometric.$_" } (map { sprintf 'entry_%02d', $_ } 0 .. 15),
+			qw(tile head segment image_entry checkpoint verifier cosignature)),
+		"DELETE FROM biometric.log WHERE NOT log_id = '$id'",
+		"UPDATE biometric.log SET log_id = $nobody, parent = NULL, parent_size = NULL, parent_root = NULL,
+	reason = NULL"
+	]);
+my %longer = (
+	%{ $log->{entries} },
+	$size => BiometricAudit::Archive::entry(
+		13, 1_790_000_000_000_000, -1, 16 => '{"action": "authorize"}'));
+try($whole, 'an entry',
+	'added at the end, and its hash in head',
+	[ forged($log, \%longer, $size + 1) ],
 	remark => 'it is in the log for good, under the next checkpoint');
 my @old = forged($parent, changed($parent, 10), $parent->{size});
-try($whole, 'an entry', 'changed in a log that was forked from, and all above it', [ @old, unsigned(10, $before) ], @attached);
-try($whole, 'an entry', 'changed in a log that was forked from, and all above it, and parent_root of the fork', [
-	@old, unsigned(10, $before),
-	'UPDATE biometric.log SET parent_root = '
-	  . literal(forged_root($parent, changed($parent, 10), $parent->{size})) . " WHERE $own" ], @attached);
+try($whole, 'an entry',
+	'changed in a log that was forked from, and all above it',
+	[ @old, unsigned(10, $before) ], @attached);
+try($whole,
+	'an entry',
+	'changed in a log that was forked from, and all above it, and parent_root of the fork',
+	[
+		@old,
+		unsigned(10, $before),
+		'UPDATE biometric.log SET parent_root = '
+		  . literal(forged_root($parent, changed($parent, 10), $parent->{size}))
+		  . " WHERE $own"
+	],
+	@attached);
 my @foreign = forged($adopted, changed($adopted, 10), $adopted->{size});
-try($whole, 'an entry', 'changed in an adopted log, and all above it', [ @foreign, unsigned(10, $restored) ], @attached);
-try($whole, 'an entry', 'changed in an adopted log, and all above it, and adopted_root', [
-	@foreign, unsigned(10, $restored),
-	'UPDATE biometric.log SET adopted_root = '
-	  . literal(forged_root($adopted, changed($adopted, 10), $adopted->{size})) . " WHERE $restored" ], @attached);
+try($whole, 'an entry',
+	'changed in an adopted log, and all above it',
+	[ @foreign, unsigned(10, $restored) ], @attached);
+try($whole,
+	'an entry',
+	'changed in an adopted log, and all above it, and adopted_root',
+	[
+		@foreign,
+		unsigned(10, $restored),
+		'UPDATE biometric.log SET adopted_root = '
+		  . literal(forged_root($adopted, changed($adopted, 10), $adopted->{size}))
+		  . " WHERE $restored"
+	],
+	@attached);
 
 try('nothing', '', '', [], remark => 'a copy that nobody changed');
 try_tamperings(@cases);
@@ -363,11 +489,13 @@ sub in_words
 	return join '; ', map { join(', ', @{ $row->{rows}{$_} }) . " $_" } @{ $row->{changes} };
 }
 
-my $table = join '', map { "| $_ |\n" }
+my $table = join '',
+  map { "| $_ |\n" }
   'table | what is done | worker | `verify_ledger()` | program | checkpoint from outside | otherwise',
   join(' | ', ('---') x 7), map { join ' | ', $_->{table}, in_words($_), $_->{said} } @rows;
 append_to_file($ENV{TAMPER_TABLE}, $table) if $ENV{TAMPER_TABLE};
-my ($documented) = slurp_file("$FindBin::RealBin/ledger.md") =~ /^(\| table \| what is done .*?\n)(?!\|)/ms;
+my ($documented) =
+  slurp_file("$FindBin::RealBin/ledger.md") =~ /^(\| table \| what is done .*?\n)(?!\|)/ms;
 is($documented // '', $table, 'doc/ledger.md has this table');
 
 done_testing();

@@ -27,9 +27,10 @@ sub hashes_of
 	while ((@groups + 1) * GROUP <= $size)
 	{
 		my $first = @groups * GROUP;
-		push @groups, exists $entries->{$first}
-		  ? BiometricAudit::Archive::root(
-			map { BiometricAudit::Archive::leaf($entries->{$_}) } $first .. $first + GROUP - 1)
+		push @groups,
+		  exists $entries->{$first}
+		  ? BiometricAudit::Archive::root(map { BiometricAudit::Archive::leaf($entries->{$_}) }
+			  $first .. $first + GROUP - 1)
 		  : $kept[@groups];
 	}
 	my @tail = map { BiometricAudit::Archive::leaf($entries->{$_}) } @groups * GROUP .. $size - 1;
@@ -59,18 +60,21 @@ sub forged
 		my $hint = unpack 'l', pack 'L',
 		  unpack('N', BiometricAudit::Archive::leaf($entries->{$seq})) ^ $seq;
 		push @sql, "DELETE FROM $table WHERE $own AND seq = $seq",
-		  "INSERT INTO $table VALUES ('$log->{id}', $seq, $hint, " . literal($entries->{$seq}) . ')';
+		  "INSERT INTO $table VALUES ('$log->{id}', $seq, $hint, "
+		  . literal($entries->{$seq}) . ')';
 	}
-	push @sql, map { "DELETE FROM biometric.$_ WHERE $own AND seq >= $size" }
+	push @sql,
+	  map { "DELETE FROM biometric.$_ WHERE $own AND seq >= $size" }
 	  (map { sprintf 'entry_%02d', $_ } 0 .. 15), 'image_entry';
 	push @sql, "DELETE FROM biometric.tile WHERE $own";
 	for (my $index = 0; ($index + 1) * GROUP <= @$groups; $index++)
 	{
 		my $hashes = join '', @$groups[ $index * GROUP .. ($index + 1) * GROUP - 1 ];
-		push @sql, "INSERT INTO biometric.tile VALUES ('$log->{id}', 1, $index, " . literal($hashes) . ')';
+		push @sql,
+		  "INSERT INTO biometric.tile VALUES ('$log->{id}', 1, $index, " . literal($hashes) . ')';
 	}
 	push @sql,
-	    "UPDATE biometric.head SET size = $size, settled = least(settled, $size), tail = "
+		"UPDATE biometric.head SET size = $size, settled = least(settled, $size), tail = "
 	  . literal(join '', @$tail)
 	  . ', root = '
 	  . literal(forged_root(@_))

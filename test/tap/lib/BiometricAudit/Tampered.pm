@@ -43,7 +43,8 @@ sub settle
 sub grow
 {
 	my ($database, $pictures) = @_;
-	$node->sql($database, "INSERT INTO face SELECT n, numbered_jpeg(n, 300)::biometric.face_image
+	$node->sql(
+		$database, "INSERT INTO face SELECT n, numbered_jpeg(n, 300)::biometric.face_image
 		FROM generate_series(1, $pictures) AS n");
 	return settle($database);
 }
@@ -55,8 +56,9 @@ sub detach
 	$node->sql('ledger', "SELECT biometric.export_ledger('$archive')");
 	my ($out) = run_command(
 		[
-			'biometric-verify', 'segment', $archive, 0, '--segment-size', SEGMENT,
-			'--key', $ledger{vkey}, '--json'
+			'biometric-verify', 'segment', $archive, 0,
+			'--segment-size', SEGMENT, '--key', $ledger{vkey},
+			'--json'
 		]);
 	my $root = JSON::PP::decode_json($out)->{root};
 	$node->policy('ledger', "SELECT biometric.detach_segment(0, '\\x$root', 'the archive has it')");
@@ -108,12 +110,10 @@ sub unguarded
 	my $triggers = "UPDATE pg_trigger SET tgenabled = '%s' WHERE tgenabled = '%s' AND tgrelid IN "
 	  . "(SELECT oid FROM pg_class WHERE relnamespace = 'biometric'::regnamespace)";
 	$node->sql(
-		$database,
-		join ";\n",
+		$database, join ";\n",
 		'SET allow_system_table_mods = on',
 		sprintf($triggers, 'D', 'A'),
-		@statements,
-		sprintf($triggers, 'A', 'D'));
+		@statements, sprintf($triggers, 'A', 'D'));
 	$node->leave($database);
 	return;
 }
@@ -147,7 +147,9 @@ sub put_to_sleep
 sub furnish
 {
 	$place = PostgreSQL::Test::Utils::tempdir();
-	$node = BiometricAudit::Node->create('tampered', conf => join "\n",
+	$node = BiometricAudit::Node->create(
+		'tampered',
+		conf => join "\n",
 		'max_worker_processes = 60',
 		'biometric_audit.max_databases = 44',
 		"biometric_audit.ring_size = '256kB'",
@@ -180,7 +182,8 @@ sub furnish
 	cosign(grow('ledger', 1100));
 	unloaded(sub { copy_database('ledger', $_) foreach qw(older handed) });
 	put_to_sleep('older');
-	$node->sql('ledger', 'UPDATE face SET img = (SELECT img FROM face WHERE id = 3 LIMIT 1) WHERE id = 1');
+	$node->sql('ledger',
+		'UPDATE face SET img = (SELECT img FROM face WHERE id = 3 LIMIT 1) WHERE id = 1');
 	$node->sql('ledger', 'DELETE FROM face WHERE id = 2');
 	$ledger{outside}{ledger} = grow('ledger', 40);
 	$node->policy('handed', "SELECT biometric.hand_over_ledger('it goes elsewhere')");
@@ -225,16 +228,26 @@ sub know
 
 # ---------------------------------------------------------------- what finds a change
 
+# Whether the worker has begun, and signed whatever there is to sign, or says why not.
+sub has_begun
+{
+	my ($status) = @_;
+	return defined $status->{last_error} if $status->{state} =~ /^(starting|none)$/;
+	return
+		 $status->{state} ne 'ready'
+	  || defined $status->{checkpoint_error}
+	  || ($status->{checkpoint_size} // 0) >= $status->{size};
+}
+
 sub worker_finds
 {
 	my ($database) = @_;
 	my $status;
 	poll_until(
 		sub {
-			($status) = $node->records($database,
-				'SELECT state, last_error, checkpoint_error FROM biometric.ledger_status()');
-			return $status->{state} !~ /^(starting|none)$/ || defined $status->{last_error};
-		});
+			($status) = $node->records($database, 'SELECT * FROM biometric.ledger_status()');
+			return has_begun($status);
+		}) || diag 'the worker does not begin';
 	return "$status->{state}: " . ($status->{last_error} // '')
 	  if $status->{state} !~ /^(ready|retired)$/;
 	return $status->{checkpoint_error};
@@ -309,7 +322,8 @@ sub try_tamperings
 		unloaded(
 			sub {
 				$node->sql('postgres', "DROP DATABASE $_->{database}") foreach @done;
-				copy_database($_->{rolled_back} // $_->{base} // 'ledger', $_->{database}, @{ $_->{sql} })
+				copy_database($_->{rolled_back} // $_->{base} // 'ledger',
+					$_->{database}, @{ $_->{sql} })
 				  foreach @some;
 			});
 		foreach my $case (@some)
