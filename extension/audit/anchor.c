@@ -215,36 +215,34 @@ follow_log(Delivery *delivery, const LedgerSigned *newest)
 	memcpy(delivery->log_id, newest->log_id, LEDGER_LOG_ID_SIZE);
 }
 
-/* Whether the slot still publishes the log that a delivery is about: it may have changed hands. */
+/* Whether the slot is still that of the log that a delivery is about. */
 static bool
 is_still_there(int number, const Delivery *delivery)
 {
 	LedgerSigned *newest = palloc(sizeof(LedgerSigned));
 
-	return signer_read(number, newest) &&
-		   memcmp(delivery->log_id, newest->log_id, LEDGER_LOG_ID_SIZE) == 0;
+	/* the id is published even while there is no checkpoint */
+	(void) signer_read(number, newest);
+	return memcmp(delivery->log_id, newest->log_id, LEDGER_LOG_ID_SIZE) == 0;
 }
 
 static void
 finish(int number, Delivery *delivery, const CommandEnd *end)
 {
 	(void) unlink(delivery->path);
-	if (!is_still_there(number, delivery))
-	{
-		/* what its outcome says of the log, the next delivery of the log will say again */
-		memset(delivery, 0, sizeof(*delivery));
-		return;
-	}
-	if (end->status == 0)
-		delivered(number, delivery);
-	else
-		failed(number, delivery, end->problem);
 	if (end->status == EXIT_SUPERSEDED &&
 		strncmp(delivery->command.line, SAYS_SUPERSEDED, strlen(SAYS_SUPERSEDED)) == 0)
 	{
 		delivery->superseded = true;
 		ledger_fence(number, delivery->log_id);
 	}
+	/* what is shown of the slot is about the log that has it now */
+	if (!is_still_there(number, delivery))
+		memset(delivery, 0, sizeof(*delivery));
+	else if (end->status == 0)
+		delivered(number, delivery);
+	else
+		failed(number, delivery, end->problem);
 }
 
 /* Looks after one slot; returns after how many ms to look again. */

@@ -189,27 +189,31 @@ look_up_key(List *verifiers)
 	signer.recorded = last != NULL && strcmp(last->vkey, signer.newest.vkey) == 0;
 }
 
-/* Whether the newest checkpoint was published before: then it is durable. */
-static bool
-is_published(int number)
-{
-	LedgerSigned *published = palloc(sizeof(LedgerSigned));
-
-	return signer_read(number, published) && published->size >= signer.newest.size &&
-		   memcmp(published->log_id, signer.newest.log_id, LEDGER_LOG_ID_SIZE) == 0;
-}
-
-/* Publishes what is known, without the checkpoint while a failover could still take that back. */
+/*
+ * Publishes the key, and the newest checkpoint if it was published before. One that was not
+ * could still be taken back by a failover: until it is durable, an older one stays.
+ */
 static void
 publish_start(int number)
 {
-	uint32 length = signer.newest.length;
+	LedgerSigned *start = palloc(sizeof(LedgerSigned));
+	LedgerSigned *published = palloc(sizeof(LedgerSigned));
+	bool same_log = signer_read(number, published) &&
+					memcmp(published->log_id, signer.newest.log_id, LEDGER_LOG_ID_SIZE) == 0;
 
-	signer.unpublished = length > 0 && !is_published(number);
+	signer.unpublished =
+		signer.newest.length > 0 && !(same_log && published->size >= signer.newest.size);
+	*start = signer.newest;
 	if (signer.unpublished)
-		signer.newest.length = 0;
-	signer_post(number, &signer.newest);
-	signer.newest.length = length;
+		start->length = 0;
+	if (signer.unpublished && same_log)
+	{
+		start->size = published->size;
+		start->at = published->at;
+		start->length = published->length;
+		memcpy(start->note, published->note, published->length);
+	}
+	signer_post(number, start);
 	ledger_wake(number, true);
 }
 

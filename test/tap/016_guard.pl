@@ -184,6 +184,13 @@ refused(symbol =>
 	  q{CREATE FUNCTION x(bigint) RETURNS bytea LANGUAGE c AS 'biometric_audit', 'ledger_leaf'});
 
 note 'system catalogs';
+allowed('CREATE FUNCTION public.leaf(int) RETURNS bytea LANGUAGE sql RETURN NULL::bytea');
+refused(shadow => $_)
+  foreach (
+	'CREATE FUNCTION biometric.leaf(int) RETURNS bytea LANGUAGE sql RETURN NULL::bytea',
+	'ALTER FUNCTION public.leaf(int) SET SCHEMA biometric');
+refused(catalog => 'ALTER FUNCTION public.leaf(int) SET SCHEMA pg_catalog');
+allowed('DROP FUNCTION public.leaf(int)');
 refused(catalog => $_)
   foreach (
 	'UPDATE pg_proc SET prosrc = prosrc WHERE false',
@@ -503,6 +510,10 @@ allowed($_) foreach ('SELECT * FROM own', 'REINDEX TABLE own');
 refused(lockdown => "ALTER SYSTEM SET $_ = 'x'")
   foreach qw(log_directory log_filename ident_file hba_file ssl_key_file ssl_cert_file
   dynamic_library_path);
+allowed('GRANT biometric_custodian TO CURRENT_USER');
+refused(lockdown => "ALTER SYSTEM SET $_ = 'x'")
+  foreach qw(biometric_audit.keyring_command biometric_audit.checkpoint_command);
+allowed('REVOKE biometric_custodian FROM CURRENT_USER');
 refused(lockdown => q{CREATE TABLESPACE x LOCATION '/tmp'});
 is(attempt('UPDATE pg_language SET lanpltrusted = true WHERE false', 'bare')->sqlstate,
 	'42501', 'nor are system catalogs changed anywhere');

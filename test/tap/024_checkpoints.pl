@@ -435,6 +435,32 @@ subtest 'of a transaction that was rolled back, what was signed stays' => sub {
 	is(problem(quoted($row->[0])), '', 'it is true');
 };
 
+subtest 'what no standby has confirmed is not handed out, whatever becomes of the worker' => sub {
+	grow();
+	auditor('SELECT biometric.checkpoint()');
+	my $newest = 'SELECT max(size) FROM biometric.checkpoint WHERE log_id = '
+	  . '(SELECT log_id FROM biometric.ledger_status())';
+	ok( poll_until(sub { $node->sql($db, "SELECT clock_timestamp() > max(at) + interval '1100 ms' FROM biometric.checkpoint") eq 't' }),
+		'the next entry is signed at once');
+	my $before = state_of('checkpoint_size');
+	$node->set('biometric_audit.ledger_timeout', '500ms');
+	$node->set('synchronous_standby_names', 'nobody');
+	my $wire = $node->connect_from('local', $db, 'custodian');
+	is($wire->query(q{SELECT biometric.register_party('unconfirmed', 'p', NULL)})->sqlstate, '55000',
+		'an entry waits for a standby that there is not');
+	$wire->close;
+	my $worker = $node->worker($db);
+	kill 'TERM', $worker;
+	ok( poll_until(sub { ($node->worker($db) // $worker) != $worker && state_of('state') eq 'ready' }),
+		'the worker gives up, and another takes its place');
+	cmp_ok($node->sql($db, $newest), '>', $before, 'what was signed is in the table');
+	is(state_of('checkpoint_size'), $before, 'and is not published: a failover could take it back');
+	$node->set('synchronous_standby_names', undef);
+	$node->set('biometric_audit.ledger_timeout', undef);
+	ok(poll_until(sub { state_of('checkpoint_size') > $before }), 'until it is durable');
+	is(problem(), '', 'the ledger verifies');
+};
+
 subtest 'databases sign under their own names' => sub {
 	$node->sql($db, 'CREATE DATABASE second');
 	$node->prepare('second');

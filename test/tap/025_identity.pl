@@ -364,6 +364,23 @@ subtest 'a ledger that is handed over is continued by the next system, and close
 	ok($primary->verifies($db), 'and verifies');
 };
 
+subtest 'a custodian closes the log that there is now, whatever the snapshot says' => sub {
+	foreach my $function (qw(retire_ledger hand_over_ledger))
+	{
+		my $wire = $primary->connect_from('local', $db, 'custodian');
+		$wire->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+		$wire->query('SELECT count(*) FROM pg_class');
+		$primary->policy($db, q{SELECT biometric.fork_ledger('meanwhile')});
+		is($wire->query(qq{SELECT biometric.$function('by an old snapshot')})->error, undef, "$function()");
+		is($wire->query('COMMIT')->error, undef, 'is committed');
+		$wire->close;
+		isnt(state($primary), 'ready', 'and has closed the log');
+		$primary->policy($db, q{SELECT biometric.fork_ledger('for more')});
+		is(state($primary), 'ready', 'which is forked again');
+	}
+	ok($primary->verifies($db), 'all of it verifies');
+};
+
 subtest 'a ledger without entries takes a new identity in a copy' => sub {
 	my $empty = BiometricAudit::Node->create('empty');
 	$empty->sql($db, 'CREATE EXTENSION biometric_audit');
