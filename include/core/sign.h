@@ -13,7 +13,10 @@
 #define SIGN_SIGNATURE_SIZE 64
 #define SIGN_PEM_MAX 4096
 
-/* A private key, in memory of OpenSSL's that sign_key_free gives back. */
+/*
+ * A private key, in memory of OpenSSL's that sign_key_free wipes and gives back: locked, and
+ * in no core dump, where the system grants that.
+ */
 typedef struct SignKey SignKey;
 
 /*

@@ -171,10 +171,11 @@ subtest 'two primaries: what the old one acknowledged is on the new one, and it 
 	ok($next->acknowledged(5), 'the new one serves clients');
 	my %told = $load->told;
 	gets_an_error($primary, 'the old one does not');
-	$load->end;
+	# a commit waits for the standby that is gone, and for good
+	$load->end('KILL');
+	$next->end;
 	my %now = $load->told;
 	is_deeply([ @now{qw(sent stored)} ], [ @told{qw(sent stored)} ], 'nor did it meanwhile');
-	$next->end;
 	$load->is_kept($standby, 'nothing is missing on the new primary');
 	$next->is_kept($standby, 'neither of its own');
 	$primary->stop('fast');

@@ -233,12 +233,13 @@ sub failed
 	return poll_until(sub { $self->failures >= $wanted });
 }
 
-# end() ends the clients, and returns when they are gone.
+# end() ends the clients, and returns when they are gone. end('KILL') is for
+# those that may wait for an answer that does not come any more.
 sub end
 {
-	my ($self) = @_;
+	my ($self, $signal) = @_;
 	my @pids = map { $_->{pid} } @{ $self->{clients} };
-	kill 'TERM', @pids;
+	kill $signal // 'TERM', @pids;
 	my %gone;
 	poll_until(
 		sub {
@@ -249,7 +250,6 @@ sub end
 			return keys %gone == @pids;
 		});
 
-	# Who waits for an answer that does not come any more.
 	foreach my $pid (grep { !$gone{$_} } @pids)
 	{
 		kill 'KILL', $pid;
