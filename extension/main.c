@@ -16,6 +16,7 @@
 #include "hooks.h"
 #include "image/image.h"
 #include "keyring/keyring.h"
+#include "ledger/database.h"
 #include "ledger/ring.h"
 #include "policy/policy.h"
 #include "trigger/trigger.h"
@@ -82,6 +83,7 @@ _PG_init(void)
 
 	internal_init();
 	image_init();
+	ledger_init();
 	policy_init();
 	home_init();
 	trigger_init();

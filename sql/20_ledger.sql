@@ -286,7 +286,7 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION biometric.fork_ledger(pg_catalog.text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.fork_ledger(pg_catalog.text) TO biometric_custodian;
 COMMENT ON FUNCTION biometric.fork_ledger(pg_catalog.text) IS
-'Where logs were restored from a dump and the present log is in order: verifies and adopts them, with an entry "forked" in the present log for each that names it with size, root and the reason given, and returns the present log''s id. Otherwise begins a new log in this database, after the present one has been copied from elsewhere, damaged or retired: its entry 0, "forked", names the log it came from in the same way; returns the new log''s id, and the log is there once the transaction is committed. For custodians. Errors: 42501 for others, 22023 without a reason, 55000 when a restored log does not verify.';
+'Where logs were restored from a dump and the present log is in order: verifies them and adopts those that verify, with an entry "forked" in the present log for each that names it with size, root and the reason given, and returns the present log''s id; a WARNING names each that does not verify, which is left as it is. Otherwise begins a new log in this database, after the present one has been copied from elsewhere, damaged or retired: its entry 0, "forked", names the log it came from in the same way; returns the new log''s id, and the log is there once the transaction is committed. For custodians. Errors: 42501 for others, 22023 without a reason, 55000 when restored logs are to be adopted and none verifies, and as long as the worker has not begun the fork before (see ledger_status()).';
 
 CREATE FUNCTION biometric.retire_ledger(reason pg_catalog.text)
 RETURNS void AS 'MODULE_PATHNAME', 'ledger_retire'
@@ -294,7 +294,7 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION biometric.retire_ledger(pg_catalog.text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.retire_ledger(pg_catalog.text) TO biometric_custodian;
 COMMENT ON FUNCTION biometric.retire_ledger(pg_catalog.text) IS
-'Closes this database''s ledger with a last entry, policy_changed, that gives the reason: from the commit on nothing is released or stored, and the extension may be dropped. fork_ledger() undoes it by a new log. For custodians. Errors: 42501 for others, 22023 without a reason, 55000 when it is retired already.';
+'Closes this database''s ledger with a last entry, policy_changed, that gives the reason: from the commit on nothing is released or stored, and the extension may be dropped. fork_ledger() undoes it by a new log. For custodians. Errors: 42501 for others, 22023 without a reason, 55000 when it is retired already, when its worker has not begun it yet, and at the end of a transaction that changes images or the policy, too.';
 
 CREATE VIEW biometric.ledger_history AS
 SELECT e.log_id, e.seq, r.at, r.event, r.statement, r.party, r.client_addr, r.session_user_name,

@@ -1,10 +1,14 @@
 /*
  * checkpoint.c - checkpoint(), verifier_key() and add_checkpoint_request().
+ *
+ * A signed note has characters that not every encoding has, so each is also
+ * handed out as the bytes that were signed.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/namespace.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -19,12 +23,16 @@
 
 PGDLLEXPORT Datum audit_checkpoint(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum audit_checkpoint_from(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum audit_checkpoint_note(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum audit_verifier_key(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum audit_add_checkpoint_request(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum audit_add_checkpoint_body(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(audit_checkpoint);
 PG_FUNCTION_INFO_V1(audit_checkpoint_from);
+PG_FUNCTION_INFO_V1(audit_checkpoint_note);
 PG_FUNCTION_INFO_V1(audit_verifier_key);
 PG_FUNCTION_INFO_V1(audit_add_checkpoint_request);
+PG_FUNCTION_INFO_V1(audit_add_checkpoint_body);
 
 Snapshot
 audit_snapshot(void)
@@ -48,12 +56,46 @@ audit_present_log(uint8 *log_id)
 	memcpy(log_id, log->log_id, LEDGER_LOG_ID_SIZE);
 }
 
+pg_noreturn static void
+refuse_encoding(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+					errmsg("the encoding of this database, %s, cannot show signed notes as text",
+						   GetDatabaseEncodingName()),
+					errdetail("It does not have all of their characters: each signature line "
+							  "begins with an em dash."),
+					errhint("Use biometric.checkpoint_note(), biometric.tlog_proof_file() or "
+							"biometric.add_checkpoint_body(), which return the same in bytea.")));
+}
+
 text *
 audit_text(const char *utf8, Size length)
 {
-	char *server = pg_any_to_server(utf8, (int) length, PG_UTF8);
+	int encoding = GetDatabaseEncoding();
+	int room = (int) length * MAX_CONVERSION_GROWTH + 1;
+	char *server;
+	Oid conversion;
 
-	return server == utf8 ? cstring_to_text_with_len(utf8, (int) length) : cstring_to_text(server);
+	if (encoding == PG_UTF8 || encoding == PG_SQL_ASCII)
+		return cstring_to_text(pg_any_to_server(utf8, (int) length, PG_UTF8));
+	conversion = FindDefaultConversionProc(PG_UTF8, encoding);
+	server = palloc(room);
+	if (!OidIsValid(conversion) ||
+		pg_do_encoding_conversion_buf(conversion, PG_UTF8, encoding, (unsigned char *) utf8,
+									  (int) length, (unsigned char *) server, room,
+									  true) != (int) length)
+		refuse_encoding();
+	return cstring_to_text(server);
+}
+
+bytea *
+audit_bytes(const char *bytes, Size length)
+{
+	bytea *result = palloc(VARHDRSZ + length);
+
+	SET_VARSIZE(result, VARHDRSZ + length);
+	memcpy(VARDATA(result), bytes, length);
+	return result;
 }
 
 /* Puts a note and what witnesses have signed of it together. */
@@ -188,18 +230,36 @@ audit_checkpoint(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(audit_text(newest.note, newest.length));
 }
 
-Datum
-audit_checkpoint_from(PG_FUNCTION_ARGS)
+/* The stored one that somebody asks for by its size; false: none. */
+static bool
+stored_from(int64 size, CosignedCheckpoint *stored)
 {
-	int64 size = PG_GETARG_INT64(0);
-	CosignedCheckpoint stored;
-
 	if (size < 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("a checkpoint cannot cover " INT64_FORMAT " entries", size)));
-	if (!cosigned_stored(size, &stored))
+	return cosigned_stored(size, stored);
+}
+
+Datum
+audit_checkpoint_from(PG_FUNCTION_ARGS)
+{
+	CosignedCheckpoint stored;
+
+	if (!stored_from(PG_GETARG_INT64(0), &stored))
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(audit_text(stored.note, stored.length));
+}
+
+Datum
+audit_checkpoint_note(PG_FUNCTION_ARGS)
+{
+	CosignedCheckpoint found;
+
+	if (PG_ARGISNULL(0))
+		cosigned_newest(-1, &found);
+	else if (!stored_from(PG_GETARG_INT64(0), &found))
+		PG_RETURN_NULL();
+	PG_RETURN_BYTEA_P(audit_bytes(found.note, found.length));
 }
 
 /* The key that has signed the present log last, or NULL. */
@@ -244,21 +304,37 @@ audit_verifier_key(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(vkey));
 }
 
-Datum
-audit_add_checkpoint_request(PG_FUNCTION_ARGS)
+/* Puts together what a witness is sent that has seen old_size entries. */
+static void
+make_request(int64 old_size, StringInfo body)
 {
-	int64 old_size = PG_GETARG_INT64(0);
 	CosignedCheckpoint newest;
-	StringInfoData body;
 	Proof *proof = palloc(sizeof(Proof));
 
 	cosigned_newest(-1, &newest);
 	proofs_consistency(newest.log_id, old_size, newest.size, proof);
-	initStringInfo(&body);
-	appendStringInfo(&body, "old " INT64_FORMAT "\n", old_size);
+	initStringInfo(body);
+	appendStringInfo(body, "old " INT64_FORMAT "\n", old_size);
 	for (int i = 0; i < proof->count; i++)
-		proofs_append_hash(&body, &proof->hashes[i]);
-	appendStringInfoChar(&body, '\n');
-	appendBinaryStringInfo(&body, newest.note, (int) newest.length);
+		proofs_append_hash(body, &proof->hashes[i]);
+	appendStringInfoChar(body, '\n');
+	appendBinaryStringInfo(body, newest.note, (int) newest.length);
+}
+
+Datum
+audit_add_checkpoint_request(PG_FUNCTION_ARGS)
+{
+	StringInfoData body;
+
+	make_request(PG_GETARG_INT64(0), &body);
 	PG_RETURN_TEXT_P(audit_text(body.data, body.len));
+}
+
+Datum
+audit_add_checkpoint_body(PG_FUNCTION_ARGS)
+{
+	StringInfoData body;
+
+	make_request(PG_GETARG_INT64(0), &body);
+	PG_RETURN_BYTEA_P(audit_bytes(body.data, body.len));
 }

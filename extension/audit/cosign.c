@@ -26,7 +26,9 @@
 #define COSIGN_LOCK 2
 
 PGDLLEXPORT Datum audit_add_cosignature(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum audit_add_cosignature_bytes(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(audit_add_cosignature);
+PG_FUNCTION_INFO_V1(audit_add_cosignature_bytes);
 
 /* A checkpoint of ours with signatures below. */
 typedef struct Given
@@ -48,7 +50,7 @@ parse_given(const char *text, Given *given)
 {
 	if (note_parse(text, strlen(text), &given->note) != CORE_OK ||
 		checkpoint_parse(given->note.text, given->note.text_length, &given->checkpoint) != CORE_OK)
-		refuse("this text is no signed checkpoint",
+		refuse("this is no signed checkpoint",
 			   "A checkpoint is origin, size and root, a line each, an empty line, and signature "
 			   "lines, and ends in a newline.",
 			   "Append what the witness answered to the checkpoint that it was asked about.");
@@ -191,10 +193,10 @@ keep_cosignatures(const Given *given, const StoredCheckpoint *row)
 	return added;
 }
 
-Datum
-audit_add_cosignature(PG_FUNCTION_ARGS)
+/* Takes in a note, in UTF-8; returns how many signatures are new. */
+static int
+add_cosignatures(const char *note)
 {
-	char *note = verify_given_note(PG_GETARG_TEXT_PP(0));
 	Given *given = palloc0(sizeof(Given));
 	const NoteSignature *own;
 	StoredCheckpoint row = {0};
@@ -213,5 +215,17 @@ audit_add_cosignature(PG_FUNCTION_ARGS)
 	require_true(given, snapshot);
 	UnregisterSnapshot(snapshot);
 	own_note(given, own, &row);
-	PG_RETURN_INT32(keep_cosignatures(given, &row));
+	return keep_cosignatures(given, &row);
+}
+
+Datum
+audit_add_cosignature(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(add_cosignatures(verify_given_text(PG_GETARG_TEXT_PP(0))));
+}
+
+Datum
+audit_add_cosignature_bytes(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(add_cosignatures(verify_given_bytes(PG_GETARG_BYTEA_PP(0))));
 }

@@ -10,7 +10,7 @@
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "commands/tablecmds.h"
+#include "catalog/pg_extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -27,11 +27,15 @@
 #include "base/roles.h"
 #include "core/entry.h"
 #include "ledger/append.h"
+#include "ledger/follow.h"
 #include "ledger/fork.h"
 #include "ledger/session.h"
 #include "ledger/store_checkpoint.h"
 
 #define ENTRIES_AT_ONCE 256
+
+/* As objsubid of the extension: one detaches at a time, until it is committed. */
+#define DETACH_LOCK 4
 
 PGDLLEXPORT Datum audit_detach_segment(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(audit_detach_segment);
@@ -131,7 +135,23 @@ check_segment(Detach *detach)
 
 /* ---- Whether its entries are what the archive has */
 
-/* Whether an entry is of a change whose transaction had not ended when the head was written. */
+/*
+ * Reads which transactions have not ended. The head names those that were open when it was
+ * written, and is not written again before the ledger grows.
+ */
+static void
+read_settled(const Detach *detach, LedgerSettled *settled)
+{
+	int open = 0;
+
+	store_settled(detach->log.log->log_id, GetActiveSnapshot(), settled);
+	for (int i = 0; i < settled->count; i++)
+		if (follow_outcome(settled->open[i]) != OUTCOME_COMMITTED)
+			settled->open[open++] = settled->open[i];
+	settled->count = open;
+}
+
+/* Whether an entry is of a change whose transaction has not ended. */
 static bool
 is_unsettled(const EntryFields *fields, const LedgerSettled *settled)
 {
@@ -176,7 +196,7 @@ check_contents(Detach *detach)
 	LedgerSettled settled;
 	MerkleHash root;
 
-	store_settled(detach->log.log->log_id, GetActiveSnapshot(), &settled);
+	read_settled(detach, &settled);
 	if (settled.size < detach->end)
 		refuse_segment(detach, "It is not known yet how all of its transactions ended.",
 					   "Try again in a second.");
@@ -219,10 +239,8 @@ record_detach(const Detach *detach)
 /* ---- What goes */
 
 static Relation
-open_table(const char *name, LOCKMODE mode)
+require_table(Relation relation)
 {
-	Relation relation = store_open(name, mode);
-
 	if (relation == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
 	return relation;
@@ -266,7 +284,7 @@ delete_rows(Relation relation, Relation index, ScanKey keys, int count)
 static void
 delete_tiles(const Detach *detach)
 {
-	Relation relation = open_table("tile", RowExclusiveLock);
+	Relation relation = require_table(store_open("tile", RowExclusiveLock));
 	Relation index = store_open_key(relation);
 	int kept = store_kept_level(detach->end - detach->first);
 
@@ -292,7 +310,7 @@ delete_tiles(const Detach *detach)
 static void
 delete_image_entries(const Detach *detach)
 {
-	Relation relation = open_table("image_entry", RowExclusiveLock);
+	Relation relation = require_table(store_open("image_entry", RowExclusiveLock));
 	ScanKeyData keys[2];
 
 	key_log_id(&keys[0], detach->log.log->log_id);
@@ -302,105 +320,19 @@ delete_image_entries(const Detach *detach)
 	table_close(relation, NoLock);
 }
 
-/* Whether the row at one end of the primary key is the segment's own. */
-static bool
-ends_with(const Detach *detach, Relation relation, Relation index, ScanDirection direction)
-{
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	SysScanDesc scan = systable_beginscan_ordered(relation, index, snapshot, 0, NULL);
-	HeapTuple tuple = systable_getnext_ordered(scan, direction);
-	bool own = false;
-
-	if (HeapTupleIsValid(tuple))
-	{
-		TupleDesc desc = RelationGetDescr(relation);
-		bool isnull[2];
-		Datum log_id = heap_getattr(tuple, ENTRY_COL_LOG_ID, desc, &isnull[0]);
-		Datum seq = heap_getattr(tuple, ENTRY_COL_SEQ, desc, &isnull[1]);
-
-		own = !isnull[0] && !isnull[1] && DatumGetInt64(seq) >= detach->first &&
-			  DatumGetInt64(seq) < detach->end &&
-			  memcmp(DatumGetUUIDP(log_id)->data, detach->log.log->log_id, UUID_LEN) == 0;
-	}
-	systable_endscan_ordered(scan);
-	UnregisterSnapshot(snapshot);
-	return own;
-}
-
 /*
- * Whether the worker might need a table while this transaction lasts: then it
- * must not be locked.
+ * Its entries. A table is never truncated, even when it holds nothing else: that would take the
+ * rows from snapshots that are older, a dump's among them, and keep the worker out of the table
+ * until this transaction has ended, which one that is prepared may not do for days.
  */
-static bool
-is_wanted_by_worker(const Detach *detach, int slice)
-{
-	int64 segment_size = detach->log.log->segment_size;
-
-	return store_slice(segment_size, detach->log.size) == slice ||
-		   store_slice(segment_size, detach->log.size + segment_size) == slice;
-}
-
-/* TRUNCATE, as our own code. */
 static void
-empty_table(Relation relation)
+delete_entries(const Detach *detach)
 {
-	internal_write_begin(INTERNAL_LEDGER);
-	internal_ddl_begin();
-	/* triggers run one deeper than the statement that they belong to */
-	internal_depth_enter();
-	PG_TRY();
-	{
-		truncate_tables(list_make1(relation), list_make1_oid(RelationGetRelid(relation)));
-	}
-	PG_FINALLY();
-	{
-		internal_depth_leave();
-	}
-	PG_END_TRY();
-	internal_ddl_end();
-	internal_write_end();
-}
-
-/*
- * Empties the table if it holds nothing but the segment, and nobody reads it
- * now: whoever has locked it, or has it open in this very statement, still
- * sees the rows. Returns whether it did.
- */
-static bool
-truncate_slice(const Detach *detach, int slice)
-{
-	Relation relation = store_open_slice(slice, AccessShareLock);
-	Relation index;
-	bool alone;
-
-	if (relation == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
-	if (is_wanted_by_worker(detach, slice) || relation->rd_refcnt != 1 ||
-		!ConditionalLockRelation(relation, AccessExclusiveLock))
-	{
-		table_close(relation, NoLock);
-		return false;
-	}
-	index = store_open_key(relation);
-	alone = ends_with(detach, relation, index, ForwardScanDirection) &&
-			ends_with(detach, relation, index, BackwardScanDirection);
-	index_close(index, NoLock);
-	if (alone)
-		empty_table(relation);
-	table_close(relation, NoLock);
-	return alone;
-}
-
-static void
-delete_entries(const Detach *detach, int slice)
-{
-	Relation relation = store_open_slice(slice, RowExclusiveLock);
-	Relation index;
+	int slice = store_slice(detach->log.log->segment_size, detach->first);
+	Relation relation = require_table(store_open_slice(slice, RowExclusiveLock));
+	Relation index = store_open_key(relation);
 	ScanKeyData keys[3];
 
-	if (relation == NULL)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
-	index = store_open_key(relation);
 	key_log_id(&keys[0], detach->log.log->log_id);
 	ScanKeyInit(&keys[1], ENTRY_COL_SEQ, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum(detach->first));
@@ -412,8 +344,9 @@ delete_entries(const Detach *detach, int slice)
 }
 
 static void
-insert_segment(const Detach *detach, Relation relation)
+insert_segment(const Detach *detach)
 {
+	Relation relation = require_table(store_open("segment", RowExclusiveLock));
 	Datum values[SEGMENT_COLUMNS];
 	bool nulls[SEGMENT_COLUMNS] = {false};
 
@@ -423,19 +356,17 @@ insert_segment(const Detach *detach, Relation relation)
 	values[SEGMENT_COL_DETACHED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	values[SEGMENT_COL_REASON - 1] = CStringGetTextDatum(detach->reason);
 	store_insert(relation, values, nulls, SEGMENT_COLUMNS);
+	table_close(relation, NoLock);
 }
 
 Datum
 audit_detach_segment(PG_FUNCTION_ARGS)
 {
 	Detach *detach = palloc0(sizeof(Detach));
-	Relation segments;
-	int slice;
 
 	check_caller(fcinfo);
 	read_arguments(fcinfo, detach);
-	/* one at a time, until it is committed */
-	segments = open_table("segment", ShareRowExclusiveLock);
+	LockDatabaseObject(ExtensionRelationId, extension_oid(), DETACH_LOCK, ExclusiveLock);
 	PushActiveSnapshot(GetLatestSnapshot());
 	audit_log_open(&detach->log, NULL);
 	check_segment(detach);
@@ -443,13 +374,10 @@ audit_detach_segment(PG_FUNCTION_ARGS)
 	audit_log_close(&detach->log);
 	PopActiveSnapshot();
 	record_detach(detach);
-	insert_segment(detach, segments);
+	insert_segment(detach);
 	delete_tiles(detach);
 	delete_image_entries(detach);
-	slice = store_slice(detach->log.log->segment_size, detach->first);
-	if (!truncate_slice(detach, slice))
-		delete_entries(detach, slice);
-	table_close(segments, NoLock);
+	delete_entries(detach);
 	CommandCounterIncrement();
 	PG_RETURN_VOID();
 }

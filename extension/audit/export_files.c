@@ -192,7 +192,8 @@ export_read(const ExportDirectory *directory, const char *name, size_t limit, si
 	ssize_t got = 0;
 
 	path_of(directory, name, "", path);
-	file = OpenTransientFile(path, O_RDONLY | O_NOFOLLOW | PG_BINARY);
+	/* a FIFO without a writer would never open */
+	file = OpenTransientFile(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | PG_BINARY);
 	if (file < 0 && errno == ENOENT)
 		return NULL;
 	if (file < 0 || fstat(file, &status) != 0)
@@ -240,12 +241,17 @@ make_parents(const ExportDirectory *directory, const char *name)
 	}
 }
 
+/* Always a new file: what has its name may be a link to something else. */
 static int
 create_temporary(const ExportDirectory *directory, const char *name, const char *path)
 {
-	const int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | PG_BINARY;
-	int file = OpenTransientFilePerm(path, flags, S_IRUSR | S_IWUSR);
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | PG_BINARY;
+	int file;
 
+	if (unlink(path) != 0 && errno != ENOENT)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", path)));
+	file = OpenTransientFilePerm(path, flags, S_IRUSR | S_IWUSR);
 	if (file < 0 && errno == ENOENT)
 	{
 		make_parents(directory, name);

@@ -18,9 +18,11 @@
 PGDLLEXPORT Datum audit_inclusion_proof(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum audit_consistency_proof(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum audit_tlog_proof(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum audit_tlog_proof_file(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(audit_inclusion_proof);
 PG_FUNCTION_INFO_V1(audit_consistency_proof);
 PG_FUNCTION_INFO_V1(audit_tlog_proof);
+PG_FUNCTION_INFO_V1(audit_tlog_proof_file);
 
 /* A log that proofs are made of. */
 typedef struct ProofSource
@@ -218,8 +220,8 @@ require_entry(int64 sequence)
 	source_close(&source);
 }
 
-/* Puts everything that proves an entry into one text. */
-static text *
+/* Puts everything that proves an entry into one file, in UTF-8. */
+static char *
 format_proof(int64 sequence, const CosignedCheckpoint *checkpoint)
 {
 	TlogProof *file = palloc0(sizeof(TlogProof));
@@ -245,11 +247,12 @@ format_proof(int64 sequence, const CosignedCheckpoint *checkpoint)
 	file->checkpoint_length = checkpoint->length;
 	out = palloc(tlog_proof_length(file) + 1);
 	tlog_proof_format(file, out);
-	return audit_text(out, strlen(out));
+	return out;
 }
 
-Datum
-audit_tlog_proof(PG_FUNCTION_ARGS)
+/* What tlog_proof() and tlog_proof_file() return, of their arguments. */
+static char *
+proof_asked_for(FunctionCallInfo fcinfo)
 {
 	CosignedCheckpoint checkpoint;
 	int64 sequence;
@@ -265,5 +268,21 @@ audit_tlog_proof(PG_FUNCTION_ARGS)
 						errmsg("a checkpoint cannot cover " INT64_FORMAT " entries", size)));
 	require_entry(sequence);
 	choose_checkpoint(sequence, size, &checkpoint);
-	PG_RETURN_TEXT_P(format_proof(sequence, &checkpoint));
+	return format_proof(sequence, &checkpoint);
+}
+
+Datum
+audit_tlog_proof(PG_FUNCTION_ARGS)
+{
+	char *file = proof_asked_for(fcinfo);
+
+	PG_RETURN_TEXT_P(audit_text(file, strlen(file)));
+}
+
+Datum
+audit_tlog_proof_file(PG_FUNCTION_ARGS)
+{
+	char *file = proof_asked_for(fcinfo);
+
+	PG_RETURN_BYTEA_P(audit_bytes(file, strlen(file)));
 }

@@ -54,7 +54,7 @@ typedef struct LogChange
 	EntryEvent event;
 	char *detail; /* NULL: the worker writes the entry itself */
 	char *caller;
-	bool retires;
+	bool closes; /* retires the log, or hands it over */
 } LogChange;
 
 /* In TopTransactionContext; gone with it. */
@@ -245,21 +245,16 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransacti
 	}
 }
 
-static void
-watch_transaction(void)
+void
+ledger_init(void)
 {
-	static bool registered = false;
-
-	if (registered)
-		return;
 	RegisterXactCallback(at_end_of_transaction, NULL);
 	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
-	registered = true;
 }
 
 /* Notes a change, and the entry that is to be durable before it is committed. */
 static void
-owe(EntryEvent event, const char *detail, bool retires)
+owe(EntryEvent event, const char *detail, bool closes)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 	LogChange *change = palloc0(sizeof(LogChange));
@@ -268,7 +263,7 @@ owe(EntryEvent event, const char *detail, bool retires)
 	change->event = event;
 	change->detail = detail == NULL ? NULL : pstrdup(detail);
 	change->caller = GetUserNameFromId(GetUserId(), false);
-	change->retires = retires;
+	change->closes = closes;
 	changes = lappend(changes, change);
 	MemoryContextSwitchTo(old);
 }
@@ -277,7 +272,8 @@ owe(EntryEvent event, const char *detail, bool retires)
 
 /*
  * The present log, as it is now whatever the transaction's snapshot says, and
- * stays until the transaction's end.
+ * stays until the transaction's end. The worker never takes this lock, so that
+ * whoever holds it may wait for the worker.
  */
 static LedgerLog *
 lock_present_log(void)
@@ -289,6 +285,25 @@ lock_present_log(void)
 	present = fork_present_log();
 	PopActiveSnapshot();
 	return present;
+}
+
+/* Whether a log has its first entry, or needs none of the worker's. */
+static bool
+has_begun(const LedgerLog *log)
+{
+	return !log->has_parent || log->parent_size >= 0;
+}
+
+/* A log without its first entry would leave nothing between its parent and its child. */
+pg_noreturn static void
+refuse_not_begun(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("the ledger's last fork has not been begun by its worker"),
+					errdetail("Its first entry, which names the log that it was forked from, is "
+							  "written after the fork was committed."),
+					errhint("Call the function again in a moment. If it does not help, "
+							"biometric.ledger_status() says what keeps the worker.")));
 }
 
 /* Who asks, and why. Returns the reason. */
@@ -314,7 +329,6 @@ require_custodian(FunctionCallInfo fcinfo, const char *function)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("a change of the ledger's identity needs a reason"),
 						errhint("Say why; it becomes part of the ledger.")));
-	watch_transaction();
 	return reason;
 }
 
@@ -350,18 +364,21 @@ is_in_order(const LedgerLog *log)
 	}
 }
 
+/* Says that a restored log stays what it is. level: ERROR when no other was adopted. */
 static void
-adopt_one(Relation relation, LedgerLog *log, const char *reason)
+report_left(int level, const LedgerLog *log, const char *problem)
 {
-	char *problem = verify_restored(log->log_id, &log->adopted_size, &log->adopted_root);
+	ereport(level, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("restored log %s does not verify, and is not adopted",
+						   fork_log_id_text(log->log_id)),
+					errdetail("%s", problem),
+					errhint("A log that was changed cannot be adopted: restore a dump that was "
+							"not, or leave it as it is.")));
+}
 
-	if (problem != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("restored log %s does not verify", fork_log_id_text(log->log_id)),
-				 errdetail("%s", problem),
-				 errhint("A log that was changed cannot be adopted: restore a dump that was not, "
-						 "or leave it as it is.")));
+static void
+adopt_one(Relation relation, const LedgerLog *log, const char *reason)
+{
 	store_adopt_log(relation, log);
 	owe(ENTRY_FORKED, fork_detail(log->log_id, log->adopted_size, &log->adopted_root, reason, true),
 		false);
@@ -378,26 +395,69 @@ forget_homes(Relation log)
 		CacheInvalidateRelcacheByRelid(homes);
 }
 
-/* Adopts what was restored. No restore runs meanwhile, nor adds anything afterwards. */
+/*
+ * Adopts what was restored and verifies; what does not is named and left, so
+ * that it is in nobody's way. No restore runs meanwhile, nor adds anything
+ * afterwards.
+ */
 static void
 adopt_all(Relation relation, const char *reason)
 {
+	List *left = NIL;
+	List *problems = NIL;
+	bool adopted = false;
 	ListCell *cell;
+	ListCell *problem;
 
 	LockDatabaseObject(ExtensionRelationId, extension_oid(), RESTORE_LOCK, ExclusiveLock);
 	PushActiveSnapshot(GetLatestSnapshot());
 	foreach(cell, logs_to_adopt())
-		adopt_one(relation, lfirst(cell), reason);
+	{
+		LedgerLog *log = lfirst(cell);
+		char *why = verify_restored(log->log_id, &log->adopted_size, &log->adopted_root);
+
+		if (why == NULL)
+		{
+			adopt_one(relation, log, reason);
+			adopted = true;
+			continue;
+		}
+		left = lappend(left, log);
+		problems = lappend(problems, why);
+	}
 	PopActiveSnapshot();
+	forboth(cell, left, problem, problems)
+		report_left(adopted ? WARNING : ERROR, lfirst(cell), lfirst(problem));
 	forget_homes(relation);
+}
+
+/*
+ * The log that a fork of the present one is of. In a copy whose original had
+ * not begun its own fork yet, that is the one before: nothing is in between.
+ */
+static const LedgerLog *
+nearest_begun(const LedgerLog *present)
+{
+	const LedgerLog *log = present;
+	List *logs;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	logs = store_logs(GetActiveSnapshot());
+	PopActiveSnapshot();
+	for (int i = list_length(logs) - 1; i >= 0 && !has_begun(log); i--)
+		if (memcmp(((LedgerLog *) list_nth(logs, i))->log_id, log->parent, LEDGER_LOG_ID_SIZE) == 0)
+			log = list_nth(logs, i);
+	return log;
 }
 
 /* Begins a new log; its first entry is the worker's to write, who knows the parent's edge. */
 static void
-begin_fork(Relation relation, const LedgerLog *parent, char *reason, LedgerLog *log)
+begin_fork(Relation relation, const LedgerLog *present, char *reason, LedgerLog *log)
 {
+	const LedgerLog *parent = nearest_begun(present);
+
 	fork_own_identity(log);
-	log->ordinal = parent->ordinal + 1;
+	log->ordinal = present->ordinal + 1;
 	log->has_parent = true;
 	memcpy(log->parent, parent->log_id, LEDGER_LOG_ID_SIZE);
 	log->reason = reason;
@@ -413,8 +473,12 @@ ledger_fork(PG_FUNCTION_ARGS)
 	Relation relation = store_open("log", RowExclusiveLock);
 	LedgerLog *present = lock_present_log();
 	pg_uuid_t *result = palloc(sizeof(pg_uuid_t));
+	Identity own;
 	bool adopts;
 
+	identity_own(&own);
+	if (!has_begun(present) && identity_judge(present, false, &own) == IDENTITY_OWN)
+		refuse_not_begun();
 	memcpy(result->data, present->log_id, UUID_LEN);
 	PushActiveSnapshot(GetLatestSnapshot());
 	adopts = is_in_order(present) && logs_to_adopt() != NIL;
@@ -457,6 +521,8 @@ log_to_close(void)
 							? errmsg("the ledger of this database is retired already")
 							: errmsg("the ledger of this database takes no more entries already"),
 						errhint("biometric.fork_ledger() begins another.")));
+	if (!has_begun(present))
+		refuse_not_begun();
 	return present;
 }
 
@@ -500,20 +566,42 @@ has_appended(void)
 		   pg_atomic_read_u64(&slot->next_sequence) > 0;
 }
 
+static bool
+closes_ledger(void)
+{
+	ListCell *cell;
+
+	foreach(cell, changes)
+		if (((LogChange *) lfirst(cell))->closes)
+			return true;
+	return false;
+}
+
+void
+ledger_require_open(void)
+{
+	if (closes_ledger())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("a transaction that closes the ledger cannot change images or the policy"),
+				 errdetail("The entries of these changes are made when it is committed, and "
+						   "nothing may follow the closing entry."),
+				 errhint("Call biometric.retire_ledger() or biometric.hand_over_ledger() in a "
+						 "transaction of its own.")));
+}
+
 bool
 ledger_may_drop(void)
 {
 	LedgerReader reader;
 	LedgerLog *present;
 	bool may = false;
-	ListCell *cell;
 
 	if (!OidIsValid(extension_oid()) || extension_created_here())
 		return true;
 	/* what this very transaction retires has yet to get its last entry */
-	foreach(cell, changes)
-		if (((LogChange *) lfirst(cell))->retires)
-			return false;
+	if (closes_ledger())
+		return false;
 	PushActiveSnapshot(GetLatestSnapshot());
 	present = store_present_log(GetActiveSnapshot());
 	if (present != NULL && present->retired)
@@ -531,7 +619,6 @@ ledger_may_drop(void)
 bool
 ledger_receives(const uint8 *log_id)
 {
-	watch_transaction();
 	LockDatabaseObject(ExtensionRelationId, extension_oid(), RESTORE_LOCK, RowExclusiveLock);
 	if (received_in == GetCurrentSubTransactionId() && received_by == GetCurrentCommandId(false) &&
 		memcmp(received_log, log_id, LEDGER_LOG_ID_SIZE) == 0)

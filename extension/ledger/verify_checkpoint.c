@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "common/string.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
@@ -26,7 +27,9 @@
 #define WHITE_SPACE " \t\r\n"
 
 PGDLLEXPORT Datum ledger_verify_checkpoint(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ledger_verify_note(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(ledger_verify_checkpoint);
+PG_FUNCTION_INFO_V1(ledger_verify_note);
 
 /* A key that has signed a log's checkpoints. */
 typedef struct Signatory
@@ -268,6 +271,13 @@ look_in_log(const LedgerLog *log, Snapshot snapshot, const char *note, Size leng
 	return problem;
 }
 
+/* Whether a text of UTF-8 is one in this database's encoding, too. */
+static bool
+can_show(const char *utf8)
+{
+	return GetDatabaseEncoding() == PG_UTF8 || pg_is_ascii(utf8);
+}
+
 /* Finds the log that a checkpoint is of, and compares them. */
 static char *
 verify_given(const char *note, Size length, const char *origin)
@@ -296,17 +306,16 @@ verify_given(const char *note, Size length, const char *origin)
 	}
 	UnregisterSnapshot(snapshot);
 	if (!found)
-		return psprintf("no key of this database's logs has signed the checkpoint of %s: it is of "
+		return psprintf("no key of this database's logs has signed the checkpoint%s%s: it is of "
 						"another ledger, or this one was replaced since",
-						origin);
+						can_show(origin) ? " of " : "", can_show(origin) ? origin : "");
 	return problem;
 }
 
-char *
-verify_given_note(const text *given)
+/* Makes a note end in one newline, and begin with its first line. */
+static char *
+trim_note(const char *utf8)
 {
-	char *server = text_to_cstring(given);
-	char *utf8 = pg_server_to_any(server, (int) strlen(server), PG_UTF8);
 	Size first = strspn(utf8, WHITE_SPACE);
 	Size length = strlen(utf8);
 
@@ -315,10 +324,26 @@ verify_given_note(const text *given)
 	return psprintf("%.*s%s", (int) (length - first), utf8 + first, length > first ? "\n" : "");
 }
 
-Datum
-ledger_verify_checkpoint(PG_FUNCTION_ARGS)
+char *
+verify_given_text(const text *given)
 {
-	char *note = verify_given_note(PG_GETARG_TEXT_PP(0));
+	char *server = text_to_cstring(given);
+
+	return trim_note(pg_server_to_any(server, (int) strlen(server), PG_UTF8));
+}
+
+char *
+verify_given_bytes(const bytea *given)
+{
+	char *bytes = text_to_cstring((const text *) given);
+
+	return trim_note(strlen(bytes) == VARSIZE_ANY_EXHDR(given) ? bytes : "");
+}
+
+/* Verifies the ledger, and compares it with a note. */
+static Datum
+verify_by_note(FunctionCallInfo fcinfo, const char *note)
+{
 	Size length = strlen(note);
 	Checkpoint checkpoint;
 	MerkleHash root;
@@ -328,14 +353,26 @@ ledger_verify_checkpoint(PG_FUNCTION_ARGS)
 
 	if (note_parse(note, length, &parts) != CORE_OK ||
 		checkpoint_parse(parts.text, parts.text_length, &checkpoint) != CORE_OK)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("this text is no signed checkpoint"),
-						errdetail("A checkpoint is origin, size and root, a line each, an empty "
-								  "line, and signature lines, and ends in a newline."),
-						errhint("Give it as biometric.checkpoint() returned it; to verify a "
-								"restored log, cast its id to uuid.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("this is no signed checkpoint"),
+				 errdetail("A checkpoint is origin, size and root, a line each, an empty "
+						   "line, and signature lines, and ends in a newline."),
+				 errhint("Give it as biometric.checkpoint() returned it; to verify a "
+						 "restored log, cast its id to uuid.")));
 	problem = verify_present(&size, &root);
 	if (problem == NULL)
 		problem = verify_given(note, length, checkpoint.origin);
-	PG_RETURN_DATUM(verify_answer(fcinfo, size, &root, problem));
+	return verify_answer(fcinfo, size, &root, problem);
+}
+
+Datum
+ledger_verify_checkpoint(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(verify_by_note(fcinfo, verify_given_text(PG_GETARG_TEXT_PP(0))));
+}
+
+Datum
+ledger_verify_note(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(verify_by_note(fcinfo, verify_given_bytes(PG_GETARG_BYTEA_PP(0))));
 }

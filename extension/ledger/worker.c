@@ -627,7 +627,12 @@ worker_look_again(Worker *w)
 	if (!same_tables)
 		worker_leave_database(w);
 	if (!current)
+	{
+		/* others' entries may stand behind the closing one: whoever comes next publishes nothing */
+		if (w->deferred)
+			worker_flush_deferred(w);
 		worker_stop(w);
+	}
 }
 
 /*

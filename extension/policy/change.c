@@ -51,6 +51,7 @@ change_append_all(void)
 	LedgerTicket ticket;
 	int done = 0;
 
+	ledger_require_open();
 	while (done < list_length(queue))
 	{
 		int count = 0;

@@ -73,12 +73,16 @@ server_problem(Fetch *fetch, const PGresult *result)
 						  hint != NULL ? " " : "", hint != NULL ? hint : "");
 }
 
-/* Asks for the newest checkpoint and the key that signs. */
+/*
+ * Asks for the newest checkpoint, in bytes since the server's encoding may not have all
+ * of its characters, and the key that signs.
+ */
 static ToolExit
 ask_checkpoint(Fetch *fetch)
 {
-	PGresult *result =
-		PQexec(fetch->connection, "SELECT biometric.checkpoint(), biometric.verifier_key()");
+	PGresult *result = PQexecParams(fetch->connection,
+									"SELECT biometric.checkpoint_note(), biometric.verifier_key()",
+									0, NULL, NULL, NULL, NULL, 1);
 	ToolExit code = TOOL_VERIFIED;
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK)

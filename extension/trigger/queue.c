@@ -514,6 +514,7 @@ queue_flush(const char *command)
 	/* the extension was dropped after the changes, and the ledger with it */
 	if (queue.changes == 0 || !OidIsValid(extension_oid()))
 		return;
+	ledger_require_open();
 	created_here = extension_created_here();
 	if (!created_here)
 		statement_describe(&statement);

@@ -38,8 +38,14 @@ extern Snapshot audit_snapshot(void);
 /* audit_present_log returns the id of the present log. Error 55000 when there is none. */
 extern void audit_present_log(uint8 *log_id);
 
-/* audit_text makes a text of UTF-8, in the database's encoding. Error 22P05 when it cannot be. */
+/*
+ * audit_text makes a text of UTF-8, in the database's encoding; utf8 is NUL-terminated. Error
+ * 22P05 when that does not have all of its characters.
+ */
 extern text *audit_text(const char *utf8, Size length);
+
+/* audit_bytes makes a bytea. */
+extern bytea *audit_bytes(const char *bytes, Size length);
 
 /* audit_witness_count and audit_witness give the keys of biometric_audit.witnesses, from 0. */
 extern int audit_witness_count(void);

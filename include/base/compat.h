@@ -153,13 +153,4 @@ planned_permissions_set(PlannedStmt *plan, List *permissions)
 #define lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
-/* whose rights triggers run with can be said from 16 on (1e10d49b65d); needs commands/tablecmds.h */
-#if PG_VERSION_NUM >= 160000
-#define truncate_tables(relations, oids)                                                           \
-	ExecuteTruncateGuts(relations, oids, NIL, DROP_RESTRICT, false, false)
-#else
-#define truncate_tables(relations, oids)                                                           \
-	ExecuteTruncateGuts(relations, oids, NIL, DROP_RESTRICT, false)
-#endif
-
 #endif

@@ -97,6 +97,13 @@ extern void ledger_wait(LedgerTicket *ticket);
 extern void ledger_wait_ordered(LedgerTicket *ticket);
 
 /*
+ * ledger_require_open is called before entries of changes are appended that are
+ * committed with this transaction. Error 55000 when it closes the ledger, too:
+ * nothing may follow the closing entry.
+ */
+extern void ledger_require_open(void);
+
+/*
  * ledger_append_created is ledger_append for the pre-commit of a transaction
  * that created the extension: writes the entries (and session and statement entries)
  * to the tables itself, since no worker can see them. May be called several

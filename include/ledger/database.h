@@ -32,6 +32,13 @@ extern void ledger_database_begin(Node *statement, DatabaseCommand *command);
 extern void ledger_database_end(const DatabaseCommand *command, bool succeeded);
 
 /*
+ * ledger_init registers the transaction callbacks; from _PG_init, before whoever appends
+ * entries when a transaction is committed: the last to be registered is called first,
+ * and the closing entry of a log is to be the last.
+ */
+extern void ledger_init(void);
+
+/*
  * ledger_may_drop tells whether the extension may be dropped here: when the
  * present log has no entries of its own, or was retired, or this transaction
  * has created it. Needs a transaction; false in doubt.

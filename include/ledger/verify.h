@@ -124,10 +124,12 @@ extern Datum verify_answer(FunctionCallInfo fcinfo, int64 size, const MerkleHash
 extern void verify_checkpoints(LogCheck *check, const LedgerSigned *published);
 
 /*
- * verify_given_note returns a checkpoint that somebody gave, palloc'd: in UTF-8,
- * and without the white space that it came in, but for one newline at its end.
+ * verify_given_text and verify_given_bytes return a checkpoint that somebody gave,
+ * palloc'd: in UTF-8, in which the bytes must be, and without the white space that it came
+ * in, but for one newline at its end. Bytes that are no text become an empty one.
  */
-extern char *verify_given_note(const text *given);
+extern char *verify_given_text(const text *given);
+extern char *verify_given_bytes(const bytea *given);
 
 /* verify_problem keeps a problem if it concerns an earlier entry than the one that is known. */
 extern void verify_problem(LogCheck *check, int64 at, const char *format, ...)

@@ -6,7 +6,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(40);
+SELECT plan(47);
 
 -- Enough entries for more than one tile of the second level's first hashes
 SELECT biometric.register_party('checkpoint test', 'Checkpoint test', NULL);
@@ -117,13 +117,16 @@ FROM unnest(ARRAY[
 	'SELECT biometric.tlog_proof(-1)', 'SELECT biometric.tlog_proof(NULL)',
 	'SELECT biometric.tlog_proof(9223372036854775807)', 'SELECT biometric.tlog_proof(1, -1)',
 	'SELECT biometric.checkpoint(-1)', 'SELECT biometric.add_cosignature('''')',
-	'SELECT * FROM biometric.verify_ledger(''''::text)']) AS statement;
+	'SELECT * FROM biometric.verify_ledger(''''::text)', 'SELECT * FROM biometric.verify_ledger(''''::bytea)',
+	'SELECT biometric.checkpoint_note(-1)', 'SELECT biometric.tlog_proof_file(NULL)',
+	'SELECT biometric.add_cosignature(''\x00''::bytea)']) AS statement;
 SELECT is(biometric.consistency_proof(NULL, 5), NULL, 'of an unknown size nothing is known');
 
 SELECT throws_ok(statement, '55000', NULL, statement || ' without a key')
 FROM unnest(ARRAY['SELECT biometric.checkpoint()', 'SELECT biometric.verifier_key()',
 	'SELECT biometric.tlog_proof(1)', 'SELECT biometric.tlog_proof(1, 2)',
-	'SELECT biometric.add_checkpoint_request(0)']) AS statement;
+	'SELECT biometric.add_checkpoint_request(0)', 'SELECT biometric.checkpoint_note()',
+	'SELECT biometric.tlog_proof_file(1)', 'SELECT biometric.add_checkpoint_body(0)']) AS statement;
 SELECT is(biometric.checkpoint(1), NULL, 'no checkpoint is stored');
 SELECT is((SELECT count(*) FROM biometric.checkpoints), 0::bigint, 'and none is listed');
 
@@ -134,11 +137,13 @@ GRANT biometric_auditor TO checkpoint_auditor;
 SELECT is((SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p
 	WHERE p.pronamespace = 'biometric'::regnamespace AND p.proname = ANY (ARRAY['checkpoint', 'verifier_key',
 		'inclusion_proof', 'consistency_proof', 'tlog_proof', 'add_checkpoint_request', 'add_cosignature',
+		'checkpoint_note', 'tlog_proof_file', 'add_checkpoint_body',
 		'verify_ledger']) AND has_function_privilege('checkpoint_nobody', p.oid, 'EXECUTE')),
 	NULL, 'nobody may call them');
 SELECT is((SELECT string_agg(p.oid::regprocedure::text, ', ') FROM pg_proc p
 	WHERE p.pronamespace = 'biometric'::regnamespace AND p.proname = ANY (ARRAY['checkpoint', 'verifier_key',
 		'inclusion_proof', 'consistency_proof', 'tlog_proof', 'add_checkpoint_request', 'add_cosignature',
+		'checkpoint_note', 'tlog_proof_file', 'add_checkpoint_body',
 		'verify_ledger']) AND NOT has_function_privilege('checkpoint_auditor', p.oid, 'EXECUTE')),
 	NULL, 'but auditors');
 SELECT is((SELECT array_agg(has_table_privilege(role, 'biometric.' || view, 'SELECT') ORDER BY role, view)

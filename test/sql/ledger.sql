@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(60);
+SELECT plan(64);
 
 -- Enough entries for more than two tiles
 SELECT biometric.register_party('ledger test', 'Ledger test', NULL);
@@ -96,8 +96,18 @@ BEGIN;
 SELECT biometric.fork_ledger('test');
 PREPARE TRANSACTION 'fork';
 SELECT is(:'SQLSTATE'::text, '0A000', 'a fork cannot be prepared');
-\set ON_ERROR_STOP on
 SELECT is((SELECT count(*) FROM biometric.log), 1::bigint, 'and has not happened');
+
+-- Nothing stands behind the entry that closes a log
+BEGIN;
+SELECT biometric.register_party('late', 'p', NULL);
+SELECT biometric.retire_ledger('test');
+COMMIT;
+SELECT is(:'SQLSTATE'::text, '55000', 'the transaction that closes the ledger cannot change the policy');
+\set ON_ERROR_STOP on
+SELECT is((SELECT count(*) FROM biometric.party WHERE name = 'late'), 0::bigint, 'nor has it');
+SELECT is((SELECT state FROM biometric.ledger_status()), 'ready', 'and the ledger is not closed');
+SELECT is((SELECT problem FROM biometric.verify_ledger()), NULL, 'and verifies');
 
 -- Who reads
 CREATE ROLE ledger_auditor IN ROLE biometric_auditor;

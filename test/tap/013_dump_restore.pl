@@ -398,6 +398,43 @@ END
 	ok($node->verifies('third'), 'which verifies');
 };
 
+subtest 'a restored log that does not verify keeps no other from being adopted' => sub {
+	my $text = slurp_file($node->basedir . '/second.sql');
+	my $path = $node->basedir . '/partly.sql';
+	$text =~ s/^(\Q$source{log_id}\E\t5\t-?\d+\t\\\\x\w{18})(\w)/$1 . ($2 eq '0' ? '1' : '0')/em
+	  || die 'no such entry in the dump';
+	append_to_file($path, $text);
+	$node->sql('postgres', 'CREATE DATABASE partly');
+	run_command([ 'psql', '-X', '-q', '-1', at($node), '-d', 'partly', '-o', '/dev/null', '-f', $path ]);
+	my ($made_up, $size) = ('00000000-0000-4000-8000-000000000000', '9000000000000000000');
+	$node->sql('partly', $_) foreach (
+		'INSERT INTO biometric.log (log_id, database_oid, system_identifier, timeline, created_at, segment_size) '
+		  . "VALUES ('$made_up', 1, 1, 1, now(), 32768)",
+		'INSERT INTO biometric.head (log_id, size, root, tail) '
+		  . "VALUES ('$made_up', $size, decode(repeat('00', 32), 'hex'), '')");
+	my $present = $node->sql('partly', 'SELECT log_id FROM biometric.log WHERE ordinal IS NOT NULL');
+	my $wire = $node->connect_from('local', 'partly', 'custodian');
+	my $result = $wire->query(q{SELECT biometric.fork_ledger('what is left')});
+	is($result->error, undef, 'fork_ledger adopts');
+	is(($result->column(0))[0], $present, 'into the present log');
+	my @warnings = grep { $_->{S} eq 'WARNING' } $result->notices;
+	is(scalar @warnings, 2, 'and warns of two');
+	foreach my $case ([ $source{log_id}, qr/\bentry 5\b/ ], [ $made_up, qr/./ ])
+	{
+		my ($warning) = grep { $_->{M} =~ /\Q$case->[0]\E/ } @warnings;
+		like($warning->{D}, $case->[1], "naming $case->[0], and its problem");
+	}
+	is( $node->sql('partly', <<'END'), 't', 'the one that verifies is adopted, and it alone');
+SELECT array_agg(detail ->> 'parent') = (SELECT array_agg(log_id::text) FROM biometric.log
+	WHERE adopted_at IS NOT NULL)
+FROM biometric.ledger WHERE event = 'forked'
+END
+	is($wire->query(q{SELECT biometric.fork_ledger('the rest')})->sqlstate,
+		'55000', 'where none verifies that is an error');
+	$wire->close;
+	ok($node->verifies('partly'), 'the present ledger verifies');
+};
+
 # ---------------------------------------------------------------- one transaction, many pictures
 
 subtest 'the transaction that creates the extension enters what it stores by itself' => sub {

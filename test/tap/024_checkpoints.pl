@@ -10,7 +10,7 @@ use MIME::Base64 qw(decode_base64 encode_base64);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-use BiometricAudit::Node qw(poll_until);
+use BiometricAudit::Node qw(opened poll_until);
 
 my $db = 'postgres';
 my $node = BiometricAudit::Node->create('signed', allows_streaming => 1);
@@ -469,6 +469,54 @@ subtest 'databases sign under their own names' => sub {
 	like(problem(quoted($other)), qr/another ledger/, 'which means nothing here');
 	my ($answer) = $node->records('second', 'SELECT ok FROM biometric.verify_ledger()');
 	ok($answer->{ok}, 'and verifies there');
+};
+
+subtest 'a database whose encoding lacks the em dash has its checkpoints in bytea' => sub {
+	my $dash = "\xe2\x80\x94 ";
+	$node->set('biometric_audit.witnesses', witness_key('witness.example/w1', $witness));
+	foreach my $encoding (qw(LATIN1 EUC_JP))
+	{
+		my $name = lc $encoding;
+		$node->sql($db, "CREATE DATABASE $name ENCODING '$encoding' LOCALE 'C' TEMPLATE template0");
+		$node->prepare($name);
+		my $ask = sub { return $node->run('auditor', $name, "SELECT $_[0]") };
+		my $bytes = sub { return "'\\x" . unpack('H*', $_[0]) . "'::bytea" };
+		foreach my $text ('checkpoint()', 'checkpoint(1)', 'tlog_proof(1)', 'add_checkpoint_request(1)')
+		{
+			my $wire = $node->connect_from('local', $name, 'auditor');
+			$wire->query('SELECT biometric.checkpoint_note()');
+			my $result = $wire->query("SELECT biometric.$text");
+			is($result->sqlstate, '22P05', "$encoding: no $text");
+			like($result->hint, qr/checkpoint_note.*tlog_proof_file/, 'what there is instead is said');
+			$wire->close;
+		}
+		my $note = opened($ask->('biometric.checkpoint_note()'));
+		my ($size) = $note =~ /^.*\n(\d+)\n/;
+		like($note, qr/\n\n\Q$dash\E/, 'checkpoint_note() has it');
+		like(opened($ask->("biometric.checkpoint_note($size)")), qr/^\Q$note\E/, 'also by its size');
+		like(opened($ask->('biometric.tlog_proof_file(1)')), qr/^c2sp.*\n\n\Q$note\E$/s, 'a proof has it');
+		like(opened($ask->('biometric.add_checkpoint_body(1)')), qr/^old 1\n.*\n\n\Q$note\E$/s,
+			'and what a witness is asked');
+		my $cosigned = $note . cosign('witness.example/w1', $witness, $note, 1_700_000_000);
+		is($ask->('biometric.add_cosignature(' . $bytes->($cosigned) . ')'), 1, 'whose answer is kept');
+		is(opened($ask->("biometric.checkpoint_note($size)")), $cosigned, 'and handed out');
+		my $problem = 'problem FROM biometric.verify_ledger';
+		is($ask->("$problem(" . $bytes->("\n$cosigned\n") . ')'), undef, 'it verifies');
+		(my $forged = $cosigned) =~ s/\n(\d+)\n/"\n" . ($1 + 1) . "\n"/e;
+		like($ask->("$problem(" . $bytes->($forged) . ')'), qr/nobody has signed/, 'what was changed does not');
+		(my $elsewhere = $cosigned) =~ s/^biometric_audit|(?<=$dash)biometric_audit/b\xc3\xa9/g;
+		like($ask->("$problem(" . $bytes->($elsewhere) . ')'),
+			qr/signed the checkpoint: it is of another/, 'nor what is of another ledger');
+		my $wire = $node->connect_from('local', $name, 'auditor');
+		is($wire->query('SELECT biometric.verify_ledger(' . $bytes->("$note\0") . ')')->sqlstate,
+			'22023', 'a NUL ends nothing');
+		$wire->close;
+		my $archive = $node->basedir . "/archive_$name";
+		command_ok([ 'biometric-verify', 'fetch', $node->connstr($name), $archive ], 'it is fetched');
+		like(slurp_file("$archive/checkpoint"), qr/\n\n\Q$dash\E/, 'with its checkpoint');
+		command_ok([ 'biometric-verify', 'verify', $archive, '--key', $ask->('biometric.verifier_key()') ],
+			'which verifies');
+	}
 };
 
 subtest 'a fork signs under a name of its own, and a log that is retired to its end' => sub {

@@ -381,6 +381,158 @@ subtest 'a custodian closes the log that there is now, whatever the snapshot say
 	ok($primary->verifies($db), 'all of it verifies');
 };
 
+my @functions = qw(fork_ledger hand_over_ledger retire_ledger);
+my $begun = 'SELECT count(*) FROM biometric.log WHERE parent IS NOT NULL AND parent_size IS NULL';
+
+# call(node, function) calls it as a custodian; returns the result.
+sub call
+{
+	my ($node, $function) = @_;
+	my $wire = $node->connect_from('local', $db, 'custodian');
+	my $result = $wire->query("SELECT biometric.$function('a test')");
+	$wire->close;
+	return $result;
+}
+
+subtest 'whoever changes the identity of a ledger waits for whoever is at it' => sub {
+	$primary->set('biometric_audit.ledger_timeout', undef);
+	foreach my $function (@functions)
+	{
+		my ($first, $second) = map { $primary->connect_from('local', $db, 'custodian') } 1 .. 2;
+		my ($before) = split / /, edge($primary);
+		$first->query('BEGIN');
+		my ($id) = $first->query(q{SELECT biometric.fork_ledger('first')})->column(0);
+		$second->send_query("SELECT biometric.$function('second')");
+		ok( poll_until(
+				sub {
+					$primary->sql($db,
+						'SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = ' . $second->pid);
+				}),
+			"$function() waits for a fork");
+		is($first->query('COMMIT')->error, undef, 'which is committed');
+		is($second->drain->error, undef, 'and then does its work');
+		$_->close foreach $first, $second;
+		is(state($primary), { fork_ledger => 'ready', retire_ledger => 'retired' }->{$function} // 'foreign',
+			'on the log that there is now');
+		is($primary->sql($db, "SELECT parent FROM biometric.log WHERE log_id = '$id'"),
+			$before, 'the first fork is of the log before');
+		is($primary->sql($db, "SELECT count(*) FROM biometric.entry WHERE log_id = '$id' AND seq = 0"),
+			1, 'and has its own first entry, which says so');
+		if ($function eq 'fork_ledger')
+		{
+			my $detail = forked($primary)->{detail};
+			is($detail->{parent}, $id, 'the second is of the first');
+			cmp_ok($detail->{size}, '>', 0, 'entries and all');
+		}
+		else
+		{
+			$primary->policy($db, q{SELECT biometric.fork_ledger('for more')});
+		}
+		is($primary->sql($db, $begun), 0, 'every fork has been begun');
+		ok($primary->verifies($db), 'all of it verifies');
+	}
+};
+
+# Leaves a fork that is committed and that the stopped worker has not begun; returns the worker.
+sub stop_before_fork
+{
+	my ($node) = @_;
+	my $worker = $node->worker($db);
+	kill 'STOP', $worker;
+	is(call($node, 'fork_ledger')->error, undef, 'a fork is committed while the worker stands still');
+	is($node->sql($db, $begun), 1, 'and not begun');
+	return $worker;
+}
+
+subtest 'a fork that was not begun is neither forked nor closed' => sub {
+	my $wire = $primary->connect_from('local', $db, 'custodian');
+	foreach my $function (@functions)
+	{
+		$wire->query(q{BEGIN; SELECT biometric.fork_ledger('first')});
+		is($wire->query("SELECT biometric.$function('second')")->sqlstate,
+			'55000', "no $function() in the transaction that forked it");
+		$wire->query('ROLLBACK');
+	}
+	$wire->close;
+	$primary->set('biometric_audit.ledger_timeout', '500ms');
+	my $worker = stop_before_fork($primary);
+	foreach my $function (@functions)
+	{
+		my $result = call($primary, $function);
+		is($result->sqlstate, '55000', "no $function() before its worker has begun it");
+		like($result->hint, qr/again/, 'call it again');
+	}
+	kill 'CONT', $worker;
+	ok(poll_until(sub { $primary->sql($db, $begun) == 0 }), 'the worker goes on');
+	is(call($primary, 'fork_ledger')->error, undef, 'then it is forked');
+	is(state($primary), 'ready', 'and ready');
+	is($primary->sql($db, $begun), 0, 'every fork has been begun');
+	ok($primary->verifies($db), 'all of it verifies');
+};
+
+subtest 'a copy of a fork that was not begun is forked from the log before' => sub {
+	my ($before) = split / /, edge($primary);
+	stop_before_fork($primary);
+	$primary->forget;
+	$primary->stop('immediate');
+	my $copy = copy_of($primary, 'unbegun');
+	$copy->start;
+	is(state($copy), 'foreign', 'the copy waits for a custodian');
+	is(call($copy, 'fork_ledger')->error, undef, 'who forks it');
+	is(state($copy), 'ready', 'it is ready');
+	is(forked($copy)->{detail}{parent}, $before, 'nothing empty is in between');
+	ok($copy->verifies($db), 'it verifies');
+	$copy->stop;
+	$primary->start;
+	is(state($primary), 'ready', 'the original begins its own');
+	is(forked($primary)->{detail}{parent}, $before, 'which is of the same log');
+	ok($primary->verifies($db), 'and verifies');
+};
+
+subtest 'a transaction that closes the ledger changes neither images nor policy' => sub {
+	$primary->set('biometric_audit.ledger_timeout', undef);
+	$primary->sql($db, 'GRANT INSERT ON traveller TO custodian');
+	my %changes = (
+		'an image' => "INSERT INTO traveller SELECT n, numbered_jpeg(n, ${\SIZE})::biometric.face_image "
+		  . 'FROM generate_series(100, 102) AS n',
+		'the policy' => q{SELECT biometric.register_party('late', 'p', NULL)});
+	my $parties = 'SELECT count(*) FROM biometric.party';
+	my $rows = 'SELECT count(*) FROM traveller';
+	my $wire = $primary->connect_from('local', $db, 'custodian');
+	foreach my $function (qw(retire_ledger hand_over_ledger))
+	{
+		my $close = "SELECT biometric.$function('a test')";
+		foreach my $what (sort keys %changes)
+		{
+			foreach my $order ([ $close, $changes{$what} ], [ $changes{$what}, $close ])
+			{
+				my @before = map { $primary->sql($db, $_) } $rows, $parties;
+				my $mark = $primary->mark($db);
+				$wire->query('BEGIN');
+				is($wire->query($_)->error, undef, $_) foreach @$order;
+				my $result = $wire->query('COMMIT');
+				is($result->sqlstate, '55000', "no $function() beside a change of $what");
+				like($result->hint, qr/transaction of its own/, 'what to do is said');
+				is(state($primary), 'ready', 'the ledger is not closed');
+				unlike($primary->events($db, $mark), qr/policy_changed|stored/, 'nothing is on record');
+				is_deeply([ map { $primary->sql($db, $_) } $rows, $parties ],
+					\@before, 'nothing is changed');
+				ok($primary->verifies($db), 'it verifies');
+			}
+		}
+		$wire->query('BEGIN; SAVEPOINT s');
+		$wire->query($_) foreach values %changes;
+		$wire->query("ROLLBACK TO s; $close");
+		is($wire->query('COMMIT')->error, undef, 'changes that were rolled back do not matter');
+		isnt(state($primary), 'ready', 'it is closed');
+		$primary->policy($db, q{SELECT biometric.fork_ledger('for more')});
+		is(state($primary), 'ready', 'until it is forked');
+		ok($primary->verifies($db), 'and all of it verifies');
+	}
+	$wire->close;
+	is(read_all($primary), $released, 'it releases');
+};
+
 subtest 'a ledger without entries takes a new identity in a copy' => sub {
 	my $empty = BiometricAudit::Node->create('empty');
 	$empty->sql($db, 'CREATE EXTENSION biometric_audit');

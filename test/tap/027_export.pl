@@ -8,6 +8,7 @@ use warnings;
 
 use Fcntl qw(:flock :mode);
 use File::Find;
+use POSIX qw(mkfifo);
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -271,6 +272,26 @@ subtest 'an export goes into a directory of its own' => sub {
 	flock $held, LOCK_EX or die $!;
 	refused('none that another export is writing to', '55006', "$exports/held");
 	close $held;
+};
+
+subtest 'what lies in the directory leads nowhere else' => sub {
+	mkdir "$exports/piped";
+	change_file_to("$exports/piped/verifier", slurp_file("$archive/verifier"));
+	mkfifo("$exports/piped/checkpoint", 0700) or die $!;
+	my $wire = $node->connect_from('local', $db, 'inspector');
+	$wire->send_query("SELECT * FROM biometric.export_ledger('$exports/piped')");
+	my $ended = "state = 'idle' AND query LIKE '%/piped%' AND pid = " . $wire->pid;
+	my $ends = poll_until(sub { $node->sql($db, "SELECT count(*) FROM pg_stat_activity WHERE $ended"); });
+	ok($ends, 'nobody waits for the writer of a pipe');
+	open my $writer, '>', "$exports/piped/checkpoint" or die $! unless $ends;
+	is($wire->drain->sqlstate, '54000', 'which is no file of an export');
+
+	change_file_to("$exports/letter", 'dear auditor');
+	mkdir "$exports/linked";
+	link "$exports/letter", "$exports/linked/verifier.tmp" or die $!;
+	exports_to($db, "$exports/linked");
+	is(slurp_file("$exports/letter"), 'dear auditor', 'a file that has a second name there is not written to');
+	is(verify("$exports/linked"), 0, 'and the export is whole');
 };
 
 subtest 'only auditors who may write files export to the server' => sub {

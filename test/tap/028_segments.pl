@@ -182,7 +182,13 @@ subtest 'a detached segment leaves its root' => sub {
 		{ action => 'detach', segment => 0, first => 0, size => SEGMENT, root => $root, reason => 'it is in the archive' },
 		'and so does an entry');
 	is($node->sql($db, 'SELECT count(*) FROM biometric.entry_00'), 0, 'its table is empty');
-	is($node->sql($db, 'SELECT pg_relation_size(\'biometric.entry_00\')'), 0, 'and takes no room');
+	ok(
+		poll_until(
+			sub {
+				$node->sql($db, 'VACUUM biometric.entry_00');
+				return $node->sql($db, q{SELECT pg_relation_size('biometric.entry_00')}) == 0;
+			}),
+		'and takes no room when it has been vacuumed');
 	is($node->sql($db, 'SELECT count(*) FROM biometric.image_entry WHERE seq < ' . SEGMENT), 0, 'nothing leads there');
 	ok($node->verifies($db), 'the ledger verifies');
 	is($node->sql($db, 'SELECT biometric.root(3000)'), $whole, 'its roots are what they were');
@@ -222,18 +228,64 @@ subtest 'a server that crashed goes on' => sub {
 
 # ---------------------------------------------------------------- who else is there
 
-subtest 'what somebody reads stays, until it is read' => sub {
+my @server = ('-h', $node->host, '-p', $node->port, '-U', $node->superuser);
+
+# Dumps the database, and restores it into another.
+sub restore_into
+{
+	my ($name, @options) = @_;
+	my $dump = "$exports/$name.sql";
+	my (undef, $errors) = run_command([ 'pg_dump', @server, '-d', $db, '-f', $dump, @options ]);
+	is($errors, '', 'a dump');
+	$node->sql($db, "CREATE DATABASE $name");
+	(undef, $errors) = run_command([ 'psql', '-X', '-q', @server, '-d', $name, '-o', '/dev/null', '-f', $dump ]);
+	is($errors, '', 'is restored');
+	return;
+}
+
+subtest 'what an older snapshot sees stays, for readers and for dumps' => sub {
 	grow(10);
 	export('archive');
+	my $log = $node->sql($db, 'SELECT log_id FROM biometric.ledger_status()');
 	my $reader = $node->connect_from('local', $db, $node->superuser);
 	$reader->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
+	my $snapshot = $reader->query('SELECT pg_export_snapshot()')->value;
+	my $whole = $node->sql($db, 'SELECT count(*) FROM biometric.ledger');
+	ok(!detach(1, archived_root('archive', 1))->error, 'a segment is detached behind the back of a transaction');
 	my $count = 'SELECT count(*) FROM biometric.entry WHERE seq < ' . 2 * SEGMENT;
-	is($reader->query($count)->value, SEGMENT, 'somebody reads a segment');
-	ok(!detach(1, archived_root('archive', 1))->error, 'it is detached all the same');
-	is($reader->query($count)->value, SEGMENT, 'and is there as long as it is read');
+	is($reader->query($count)->value, SEGMENT, 'which has not read it yet, and finds it');
+	is($reader->query('SELECT count(*) FROM biometric.ledger')->value, $whole, 'in the ledger, too');
+	is($reader->query('SELECT string_agg(state, \' \' ORDER BY segment) FROM biometric.segments')->value,
+		'detached full full current', 'where it is not detached');
+
+	restore_into('earlier', "--snapshot=$snapshot");
+	my ($answer) = $node->records('earlier', "SELECT ok, problem FROM biometric.verify_ledger('$log'::uuid)");
+	ok($answer->{ok}, 'a dump that had begun before verifies') or diag $answer->{problem};
+	is($node->sql('earlier', "SELECT count(*) FROM biometric.entry WHERE log_id = '$log' AND seq < " . 2 * SEGMENT),
+		SEGMENT, 'with the segment');
+	ok($node->policy('earlier', q{SELECT biometric.fork_ledger('restored')}), 'and can be adopted');
+
 	$reader->query('COMMIT');
-	is($reader->query($count)->value, 0, 'not longer');
+	is($reader->query($count)->value, 0, 'for the next transaction it has gone');
 	ok($node->verifies($db), 'the ledger verifies');
+};
+
+subtest 'a detachment that is prepared holds up nobody' => sub {
+	my $wire = $node->connect_from('local', $db, 'custodian');
+	$wire->query('BEGIN');
+	ok(!detach_by($wire, 2, archived_root('archive', 2))->error, 'a segment is detached');
+	ok(!$wire->query(q{PREPARE TRANSACTION 'detached'})->error, 'and the transaction prepared');
+	$node->restart;
+	my $before = $node->mark($db);
+	cmp_ok(grow(10), '>=', $before + 10, 'after a restart the ledger goes on');
+	my $auditor = $node->connect_from('local', $db, 'auditor');
+	is($auditor->query('SELECT min(seq) FROM biometric.ledger')->value, 2 * SEGMENT, 'its views can be read');
+	ok(!$auditor->query('SELECT * FROM biometric.entries(' . 2 * SEGMENT . ', 5)')->error, 'so can its entries');
+	ok($node->verifies($db), 'and it verifies');
+	ok(!export('archive')->error, 'is exported');
+	$node->sql($db, q{ROLLBACK PREPARED 'detached'});
+	is(states(), 'detached detached full current', 'until it is decided the segment is there');
+	$shown = $node->connect_from('127.0.0.2', $db, 'officer', 'border_control');
 };
 
 subtest 'a prepared transaction is waited for' => sub {
@@ -244,10 +296,9 @@ subtest 'a prepared transaction is waited for' => sub {
 	ok(!detach(2, archived_root('archive', 2))->error, 'a segment before it is detached');
 	my $result = detach(3, archived_root('archive', 3));
 	is($result->sqlstate, CANNOT, 'its own is not: ' . ($result->detail // ''));
+	my $third = archived_root('archive', 3);
 	$wire->query(q{COMMIT PREPARED 'open'});
-	settle();
-	export('archive');
-	ok(!detach(3, archived_root('archive', 3))->error, 'once it has ended it is');
+	ok(!detach(3, $third)->error, 'once it has ended it is');
 };
 
 subtest 'a table that holds two segments loses one' => sub {
@@ -274,13 +325,7 @@ subtest 'a table that holds two segments loses one' => sub {
 
 subtest 'a dump has what is left, and verifies' => sub {
 	my $log = $node->sql($db, 'SELECT log_id FROM biometric.ledger_status()');
-	my $dump = "$exports/dump.sql";
-	my @server = ('-h', $node->host, '-p', $node->port, '-U', $node->superuser);
-	my (undef, $errors) = run_command([ 'pg_dump', @server, '-d', $db, '-f', $dump ]);
-	is($errors, '', 'a dump');
-	$node->sql($db, 'CREATE DATABASE restored');
-	(undef, $errors) = run_command([ 'psql', '-X', '-q', @server, '-d', 'restored', '-o', '/dev/null', '-f', $dump ]);
-	is($errors, '', 'is restored');
+	restore_into('restored');
 	my ($answer) = $node->records('restored', "SELECT ok, problem FROM biometric.verify_ledger('$log'::uuid)");
 	ok($answer->{ok}, 'the log in it verifies') or diag $answer->{problem};
 };
@@ -307,6 +352,38 @@ subtest 'nothing is detached that no checkpoint covers' => sub {
 	my $first = $node->sql('plain', "SELECT encode(biometric.root(1024), 'hex')");
 	my $result = detach_by($node->connect_from('local', 'plain', 'custodian'), 0, $first);
 	is($result->sqlstate, CANNOT, $result->detail // 'detached');
+};
+
+# ---------------------------------------------------------------- rows of nobody's log
+
+subtest 'what a dump may bring of a foreign log does not spoil the views' => sub {
+	my $foreign = '5b1f3a52-9f0c-4d5e-8a53-0b7d6f6f0e11';
+	my $most = '9223372036854775807';
+	my $own = states();
+	my $notes = $node->sql($db, 'SELECT count(*) FROM biometric.checkpoints WHERE note IS NOT NULL AND octet_length(root) = 32');
+	$node->sql($db, $_)
+	  foreach "INSERT INTO biometric.checkpoint VALUES ('$foreign', 1, now(), '\\xff'), ('$foreign', 2, now(), 'a\012b\012c'),"
+	  . "('$foreign', 3, now(), 'a\012b\012!\012\012x'), ('$foreign', $most, now(), '')",
+	  "INSERT INTO biometric.cosignature VALUES ('$foreign', 1, 'key', '\\xff')",
+	  'INSERT INTO biometric.log (log_id, database_oid, system_identifier, timeline, created_at, segment_size) '
+	  . "VALUES ('$foreign', 1, 1, 1, now(), 1024)",
+	  "INSERT INTO biometric.head VALUES ('$foreign', $most, '', '')",
+	  "INSERT INTO biometric.entry_00 VALUES ('$foreign', 5, 0, ''), ('$foreign', $most, 0, ''), ('$foreign', -1, 0, '')",
+	  "INSERT INTO biometric.segment VALUES ('$foreign', $most, '', now(), ''), ('$foreign', -1, '', now(), '')";
+	my $auditor = $node->connect_from('local', $db, 'auditor');
+	$auditor->query(q{SET statement_timeout = '60s'});
+	my $result = $auditor->query("SELECT count(*) FILTER (WHERE log_id <> '$foreign' AND note IS NOT NULL "
+		  . 'AND octet_length(root) = 32) FROM (SELECT * FROM biometric.checkpoints OFFSET 0) AS c');
+	cmp_ok($result->value // $result->message, '>=', $notes, 'all checkpoints can be read');
+	is($auditor->query("SELECT string_agg(size || coalesce(origin, '-') || (root IS NULL) || coalesce(note, '-'), ' ' "
+			  . "ORDER BY size) FROM biometric.checkpoints WHERE log_id = '$foreign' AND size < 2")->value,
+		'1-true-', 'of what is none there are its numbers');
+	$result = $auditor->query(
+		"SELECT string_agg(segment || ' ' || state, ' ' ORDER BY segment) FROM biometric.segments WHERE log_id = '$foreign'");
+	is($result->value // $result->message, '0 full', 'segments are those of which there is something');
+	is($auditor->query("SELECT string_agg(state, ' ' ORDER BY segment) FROM biometric.segments WHERE log_id <> '$foreign'")->value,
+		$own, 'and all of the others');
+	ok(!$auditor->query('SELECT count(*) FROM (SELECT * FROM biometric.ledger OFFSET 0) AS l')->error, 'the ledger can be read');
 };
 
 done_testing();
