@@ -162,6 +162,10 @@ extern void operation_commit(Client *client);
  */
 extern void waits_print(const Bench *bench, Client *clients, int count, double seconds);
 
+/* waits_share does the same and returns the share of the time in one wait, "Extension:Extension". */
+extern double waits_share(const Bench *bench, Client *clients, int count, double seconds,
+						  const char *name);
+
 /* ---- the phases, one file each */
 
 /* contender_name returns what a contender's lines are headed. */

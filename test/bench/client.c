@@ -252,26 +252,48 @@ watch_print(const Watch *watch)
 	printf("\n");
 }
 
-void
-waits_print(const Bench *bench, Client *clients, int count, double seconds)
+/* Runs the clients for some seconds and counts what their servers are seen waiting for. */
+static void
+watch_run(const Bench *bench, Client *clients, int count, double seconds, Watch *watch)
 {
 	char pids[BENCH_MAX_CLIENTS * 12 + 2] = "{";
-	Watch watch = {.sql = "SELECT coalesce(wait_event_type || ':' || wait_event, 'running')"
-						  " FROM pg_catalog.pg_stat_activity"
-						  " WHERE pid = ANY ($1::pg_catalog.int4[]) ORDER BY 1",
-				   .pids = pids};
 	pthread_t thread;
 
 	for (int i = 0; i < count; i++)
 		snprintf(pids + strlen(pids), sizeof(pids) - strlen(pids), "%s%d", i ? "," : "",
 				 PQbackendPID(clients[i].connection));
 	strcat(pids, "}");
-	watch.connection = connection_open(bench);
-	if (pthread_create(&thread, NULL, watch_main, &watch) != 0)
+	memset(watch, 0, sizeof(*watch));
+	watch->sql = "SELECT coalesce(wait_event_type || ':' || wait_event, 'running')"
+				 " FROM pg_catalog.pg_stat_activity"
+				 " WHERE pid = ANY ($1::pg_catalog.int4[]) ORDER BY 1";
+	watch->pids = pids;
+	watch->connection = connection_open(bench);
+	if (pthread_create(&thread, NULL, watch_main, watch) != 0)
 		die("cannot start a thread");
 	clients_run(clients, count, seconds);
-	watch.stop = true;
+	watch->stop = true;
 	pthread_join(thread, NULL);
-	PQfinish(watch.connection);
+	PQfinish(watch->connection);
+}
+
+void
+waits_print(const Bench *bench, Client *clients, int count, double seconds)
+{
+	Watch watch;
+
+	watch_run(bench, clients, count, seconds, &watch);
 	watch_print(&watch);
+}
+
+double
+waits_share(const Bench *bench, Client *clients, int count, double seconds, const char *name)
+{
+	Watch watch;
+
+	watch_run(bench, clients, count, seconds, &watch);
+	for (int i = 0; i < watch.kinds; i++)
+		if (strcmp(watch.names[i], name) == 0)
+			return (double) watch.seen[i] / watch.total;
+	return 0;
 }
