@@ -45,12 +45,17 @@ read_edge(ProofSource *source)
 	LedgerStatus *status = palloc(sizeof(LedgerStatus));
 
 	merkle_frontier_init(&source->edge);
-	source->durable = source->present;
 	if (number >= 0 && ledger_status_read(number, status) && status->loaded &&
 		memcmp(status->log_id, source->reader.log_id, LEDGER_LOG_ID_SIZE) == 0)
 	{
 		source->edge = status->frontier;
+		source->present = store_size_near(&source->reader, (int64) status->frontier.size);
 		source->durable = Min(source->present, (int64) status->frontier.size);
+	}
+	else
+	{
+		source->present = store_size(&source->reader);
+		source->durable = source->present;
 	}
 	pfree(status);
 }
@@ -61,7 +66,6 @@ source_open(ProofSource *source, const uint8 *log_id)
 	source->snapshot = audit_snapshot();
 	if (!store_reader_open(&source->reader, log_id, source->snapshot))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
-	source->present = store_size(&source->reader);
 	read_edge(source);
 }
 

@@ -270,6 +270,22 @@ store_size(LedgerReader *reader)
 	return size;
 }
 
+int64
+store_size_near(LedgerReader *reader, int64 known)
+{
+	int64 size = store_first(reader);
+	int64 segment = known / reader->segment_size;
+
+	/* the segment before, too: an older snapshot may not see any of the present one */
+	for (int64 near = Max(segment - 1, 0); near <= segment + 1; near++)
+	{
+		int slice = store_slice(reader->segment_size, near * reader->segment_size);
+
+		size = Max(size, highest_number(reader, slice_table(reader, slice)) + 1);
+	}
+	return size;
+}
+
 void
 store_require_entry(LedgerReader *reader, int64 sequence)
 {

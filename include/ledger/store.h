@@ -219,6 +219,13 @@ extern void store_reader_close(LedgerReader *reader);
 extern int64 store_size(LedgerReader *reader);
 
 /*
+ * store_size_near is store_size where it is known how many entries the log
+ * has had: it looks into the segments around that one only, whatever rows
+ * others may hold, so that its time does not grow with the log.
+ */
+extern int64 store_size_near(LedgerReader *reader, int64 known);
+
+/*
  * store_first returns how many of the log's first entries are in segments that
  * were detached: the smallest sequence number that may have a row.
  */
