@@ -221,14 +221,39 @@ microseconds_of(PGconn *connection, const char *expression)
 	return median;
 }
 
+/* Asks for the proof of an entry anywhere. */
+static void
+operation_prove(Client *client)
+{
+	uint32_t id = htonl((uint32_t) (random_next(&client->random) % (uint64_t) client->rows));
+	const char *values[] = {(const char *) &id};
+	const int lengths[] = {sizeof(id)};
+	const int formats[] = {1};
+	PGresult *result = PQexecPrepared(client->connection, "bench", 1, values, lengths, formats, 1);
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1)
+		die("inclusion proof: %s", PQerrorMessage(client->connection));
+	PQclear(result);
+}
+
 static void
 report_proofs(const Bench *bench, PGconn *connection)
 {
-	Figure figure = {"inclusion proof", 0, " us", 500, AT_MOST};
+	Figure figure = {"inclusion proof, to a client", 0, " us", 500, AT_MOST};
+	int size = (int) ledger_size(connection);
+	char sql[128];
+	Client client;
 
-	figure.value = microseconds_of(connection, "biometric.inclusion_proof(seq, size)");
-	printf("  consistency proof %.0f us, root of any size %.0f us, leaf %.0f us,"
-		   " row of the view %.0f us\n",
+	snprintf(sql, sizeof(sql), "SELECT biometric.inclusion_proof($1::pg_catalog.int4, %d)", size);
+	clients_open(bench, &client, 1, sql, size, operation_prove);
+	clients_run(&client, 1, 2);
+	series_free(&client.latencies);
+	clients_run(&client, 1, 4);
+	figure.value = series_median(&client.latencies) * 1e6;
+	clients_close(&client, 1);
+	printf("  within the server: inclusion proof %.0f us, consistency proof %.0f us,"
+		   " root of any size %.0f us, leaf %.0f us, row of the view %.0f us\n",
+		   microseconds_of(connection, "biometric.inclusion_proof(seq, size)"),
 		   microseconds_of(connection, "biometric.consistency_proof(seq, size)"),
 		   microseconds_of(connection, "biometric.root(seq)"),
 		   microseconds_of(connection, "biometric.leaf(seq)"),
