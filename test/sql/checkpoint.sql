@@ -6,7 +6,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(47);
+SELECT plan(51);
 
 -- Enough entries for more than one tile of the second level's first hashes
 SELECT biometric.register_party('checkpoint test', 'Checkpoint test', NULL);
@@ -164,4 +164,14 @@ COMMIT;
 
 SELECT is((SELECT count(*) FROM generate_series(0, 3) AS n
 	WHERE biometric.inclusion_proof(n, 4) IS NOT NULL), 4::bigint, 'within a larger query');
+
+-- What a table may hold, checkpoint or not
+SELECT format(E'example.org/log\n7\n%s\n\n— example.org/log %s\n', encode(sha256('7'), 'base64'),
+	translate(encode(decode(repeat('5a', 68), 'hex'), 'base64'), E'\n', '')) AS note \gset
+SELECT is(biometric.note_text(convert_to(:'note', 'UTF8')), :'note', 'a note as text');
+SELECT is(biometric.note_text('\xff'), NULL, 'bytes that are none');
+SELECT is((SELECT h.origin || encode(h.root, 'hex')
+	FROM biometric.checkpoint_head(convert_to(:'note', 'UTF8')) h),
+	'example.org/log' || encode(sha256('7'), 'hex'), 'what a note says');
+SELECT is((SELECT h.origin FROM biometric.checkpoint_head('\xff') h), NULL, 'and what says nothing');
 SELECT * FROM finish();
