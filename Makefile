@@ -19,7 +19,7 @@ EXTENSION = extension/biometric_audit
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" extension/biometric_audit.control)
 MODULE_big = biometric_audit
 
-SOURCES = $(filter-out extension/tool/%,$(sort $(wildcard extension/*.c extension/*/*.c)))
+SOURCES = $(filter-out extension/tool/% extension/reporter/%,$(sort $(wildcard extension/*.c extension/*/*.c)))
 OBJS = $(SOURCES:.c=.o)
 
 # The program that checks a ledger without a server: core/ and tool/, OpenSSL and libpq.
@@ -27,6 +27,17 @@ TOOL = extension/biometric-verify
 TOOL_SOURCES = $(sort $(wildcard extension/core/*.c extension/tool/*.c))
 TOOL_OBJS = $(TOOL_SOURCES:.c=.tool.o)
 TOOL_MANUAL = doc/biometric-verify.1
+
+# The program that reports what a party received: the same, and reporter/ in the place of main.
+REPORTER = extension/biometric-report
+REPORTER_SOURCES = $(sort $(filter-out extension/tool/main.c,$(TOOL_SOURCES)) \
+	$(wildcard extension/reporter/*.c))
+REPORTER_OBJS = $(REPORTER_SOURCES:.c=.tool.o)
+REPORTER_MANUAL = doc/biometric-report.1
+
+PROGRAMS = $(TOOL) $(REPORTER)
+PROGRAM_OBJS = $(sort $(TOOL_OBJS) $(REPORTER_OBJS))
+MANUALS = $(TOOL_MANUAL) $(REPORTER_MANUAL)
 SQL_PARTS = $(sort $(wildcard sql/[0-9]*.sql))
 INSTALL_SQL = extension/biometric_audit--$(EXTVERSION).sql
 DATA = $(INSTALL_SQL)
@@ -40,11 +51,11 @@ override with_llvm = no
 PG_CPPFLAGS = -Iinclude -DPGDLLEXPORT='__attribute__((visibility("default")))'
 PG_CFLAGS = -std=gnu11 -fvisibility=hidden -Wall -Wextra -Wno-unused-parameter \
 	-Wno-sign-compare -Wno-missing-field-initializers $(if $(WERROR),-Werror) -MMD -MP
-SHLIB_LINK = -lcrypto
+SHLIB_LINK = -lcrypto -ljpeg -lpng
 BUILD_FLAGS = extension/.build-flags
 SQL_LIST = extension/.build-sql
 EXTRA_CLEAN = $(INSTALL_SQL) $(SOURCES:.c=.d) $(BUILD_FLAGS) $(SQL_LIST) \
-	$(TOOL) $(TOOL_OBJS) $(TOOL_OBJS:.o=.d)
+	$(PROGRAMS) $(PROGRAM_OBJS) $(PROGRAM_OBJS:.o=.d)
 
 PG_CONFIG ?= pg_config
 SETUP ?= .ci/setup
@@ -56,9 +67,9 @@ HOUSE_GOALS = setup demo test unit bench lint format dist
 ifneq ($(PGXS),)
 include $(PGXS)
 
-all: $(INSTALL_SQL) $(TOOL)
+all: $(INSTALL_SQL) $(PROGRAMS)
 
--include $(SOURCES:.c=.d) $(TOOL_OBJS:.o=.d)
+-include $(SOURCES:.c=.d) $(PROGRAM_OBJS:.o=.d)
 
 # Nothing of the server's: neither its headers nor its flags.
 TOOL_CFLAGS = -std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-parameter \
@@ -69,19 +80,21 @@ TOOL_CFLAGS = -std=gnu11 -O2 -g -Wall -Wextra -Wno-unused-parameter \
 	$(CC) $(TOOL_CFLAGS) -c -o $@ $<
 
 $(TOOL): $(TOOL_OBJS)
+$(REPORTER): $(REPORTER_OBJS)
+$(PROGRAMS):
 	$(CC) -o $@ $^ -L$(libdir) -lpq -lcrypto
 
 install: install-tool
 installdirs: installdirs-tool
 uninstall: uninstall-tool
 .PHONY: install-tool installdirs-tool uninstall-tool
-install-tool: $(TOOL) installdirs
-	$(INSTALL_PROGRAM) $(TOOL) '$(DESTDIR)$(bindir)/$(notdir $(TOOL))'
-	$(INSTALL_DATA) $(TOOL_MANUAL) '$(DESTDIR)$(mandir)/man1/$(notdir $(TOOL_MANUAL))'
+install-tool: $(PROGRAMS) installdirs
+	$(INSTALL_PROGRAM) $(PROGRAMS) '$(DESTDIR)$(bindir)/'
+	$(INSTALL_DATA) $(MANUALS) '$(DESTDIR)$(mandir)/man1/'
 installdirs-tool:
 	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'
 uninstall-tool:
-	rm -f '$(DESTDIR)$(bindir)/$(notdir $(TOOL))' '$(DESTDIR)$(mandir)/man1/$(notdir $(TOOL_MANUAL))'
+	rm -f $(PROGRAMS:extension/%='$(DESTDIR)$(bindir)/%') $(MANUALS:doc/%='$(DESTDIR)$(mandir)/man1/%')
 
 # Objects are built again when the compiler or its flags have changed.
 CURRENT_FLAGS := $(CC) $(CFLAGS) $(CPPFLAGS) $(VERSION) $(EXTVERSION)

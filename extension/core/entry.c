@@ -12,8 +12,8 @@
 
 typedef enum FieldType
 {
-	FIELD_IMAGE_ID,
-	FIELD_CODE, /* an enum, stored as an integer */
+	FIELD_BYTES, /* of one length, which is the field's maximum */
+	FIELD_CODE,	 /* an enum, stored as an integer */
 	FIELD_U32,
 	FIELD_U64,
 	FIELD_TEXT
@@ -23,14 +23,14 @@ typedef struct Field
 {
 	FieldType type;
 	size_t offset;	  /* in EntryFields */
-	uint64_t maximum; /* of codes and integers; 0 means absent */
+	uint64_t maximum; /* of codes and integers, of which 0 means absent; the length of bytes */
 } Field;
 
-#define FIELD_TAG_LAST 26
+#define FIELD_TAG_LAST 31
 
 /* Indexed by tag. Tags are stored: append, never renumber. */
 static const Field field_table[FIELD_TAG_LAST + 1] = {
-	[1] = {FIELD_IMAGE_ID, offsetof(EntryFields, image_id), 0},
+	[1] = {FIELD_BYTES, offsetof(EntryFields, image_id), ENTRY_IMAGE_ID_SIZE},
 	[2] = {FIELD_CODE, offsetof(EntryFields, kind), IMAGE_KIND_LAST},
 	[3] = {FIELD_U32, offsetof(EntryFields, relation_index), UINT32_MAX},
 	[4] = {FIELD_U64, offsetof(EntryFields, permit), UINT64_MAX},
@@ -51,11 +51,16 @@ static const Field field_table[FIELD_TAG_LAST + 1] = {
 	[19] = {FIELD_U64, offsetof(EntryFields, tls), 1},
 	[20] = {FIELD_TEXT, offsetof(EntryFields, relation), 0},
 	[21] = {FIELD_CODE, offsetof(EntryFields, operation), OPERATION_LAST},
-	[22] = {FIELD_IMAGE_ID, offsetof(EntryFields, old_image_id), 0},
+	[22] = {FIELD_BYTES, offsetof(EntryFields, old_image_id), ENTRY_IMAGE_ID_SIZE},
 	[23] = {FIELD_TEXT, offsetof(EntryFields, column), 0},
 	[24] = {FIELD_TEXT, offsetof(EntryFields, row_key), 0},
 	[25] = {FIELD_U64, offsetof(EntryFields, transaction), UINT64_MAX},
 	[26] = {FIELD_U64, offsetof(EntryFields, relation_oid), UINT32_MAX},
+	[27] = {FIELD_TEXT, offsetof(EntryFields, collected), 0},
+	[28] = {FIELD_BYTES, offsetof(EntryFields, digest), ENTRY_DIGEST_SIZE},
+	[29] = {FIELD_U64, offsetof(EntryFields, key), UINT32_MAX},
+	[30] = {FIELD_BYTES, offsetof(EntryFields, picture_hash), ENTRY_HASH_SIZE},
+	[31] = {FIELD_U64, offsetof(EntryFields, marked), 1},
 };
 
 /* Codes are read and written through memcpy as what they are compiled to. */
@@ -155,14 +160,14 @@ encode_field(const EntryFields *fields, int tag, Output *output)
 	const char *where = (const char *) fields + field->offset;
 	uint64_t integer;
 	EntryText text;
-	const uint8_t *image_id;
+	const uint8_t *bytes;
 
 	switch (field->type)
 	{
-		case FIELD_IMAGE_ID:
-			memcpy(&image_id, where, sizeof(image_id));
-			if (image_id != NULL)
-				output_field(output, tag, image_id, ENTRY_IMAGE_ID_SIZE);
+		case FIELD_BYTES:
+			memcpy(&bytes, where, sizeof(bytes));
+			if (bytes != NULL)
+				output_field(output, tag, bytes, (size_t) field->maximum);
 			return true;
 		case FIELD_CODE:
 		case FIELD_U32:
@@ -255,9 +260,9 @@ decode_value(const Field *field, const uint8_t *value, size_t length, EntryField
 
 	switch (field->type)
 	{
-		case FIELD_IMAGE_ID:
+		case FIELD_BYTES:
 			memcpy(where, &value, sizeof(value));
-			return length == ENTRY_IMAGE_ID_SIZE;
+			return length == field->maximum;
 		case FIELD_CODE:
 		case FIELD_U32:
 		case FIELD_U64:

@@ -22,12 +22,15 @@ static const char *const event_names[ENTRY_EVENT_LAST + 1] = {
 	[ENTRY_DDL_REFUSED] = "ddl_refused",
 	[ENTRY_REPLICATION] = "replication",
 	[ENTRY_FORKED] = "forked",
+	[ENTRY_INCIDENT] = "incident",
 };
 
 static const char *const operation_names[OPERATION_LAST + 1] = {
-	[OPERATION_NONE] = "none",	   [OPERATION_INSERT] = "insert",	  [OPERATION_UPDATE] = "update",
-	[OPERATION_DELETE] = "delete", [OPERATION_TRUNCATE] = "truncate", [OPERATION_CREATE] = "create",
-	[OPERATION_DROP] = "drop",	   [OPERATION_ADOPT] = "adopt",
+	[OPERATION_NONE] = "none",		   [OPERATION_INSERT] = "insert",
+	[OPERATION_UPDATE] = "update",	   [OPERATION_DELETE] = "delete",
+	[OPERATION_TRUNCATE] = "truncate", [OPERATION_CREATE] = "create",
+	[OPERATION_DROP] = "drop",		   [OPERATION_ADOPT] = "adopt",
+	[OPERATION_DESCRIBE] = "describe",
 };
 
 static const char *const reason_names[REASON_LAST + 1] = {

@@ -26,6 +26,7 @@ envelope_read_fields(Reader *reader, EnvelopeHeader *header)
 	reader_copy(reader, header->image_id, ENVELOPE_ID_SIZE);
 	reader_copy(reader, header->nonce, ENVELOPE_NONCE_SIZE);
 	reader_copy(reader, header->digest, ENVELOPE_DIGEST_SIZE);
+	reader_copy(reader, header->picture_hash, ENVELOPE_PICTURE_HASH_SIZE);
 	reader_copy(reader, header->home, ENVELOPE_HOME_SIZE);
 	reader_copy(reader, header->origin, ENVELOPE_HOME_SIZE);
 	reader_skip(reader, ENVELOPE_MAC_SIZE);
@@ -92,6 +93,7 @@ envelope_write_header(const EnvelopeHeader *header, uint8_t *bytes)
 	memcpy(bytes + 32, header->image_id, ENVELOPE_ID_SIZE);
 	memcpy(bytes + 48, header->nonce, ENVELOPE_NONCE_SIZE);
 	memcpy(bytes + 72, header->digest, ENVELOPE_DIGEST_SIZE);
+	memcpy(bytes + ENVELOPE_PICTURE_HASH_OFFSET, header->picture_hash, ENVELOPE_PICTURE_HASH_SIZE);
 	memcpy(bytes + ENVELOPE_HOME_OFFSET, header->home, ENVELOPE_HOME_SIZE);
 	memcpy(bytes + ENVELOPE_ORIGIN_OFFSET, header->origin, ENVELOPE_HOME_SIZE);
 }

@@ -1,6 +1,7 @@
 /*
  * format_png.c - PNG (ISO/IEC 15948).
  */
+#include "core/crc32.h"
 #include "core/format_parts.h"
 
 #define PNG_SIGNATURE_SIZE 8
@@ -8,21 +9,6 @@
 #define PNG_IHDR 0x49484452
 #define PNG_IDAT 0x49444154
 #define PNG_IEND 0x49454e44
-
-/* CRC-32 as in ISO/IEC 15948 annex D, bit by bit: it only ever covers 17 bytes here. */
-static uint32_t
-crc32_of(const uint8_t *bytes, size_t length)
-{
-	uint32_t crc = UINT32_MAX;
-
-	for (size_t i = 0; i < length; i++)
-	{
-		crc ^= bytes[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (0xedb88320 & -(crc & 1));
-	}
-	return ~crc;
-}
 
 /* Tells whether a colour type goes with a bit depth (ISO/IEC 15948 table 11.1). */
 static bool

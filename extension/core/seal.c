@@ -3,6 +3,7 @@
  */
 #include "core/seal.h"
 
+#include "core/picture_hash.h"
 #include "core/reader.h"
 #include "core/xaes.h"
 
@@ -15,9 +16,13 @@
 /* Bytes of the image id that the clock fills (RFC 9562 section 5.7). */
 #define ID_TIME_SIZE 6
 
-/* Derives 32 bytes for one purpose with HKDF-SHA256; info is the purpose, NUL-terminated. */
+/* Bytes that decide about each exchange of the blinding's permutation. */
+#define DRAW_SIZE 4
+
+/* Derives bytes for one purpose with HKDF-SHA256; info is the purpose, NUL-terminated. */
 static bool
-derive_key(EVP_KDF_CTX *context, const uint8_t *master, const char *info, uint8_t out[32])
+derive_bytes(EVP_KDF_CTX *context, const uint8_t *master, const char *info, uint8_t *out,
+			 size_t size)
 {
 	char digest_name[] = "SHA256";
 	OSSL_PARAM parameters[] = {
@@ -29,7 +34,39 @@ derive_key(EVP_KDF_CTX *context, const uint8_t *master, const char *info, uint8_
 	};
 
 	EVP_KDF_CTX_reset(context);
-	return EVP_KDF_derive(context, out, 32, parameters) == 1;
+	return EVP_KDF_derive(context, out, size, parameters) == 1;
+}
+
+static bool
+derive_key(EVP_KDF_CTX *context, const uint8_t *master, const char *info, uint8_t out[32])
+{
+	return derive_bytes(context, master, info, out, 32);
+}
+
+/*
+ * Draws the mask and the permutation that blind picture hashes. The exchanges are
+ * Fisher's and Yates's; a draw of 32 bits favours no place by more than 2^-24.
+ */
+static bool
+derive_blinding(EVP_KDF_CTX *context, const uint8_t *master, SealKey *key)
+{
+	uint8_t drawn[sizeof(key->blind_mask) + DRAW_SIZE * PICTURE_HASH_BITS];
+	Reader reader = reader_make(drawn, sizeof(drawn));
+	bool done = derive_bytes(context, master, "biometric_audit 1 blind", drawn, sizeof(drawn));
+
+	reader_copy(&reader, key->blind_mask, sizeof(key->blind_mask));
+	for (int i = 0; i < PICTURE_HASH_BITS; i++)
+		key->blind_order[i] = (uint8_t) i;
+	for (int i = PICTURE_HASH_BITS - 1; i > 0; i--)
+	{
+		int j = (int) (reader_u32(&reader) % (uint32_t) (i + 1));
+		uint8_t kept = key->blind_order[i];
+
+		key->blind_order[i] = key->blind_order[j];
+		key->blind_order[j] = kept;
+	}
+	core_wipe(drawn, sizeof(drawn));
+	return done;
 }
 
 CoreStatus
@@ -43,7 +80,9 @@ seal_key_init(SealKey *key, uint32_t id, const uint8_t master[SEAL_MASTER_KEY_SI
 	done = context != NULL && derive_key(context, master, "biometric_audit 1 body", key->body) &&
 		   derive_key(context, master, "biometric_audit 1 header", key->header) &&
 		   derive_key(context, master, "biometric_audit 1 digest", key->digest) &&
-		   xaes_subkey(key->body, key->cmac_k1) == CORE_OK;
+		   derive_key(context, master, "biometric_audit 1 picture", key->picture) &&
+		   derive_key(context, master, "biometric_audit 1 mark", key->mark) &&
+		   derive_blinding(context, master, key) && xaes_subkey(key->body, key->cmac_k1) == CORE_OK;
 	EVP_KDF_CTX_free(context);
 	EVP_KDF_free(algorithm);
 	if (!done)
@@ -86,11 +125,48 @@ make_image_id(uint64_t now_ms, const uint8_t *random, uint8_t id[ENVELOPE_ID_SIZ
 	id[8] = (uint8_t) (0x80 | (id[8] & 0x3f));
 }
 
+/*
+ * Hides a picture hash, or the zeroes that stand for none, or shows it again. The
+ * stream is the image's own: equal pictures do not show, nor which have no hash.
+ */
+static CoreStatus
+turn_picture_hash(const SealKey *key, const EnvelopeHeader *header, const uint8_t *from,
+				  uint8_t to[ENVELOPE_PICTURE_HASH_SIZE])
+{
+	uint8_t stream[ENVELOPE_PICTURE_HASH_SIZE];
+	CoreStatus status = core_hmac_sha256(key->picture, sizeof(key->picture), header->image_id,
+										 sizeof(header->image_id), stream);
+
+	for (int i = 0; i < ENVELOPE_PICTURE_HASH_SIZE; i++)
+		to[i] = (uint8_t) (status == CORE_OK ? from[i] ^ stream[i] : 0);
+	core_wipe(stream, sizeof(stream));
+	return status;
+}
+
+bool
+seal_picture_hash(const SealKey *key, const EnvelopeHeader *header,
+				  uint8_t blinded[ENVELOPE_PICTURE_HASH_SIZE])
+{
+	static const uint8_t none[ENVELOPE_PICTURE_HASH_SIZE];
+	uint8_t hash[ENVELOPE_PICTURE_HASH_SIZE];
+	bool found = key->id == header->key_id &&
+				 turn_picture_hash(key, header, header->picture_hash, hash) == CORE_OK &&
+				 !core_equal(hash, none, sizeof(none));
+
+	memset(blinded, 0, ENVELOPE_PICTURE_HASH_SIZE);
+	if (found)
+		picture_hash_blind(key, hash, blinded);
+	core_wipe(hash, sizeof(hash));
+	return found;
+}
+
 /* Fills a header from a request, with a fresh image id and nonce. */
 static CoreStatus
 make_header(const SealKey *key, const SealRequest *request, EnvelopeHeader *header)
 {
+	static const uint8_t no_hash[ENVELOPE_PICTURE_HASH_SIZE];
 	uint8_t random[ENVELOPE_NONCE_SIZE + ENVELOPE_ID_SIZE - ID_TIME_SIZE];
+	const uint8_t *hash = request->picture_hash != NULL ? request->picture_hash : no_hash;
 
 	*header = (EnvelopeHeader){
 		.kind = request->kind,
@@ -104,6 +180,8 @@ make_header(const SealKey *key, const SealRequest *request, EnvelopeHeader *head
 		return CORE_CRYPTO_FAILURE;
 	memcpy(header->nonce, random, ENVELOPE_NONCE_SIZE);
 	make_image_id(request->now_ms, random + ENVELOPE_NONCE_SIZE, header->image_id);
+	if (turn_picture_hash(key, header, hash, header->picture_hash) != CORE_OK)
+		return CORE_CRYPTO_FAILURE;
 	return seal_digest(key, request->plaintext, request->length, header->digest);
 }
 

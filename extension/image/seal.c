@@ -3,11 +3,13 @@
  */
 #include "base/compat.h"
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
 
 #include "core/seal.h"
 #include "image/image.h"
+#include "image/picture.h"
 #include "image/value.h"
 #include "keyring/keyring.h"
 
@@ -26,6 +28,7 @@ image_define_settings(void)
 		"biometric_audit.max_image_size", "The longest image that can be sealed.",
 		"Sealed values that already exist are not affected.", &max_image_size_kb,
 		DEFAULT_IMAGE_SIZE_KB, 1, MAX_IMAGE_SIZE_KB, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
+	image_picture_define_settings();
 }
 
 static void
@@ -99,6 +102,8 @@ Datum
 image_seal(ImageKind kind, const uint8 *bytes, Size length)
 {
 	SealRequest request = {.kind = kind, .plaintext = bytes, .length = length};
+	uint8 hash[PICTURE_HASH_SIZE];
+	const SealKey *key;
 	CoreStatus status;
 	struct varlena *result;
 
@@ -110,7 +115,12 @@ image_seal(ImageKind kind, const uint8 *bytes, Size length)
 
 	result = palloc(VARHDRSZ + length + ENVELOPE_OVERHEAD);
 	SET_VARSIZE(result, VARHDRSZ + length + ENVELOPE_OVERHEAD);
-	status = seal_image(keyring_active(), &request, (uint8 *) VARDATA(result));
+	key = keyring_active();
+	if (image_picture_hash(&request.info, bytes, length, hash))
+		request.picture_hash = hash;
+	status = seal_image(key, &request, (uint8 *) VARDATA(result));
+	core_wipe(hash, sizeof(hash));
+	CHECK_FOR_INTERRUPTS();
 	if (status != CORE_OK)
 		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
 						errmsg("could not seal a %s image", image_kind_name(kind)),

@@ -224,6 +224,20 @@ keyring_find(uint32 id)
 	return NULL;
 }
 
+const SealKey *
+keyring_next(uint32 id)
+{
+	const SealKey *keys;
+
+	if (!keyring_refresh())
+		return NULL;
+	keys = held.memory;
+	for (int i = 0; i < key_count; i++)
+		if (keys[i].id > id)
+			return &keys[i];
+	return NULL;
+}
+
 bool
 keyring_usable(const char **reason)
 {

@@ -153,4 +153,11 @@ planned_permissions_set(PlannedStmt *plan, List *permissions)
 #define lock_held_by_me(tag, mode) LockHeldByMe(tag, mode)
 #endif
 
+/* what a client was authenticated as, NULL when it was not, moved out of Port in 16 (d951052a9e0) */
+#if PG_VERSION_NUM >= 160000
+#define authenticated_identity() (MyClientConnectionInfo.authn_id)
+#else
+#define authenticated_identity() (MyProcPort->authn_id)
+#endif
+
 #endif

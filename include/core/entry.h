@@ -28,6 +28,8 @@
 #define ENTRY_MAX_SIZE 65535
 #define ENTRY_NO_REFERENCE (-1)
 #define ENTRY_IMAGE_ID_SIZE 16
+#define ENTRY_DIGEST_SIZE 32
+#define ENTRY_HASH_SIZE 32
 
 /* Codes are stored: append, never renumber. */
 typedef enum EntryEvent
@@ -49,10 +51,11 @@ typedef enum EntryEvent
 	ENTRY_PURGED = 15,
 	ENTRY_DDL_REFUSED = 16,
 	ENTRY_REPLICATION = 17,
-	ENTRY_FORKED = 18
+	ENTRY_FORKED = 18,
+	ENTRY_INCIDENT = 19
 } EntryEvent;
 
-#define ENTRY_EVENT_LAST ENTRY_FORKED
+#define ENTRY_EVENT_LAST ENTRY_INCIDENT
 
 /* Why a delivery is what it is. Codes are stored: append, never renumber. */
 typedef enum Reason
@@ -88,10 +91,11 @@ typedef enum EntryOperation
 	OPERATION_TRUNCATE = 4,
 	OPERATION_CREATE = 5, /* CREATE TABLE AS, SELECT INTO, REFRESH, a rewrite by ALTER TABLE */
 	OPERATION_DROP = 6,
-	OPERATION_ADOPT = 7
+	OPERATION_ADOPT = 7,
+	OPERATION_DESCRIBE = 8 /* what was stored earlier is put on record by describe_collection() */
 } EntryOperation;
 
-#define OPERATION_LAST OPERATION_ADOPT
+#define OPERATION_LAST OPERATION_DESCRIBE
 
 /* A borrowed, not NUL-terminated text; bytes NULL: the field is absent. */
 typedef struct EntryText
@@ -132,6 +136,11 @@ typedef struct EntryFields
 	/* tag 24 */ EntryText row_key;		/* a JSON object */
 	/* tag 25 */ uint64_t transaction;	/* full transaction id; 0: absent */
 	/* tag 26 */ uint64_t relation_oid; /* an OID; 0: absent */
+	/* tag 27 */ EntryText collected; /* a JSON object: subject, place and time of a row's image */
+	/* tag 28 */ const uint8_t *digest; /* ENTRY_DIGEST_SIZE bytes, as in the envelope, or NULL */
+	/* tag 29 */ uint64_t key;			/* id of the key that digest and picture_hash belong to */
+	/* tag 30 */ const uint8_t *picture_hash; /* ENTRY_HASH_SIZE bytes, blinded, or NULL */
+	/* tag 31 */ uint64_t marked;			  /* 1: the image left with a mark; 0: absent */
 } EntryFields;
 
 /*

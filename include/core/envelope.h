@@ -17,18 +17,20 @@
  *       32   16  image id             (UUIDv7, RFC 9562; its time is the sealing time)
  *       48   24  nonce                (XAES-256-GCM)
  *       72   32  digest               (HMAC-SHA256 of the plaintext, own key)
- *   --- 104  the bytes above are the body's AAD and never change
- *      104   16  home                 (random id of (relation, column), zero until bound)
- *      120   16  origin               (the home that it was bound to first)
- *   --- 136  the bytes above are what the header MAC covers
- *      136   32  header MAC           (HMAC-SHA256, own key)
- *   --- 168  the bytes below are outside both MACs
- *      168    1  flags                (bit 0: imported; bit 1: unclaimed)
- *      169    7  zero
- *      176   16  stamp                (written by the cast to bytea only, else zero)
- *   --- 192
- *      192    n  ciphertext, n = plaintext length
- *    192+n   16  tag
+ *      104   32  picture hash         (core/picture_hash.h, XORed with a stream of the
+ *                                    image's own; zeroes below it: no hash)
+ *   --- 136  the bytes above are the body's AAD and never change
+ *      136   16  home                 (random id of (relation, column), zero until bound)
+ *      152   16  origin               (the home that it was bound to first)
+ *   --- 168  the bytes above are what the header MAC covers
+ *      168   32  header MAC           (HMAC-SHA256, own key)
+ *   --- 200  the bytes below are outside both MACs
+ *      200    1  flags                (bit 0: imported; bit 1: unclaimed)
+ *      201    7  zero
+ *      208   16  stamp                (written by the cast to bytea only, else zero)
+ *   --- 224
+ *      224    n  ciphertext, n = plaintext length
+ *    224+n   16  tag
  *
  * The magic differs from every format's within the first two bytes, and its
  * first byte begins no UTF-8 text, so that neither an image nor text can be
@@ -43,17 +45,19 @@
 
 #define ENVELOPE_MAGIC_SIZE 8
 #define ENVELOPE_VERSION 1
-#define ENVELOPE_AAD_SIZE 104
-#define ENVELOPE_HOME_OFFSET 104
+#define ENVELOPE_PICTURE_HASH_OFFSET 104
+#define ENVELOPE_PICTURE_HASH_SIZE 32
+#define ENVELOPE_AAD_SIZE 136
+#define ENVELOPE_HOME_OFFSET 136
 #define ENVELOPE_HOME_SIZE 16
-#define ENVELOPE_ORIGIN_OFFSET 120
-#define ENVELOPE_MACED_SIZE 136
-#define ENVELOPE_MAC_OFFSET 136
+#define ENVELOPE_ORIGIN_OFFSET 152
+#define ENVELOPE_MACED_SIZE 168
+#define ENVELOPE_MAC_OFFSET 168
 #define ENVELOPE_MAC_SIZE 32
-#define ENVELOPE_FLAGS_OFFSET 168
-#define ENVELOPE_STAMP_OFFSET 176
+#define ENVELOPE_FLAGS_OFFSET 200
+#define ENVELOPE_STAMP_OFFSET 208
 #define ENVELOPE_STAMP_SIZE 16
-#define ENVELOPE_HEADER_SIZE 192
+#define ENVELOPE_HEADER_SIZE 224
 #define ENVELOPE_TAG_SIZE 16
 #define ENVELOPE_OVERHEAD (ENVELOPE_HEADER_SIZE + ENVELOPE_TAG_SIZE)
 #define ENVELOPE_NONCE_SIZE 24
@@ -81,6 +85,7 @@ typedef struct EnvelopeHeader
 	uint8_t image_id[ENVELOPE_ID_SIZE];
 	uint8_t nonce[ENVELOPE_NONCE_SIZE];
 	uint8_t digest[ENVELOPE_DIGEST_SIZE];
+	uint8_t picture_hash[ENVELOPE_PICTURE_HASH_SIZE]; /* encrypted: see seal_picture_hash */
 	uint8_t home[ENVELOPE_HOME_SIZE];
 	uint8_t origin[ENVELOPE_HOME_SIZE];
 	uint8_t flags;

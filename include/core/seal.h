@@ -2,9 +2,10 @@
  * seal.h - seals and opens envelopes.
  *
  * XAES-256-GCM (c2sp.org/XAES-256-GCM) for the body, HMAC-SHA256 for the
- * header and for the digest. From each 32-byte master key three keys are
- * derived with HKDF-SHA256 (RFC 5869, no salt; info "biometric_audit 1 body",
- * "... header", "... digest"), so that no key serves two purposes.
+ * header, for the digest, and for the stream that hides a picture hash. From
+ * each 32-byte master key one key a purpose is derived with HKDF-SHA256
+ * (RFC 5869, no salt; info "biometric_audit 1 body", "... header", "... digest",
+ * "... picture", "... blind", "... mark"), so that no key serves two purposes.
  *
  * Nothing here allocates besides OpenSSL's contexts, which are fetched once a
  * process and reused. Secrets live only in SealKey, which its owner wipes.
@@ -25,6 +26,10 @@ typedef struct SealKey
 	uint8_t cmac_k1[16]; /* XAES's subkey, from body */
 	uint8_t header[32];
 	uint8_t digest[32];
+	uint8_t picture[32];	  /* for the streams that hide picture hashes in envelopes */
+	uint8_t mark[32];		  /* for the MACs of marks */
+	uint8_t blind_mask[32];	  /* which bits of a picture hash are turned round, */
+	uint8_t blind_order[256]; /* and where bit i of a blinded one comes from: a permutation */
 } SealKey;
 
 /* What the caller knows of an image to be sealed. */
@@ -35,6 +40,8 @@ typedef struct SealRequest
 	uint64_t now_ms;		  /* sealing time, ms since 1970-01-01 UTC, goes into the image id */
 	const uint8_t *plaintext; /* borrowed; not wiped here */
 	size_t length;			  /* bytes, at least 1 */
+	/* ENVELOPE_PICTURE_HASH_SIZE bytes, not all zero; borrowed. NULL: it has none. */
+	const uint8_t *picture_hash;
 } SealRequest;
 
 /* seal_key_init derives a SealKey from a master key. key is zeroed on failure. */
@@ -82,6 +89,16 @@ extern CORE_MUST_CHECK CoreStatus seal_verify(const SealKey *key, const uint8_t 
 /* seal_digest computes the keyed digest of a plaintext, as it stands in the header. */
 extern CORE_MUST_CHECK CoreStatus seal_digest(const SealKey *key, const uint8_t *plaintext,
 											  size_t length, uint8_t out[ENVELOPE_DIGEST_SIZE]);
+
+/*
+ * seal_picture_hash takes an image's picture hash out of its header, blinded
+ * (picture_hash_blind): the only form in which a hash leaves an envelope.
+ * header: parsed, and checked by seal_check_header with the same key.
+ * blinded: zeroed on false. False: the image has no hash, the key is another, or
+ * OpenSSL failed.
+ */
+extern CORE_MUST_CHECK bool seal_picture_hash(const SealKey *key, const EnvelopeHeader *header,
+											  uint8_t blinded[ENVELOPE_PICTURE_HASH_SIZE]);
 
 /*
  * seal_rehome puts home and origin into an envelope's header and renews the

@@ -11,7 +11,7 @@
 
 #include "core/envelope.h"
 
-/* image_define_settings defines biometric_audit.max_image_size; from _PG_init. */
+/* image_define_settings defines max_image_size and picture_hash, with its limits; from _PG_init. */
 extern void image_define_settings(void);
 
 /* image_init registers the invalidation callbacks that empty the type cache; from _PG_init. */
@@ -31,7 +31,8 @@ extern ImageKind image_type_kind(Oid type);
 extern uint32 image_type_kinds(Oid type);
 
 /*
- * image_seal checks that bytes are an image and seals them for a kind.
+ * image_seal checks that bytes are an image and seals them for a kind, with the
+ * hash of the picture where there is one.
  * bytes, length: borrowed, the caller wipes them.
  * Result: a palloc'd image Datum in the current memory context.
  * Errors: 22023 for an empty value; 54000 beyond max_image_size; 22P03 for

@@ -38,6 +38,12 @@ extern const SealKey *keyring_active(void);
 extern const SealKey *keyring_find(uint32 id);
 
 /*
+ * keyring_next returns the key with the lowest id above an id (0: of all), or
+ * NULL: so all are gone through. Otherwise as keyring_find.
+ */
+extern const SealKey *keyring_next(uint32 id);
+
+/*
  * keyring_usable tells whether there is a keyring with at least one key,
  * without raising. problem, if not NULL, gets a static or palloc'd phrase for
  * errdetail_log when false.

@@ -3,7 +3,7 @@
  * folder for each of them.
  */
 #include "core/entry.h"
-#include "core/seal.h"
+#include "core/mark.h"
 #include "samples.h"
 
 #include <stdio.h>
@@ -38,6 +38,31 @@ write_images(void)
 
 		sample_kinds[i].make(&sample, SAMPLE_WIDTH, SAMPLE_HEIGHT);
 		write_seed("image_probe", sample_kinds[i].name, sample.bytes, sample.length);
+		if (sample_kinds[i].format == IMAGE_FORMAT_JPEG)
+			write_seed("picture_jpeg", sample_kinds[i].name, sample.bytes, sample.length);
+		if (sample_kinds[i].format == IMAGE_FORMAT_PNG)
+			write_seed("picture_png", sample_kinds[i].name, sample.bytes, sample.length);
+	}
+}
+
+/* The samples that can carry a mark, and each of them with one. */
+static void
+write_marks(void)
+{
+	static const Mark mark = {.key_id = 5, .sequence = 9};
+
+	for (int i = 0; i < sample_kind_count; i++)
+	{
+		size_t overhead = mark_overhead(sample_kinds[i].format);
+		Sample sample = {.length = 0};
+
+		if (overhead == 0)
+			continue;
+		sample_kinds[i].make(&sample, SAMPLE_WIDTH, SAMPLE_HEIGHT);
+		write_seed("mark", sample_kinds[i].name, sample.bytes, sample.length);
+		memmove(sample.bytes + overhead, sample.bytes, sample.length);
+		if (mark_insert(sample_kinds[i].format, sample.bytes, sample.length, &mark) == CORE_OK)
+			write_seed("mark", "marked", sample.bytes, sample.length + overhead);
 	}
 }
 
@@ -83,6 +108,7 @@ static void
 write_entries(void)
 {
 	static const uint8_t id[ENTRY_IMAGE_ID_SIZE] = {1};
+	static const uint8_t hash[ENTRY_HASH_SIZE] = {2};
 	EntryFields fields = {.event = ENTRY_SESSION, .reference = ENTRY_NO_REFERENCE};
 	uint8_t bytes[256];
 	size_t length;
@@ -124,6 +150,21 @@ write_entries(void)
 	if (entry_encode(&fields, bytes, sizeof(bytes), &length) != CORE_OK)
 		exit(1);
 	write_seed("entry", "replaced", bytes, length);
+	fields = (EntryFields){
+		.event = ENTRY_STORED,
+		.at = 1,
+		.reference = 7,
+		.image_id = id,
+		.operation = OPERATION_DESCRIBE,
+		.collected = {"{}", 2},
+		.digest = hash,
+		.key = 1,
+		.picture_hash = hash,
+		.marked = 1,
+	};
+	if (entry_encode(&fields, bytes, sizeof(bytes), &length) != CORE_OK)
+		exit(1);
+	write_seed("entry", "traced", bytes, length);
 }
 
 static void
@@ -186,6 +227,7 @@ main(int argc, char **argv)
 		return 2;
 	folder = argv[1];
 	write_images();
+	write_marks();
 	write_envelopes();
 	write_keyfiles();
 	write_entries();

@@ -41,9 +41,9 @@ $body$;
 
 -- Where an image is bound: bound, imported, or somewhere else.
 CREATE FUNCTION home_of(relation regclass, envelope bytea) RETURNS text LANGUAGE sql STRICT AS $body$
-	SELECT CASE WHEN get_byte(envelope, 168) & 1 = 1 THEN 'imported'
+	SELECT CASE WHEN get_byte(envelope, 200) & 1 = 1 THEN 'imported'
 				WHEN EXISTS (SELECT FROM biometric.home AS h
-							  WHERE uuid_send(h.home) = substr(envelope, 105, 16)
+							  WHERE uuid_send(h.home) = substr(envelope, 137, 16)
 								AND h.relation = home_of.relation) THEN 'bound'
 				ELSE 'elsewhere' END
 $body$;
@@ -157,7 +157,7 @@ SELECT is(news(), 'stored public.made_plain face insert {"id": 1}', 'an INSERT i
 CREATE TABLE copied AS SELECT * FROM made_plain;
 SELECT is(news(), 'stored public.copied face create', 'CREATE TABLE AS is put on record');
 SELECT is(home_of('copied', face::bytea), 'bound', 'its images are bound') FROM copied WHERE id = 1;
-SELECT is(uuid_send(home), substr(face::bytea, 121, 16), 'and keep their origin')
+SELECT is(uuid_send(home), substr(face::bytea, 153, 16), 'and keep their origin')
   FROM copied, biometric.home WHERE id = 1 AND relation = 'made_plain'::regclass;
 SELECT is(biometric.image_id(c.face), biometric.image_id(p.face), 'and their ids')
   FROM copied AS c JOIN made_plain AS p USING (id) WHERE id = 1;
@@ -316,7 +316,7 @@ SELECT throws_ok('SELECT biometric.adopt(''given'', ''none'')', '42703', NULL, '
 RESET ROLE;
 SELECT is(news(), 'stored public.given face adopt {"id": 1}', 'the adoption is on record');
 SELECT ok(home_of('given', face::bytea) = 'bound' AND home_of('given', other::bytea) = 'imported'
-		  AND substr(face::bytea, 105, 16) = substr(face::bytea, 121, 16),
+		  AND substr(face::bytea, 137, 16) = substr(face::bytea, 153, 16),
 		  'the image is at home, by origin too, and no other column is touched') FROM given WHERE id = 1;
 SELECT is(biometric.attach_triggers(), 0, 'there is no table that lacks its triggers');
 SELECT throws_ok('SET ROLE attach_owner; SELECT biometric.attach_triggers()', '42501', NULL,

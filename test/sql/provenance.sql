@@ -8,12 +8,12 @@ SET client_min_messages = warning;
 SELECT plan(55);
 
 -- Header bytes, as the cast to bytea shows them.
-CREATE FUNCTION imported(sealed bytea) RETURNS boolean LANGUAGE sql AS 'SELECT get_byte(sealed, 168) & 1 = 1';
+CREATE FUNCTION imported(sealed bytea) RETURNS boolean LANGUAGE sql AS 'SELECT get_byte(sealed, 200) & 1 = 1';
 CREATE FUNCTION column_of(id bytea) RETURNS text LANGUAGE sql AS $body$
 	SELECT format('%s.%s', h.relation::oid::regclass, h.column_name) FROM biometric.home AS h WHERE uuid_send(h.home) = id
 $body$;
-CREATE FUNCTION home_of(sealed bytea) RETURNS text LANGUAGE sql AS 'SELECT column_of(substr(sealed, 105, 16))';
-CREATE FUNCTION origin_of(sealed bytea) RETURNS text LANGUAGE sql AS 'SELECT column_of(substr(sealed, 121, 16))';
+CREATE FUNCTION home_of(sealed bytea) RETURNS text LANGUAGE sql AS 'SELECT column_of(substr(sealed, 137, 16))';
+CREATE FUNCTION origin_of(sealed bytea) RETURNS text LANGUAGE sql AS 'SELECT column_of(substr(sealed, 153, 16))';
 
 CREATE ROLE prov_none;
 CREATE ROLE prov_reader;
@@ -167,11 +167,11 @@ RESET ROLE;
 SELECT ok(imported(face::bytea), 'that it comes from the very table does not help without SELECT') FROM mine WHERE who = 'back';
 GRANT SELECT ON mine TO PUBLIC;
 SET ROLE prov_none;
-INSERT INTO mine SELECT 'flag', what, set_byte(decode(substr(sealed, 8), 'base64'), 168, 0)::biometric.face_image
+INSERT INTO mine SELECT 'flag', what, set_byte(decode(substr(sealed, 8), 'base64'), 200, 0)::biometric.face_image
   FROM loot WHERE what = 'gallery';
 RESET ROLE;
 SELECT ok(imported(face::bytea), 'clearing the flag in the sealed bytes is in vain') FROM mine WHERE who = 'flag';
-SELECT throws_ok($$SELECT overlay(decode(substr(sealed, 8), 'base64') PLACING uuid_send(home) FROM 105)::biometric.face_image
+SELECT throws_ok($$SELECT overlay(decode(substr(sealed, 8), 'base64') PLACING uuid_send(home) FROM 137)::biometric.face_image
 					 FROM loot, biometric.home AS h WHERE what = 'gallery' AND h.relation = 'mine'::regclass$$,
 				 '22P03', NULL, 'another home in the sealed bytes is a forgery');
 

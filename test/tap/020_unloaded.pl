@@ -89,7 +89,7 @@ is(triggers('source', 'copy'), 3, 'which has them then');
 is(stored('copy'), PICTURES, 'and its images are on record');
 is($node->sql('source', <<'END'), PICTURES, 'and bound to it');
 SELECT count(*) FROM copy JOIN biometric.home AS h ON h.relation = 'copy'::regclass
- WHERE uuid_send(h.home) = substr(biometric.face_image_send(img), 105, 16)
+ WHERE uuid_send(h.home) = substr(biometric.face_image_send(img), 137, 16)
 END
 is(sqlstate($super, 'UPDATE copy SET id = id'), '', 'it can be written to');
 is($node->sql('source', 'SELECT biometric.attach_triggers()'), 3, 'a superuser attaches them to all others');

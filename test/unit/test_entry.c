@@ -7,6 +7,9 @@
 
 static const uint8_t image_id[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 static const uint8_t old_id[16] = {0, 0, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17};
+static const uint8_t digest[ENTRY_DIGEST_SIZE] = {1,  2,  3,  4,  5,  6,  7,  8,		9,
+												  10, 11, 12, 13, 14, 15, 16, [31] = 32};
+static const uint8_t picture_hash[ENTRY_HASH_SIZE] = {0xf0, [31] = 1};
 
 #define TEXT(s) ((EntryText){(s), sizeof(s) - 1})
 
@@ -22,6 +25,12 @@ static bool
 same_id(const uint8_t *a, const uint8_t *b)
 {
 	return a == NULL || b == NULL ? a == b : memcmp(a, b, ENTRY_IMAGE_ID_SIZE) == 0;
+}
+
+static bool
+same_hash(const uint8_t *a, const uint8_t *b)
+{
+	return a == NULL || b == NULL ? a == b : memcmp(a, b, ENTRY_HASH_SIZE) == 0;
 }
 
 static bool
@@ -41,7 +50,9 @@ same(const EntryFields *a, const EntryFields *b)
 		   same_text(a->relation, b->relation) && a->operation == b->operation &&
 		   same_id(a->old_image_id, b->old_image_id) && same_text(a->column, b->column) &&
 		   same_text(a->row_key, b->row_key) && a->transaction == b->transaction &&
-		   a->relation_oid == b->relation_oid;
+		   a->relation_oid == b->relation_oid && same_text(a->collected, b->collected) &&
+		   same_hash(a->digest, b->digest) && a->key == b->key &&
+		   same_hash(a->picture_hash, b->picture_hash) && a->marked == b->marked;
 }
 
 static EntryFields
@@ -83,6 +94,11 @@ full(void)
 		.row_key = TEXT("{\"id\": 1}"),
 		.transaction = UINT64_MAX,
 		.relation_oid = UINT32_MAX,
+		.collected = TEXT("{\"time\": \"2026-01-01\"}"),
+		.digest = digest,
+		.key = UINT32_MAX,
+		.picture_hash = picture_hash,
+		.marked = 1,
 	};
 
 	return fields;
@@ -157,6 +173,11 @@ check_fields(void)
 	CHECK_FIELD(row_key, TEXT("{}"));
 	CHECK_FIELD(transaction, UINT64_C(1) << 32);
 	CHECK_FIELD(relation_oid, 16384);
+	CHECK_FIELD(collected, TEXT("{}"));
+	CHECK_FIELD(digest, digest);
+	CHECK_FIELD(key, 7);
+	CHECK_FIELD(picture_hash, picture_hash);
+	CHECK_FIELD(marked, 1);
 	for (int operation = OPERATION_INSERT; operation <= OPERATION_LAST; operation++)
 		CHECK_FIELD(operation, (EntryOperation) operation);
 	for (int event = 1; event <= ENTRY_EVENT_LAST; event++)
@@ -226,6 +247,14 @@ check_refusals(void)
 	tap_number(entry_encode(&fields, bytes, sizeof(bytes), &length), CORE_MALFORMED,
 			   "a tls that is neither 0 nor 1");
 	fields = plain();
+	fields.key = UINT64_C(1) << 32;
+	tap_number(entry_encode(&fields, bytes, sizeof(bytes), &length), CORE_MALFORMED,
+			   "a key id of 33 bits");
+	fields = plain();
+	fields.marked = 2;
+	tap_number(entry_encode(&fields, bytes, sizeof(bytes), &length), CORE_MALFORMED,
+			   "a mark that is neither there nor not");
+	fields = plain();
 	fields.reference = -2;
 	tap_number(entry_encode(&fields, bytes, sizeof(bytes), &length), CORE_MALFORMED,
 			   "a negative reference");
@@ -286,7 +315,7 @@ check_cuts(void)
 		free(copy);
 	}
 	tap_all(failed, (long) length, -1, "an entry cut short is truncated or a shorter entry");
-	tap_number(whole, 26, "the latter only where a field ends");
+	tap_number(whole, 31, "the latter only where a field ends");
 }
 
 typedef struct BadBytes
@@ -298,7 +327,7 @@ typedef struct BadBytes
 
 static const BadBytes bad[] = {
 	{"00", CORE_MALFORMED, "tag 0"},
-	{"1b00", CORE_MALFORMED, "an unknown tag"},
+	{"2000", CORE_MALFORMED, "an unknown tag"},
 	{"ff00", CORE_MALFORMED, "tag 255"},
 	{"06017007", CORE_TRUNCATED, "a field without a length"},
 	{"06017006", CORE_MALFORMED, "a field that comes twice"},
@@ -322,10 +351,16 @@ static const BadBytes bad[] = {
 	{"0409010000000000000000", CORE_MALFORMED, "an integer of nine bytes"},
 	{"050111", CORE_MALFORMED, "an unknown reason"},
 	{"130102", CORE_MALFORMED, "a tls of 2"},
-	{"150108", CORE_MALFORMED, "an unknown operation"},
+	{"150109", CORE_MALFORMED, "an unknown operation"},
 	{"1600", CORE_MALFORMED, "an old image id of nothing"},
 	{"1a050100000000", CORE_MALFORMED, "an OID of 33 bits"},
 	{"1a0101190101", CORE_MALFORMED, "an OID before the transaction"},
+	{"1c1f000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e", CORE_MALFORMED,
+	 "a digest of 31 bytes"},
+	{"1c00", CORE_MALFORMED, "a digest of nothing"},
+	{"1d050100000000", CORE_MALFORMED, "a key id of 33 bits"},
+	{"1e100102030405060708090a0b0c0d0e0f10", CORE_MALFORMED, "a picture hash of 16 bytes"},
+	{"1f0102", CORE_MALFORMED, "a mark of 2"},
 };
 
 static void
@@ -495,6 +530,37 @@ check_stored_change(void)
 			"to the bytes that the header draws");
 }
 
+/* As check_stored, of an image that can be traced. */
+static void
+check_stored_traces(void)
+{
+	uint8_t bytes[128];
+	EntryFields fields = {
+		.event = ENTRY_STORED,
+		.at = 1,
+		.reference = 2,
+		.collected = TEXT("{}"),
+		.digest = digest,
+		.key = 258,
+		.picture_hash = picture_hash,
+		.marked = 1,
+	};
+	size_t length;
+
+	tap_ok(entry_encode(&fields, bytes, sizeof(bytes), &length) == CORE_OK,
+		   "an image with its traces is encoded");
+	tap_hex(bytes, length,
+			"0107"
+			"0000000000000001"
+			"0000000000000002"
+			"1b027b7d"
+			"1c200102030405060708090a0b0c0d0e0f1000000000000000000000000000000020"
+			"1d020102"
+			"1e20f000000000000000000000000000000000000000000000000000000000000001"
+			"1f0101",
+			"to the bytes that the header draws");
+}
+
 int
 main(void)
 {
@@ -509,5 +575,6 @@ main(void)
 	check_canonical();
 	check_stored();
 	check_stored_change();
+	check_stored_traces();
 	return tap_done();
 }

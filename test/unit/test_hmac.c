@@ -161,6 +161,9 @@ check_key(void)
 	check_derivation("biometric_audit 1 body", master, key.body);
 	check_derivation("biometric_audit 1 header", master, key.header);
 	check_derivation("biometric_audit 1 digest", master, key.digest);
+	check_derivation("biometric_audit 1 picture", master, key.picture);
+	check_derivation("biometric_audit 1 mark", master, key.mark);
+	check_derivation("biometric_audit 1 blind", master, key.blind_mask);
 	tap_ok(xaes_subkey(key.body, k1) == CORE_OK && memcmp(k1, key.cmac_k1, 16) == 0,
 		   "its K1 is that of the body's key");
 	seal_key_wipe(&key);

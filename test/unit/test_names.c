@@ -53,9 +53,10 @@ main(void)
 	static const char *const formats[] = {"jpeg", "png", "jp2", "j2k", "wsq",
 										  "fir",  "fac", "iir", "an2k"};
 	static const char *const events[] = {
-		"session",		  "statement",	 "disclosed", "observed",	 "exported_sealed", "refused",
-		"stored",		  "replaced",	 "erased",	  "truncated",	 "dropped",			"aborted",
-		"policy_changed", "key_changed", "purged",	  "ddl_refused", "replication",		"forked",
+		"session",	   "statement",	  "disclosed",		"observed",	   "exported_sealed",
+		"refused",	   "stored",	  "replaced",		"erased",	   "truncated",
+		"dropped",	   "aborted",	  "policy_changed", "key_changed", "purged",
+		"ddl_refused", "replication", "forked",			"incident",
 	};
 	static const char *const reasons[] = {
 		"none",
@@ -77,14 +78,14 @@ main(void)
 		"imported",
 	};
 	static const char *const operations[] = {
-		"none", "insert", "update", "delete", "truncate", "create", "drop", "adopt",
+		"none", "insert", "update", "delete", "truncate", "create", "drop", "adopt", "describe",
 	};
 	long failed = 0;
 
 	check_names("kinds", image_kind_name, 1, kinds, 5);
 	check_names("formats", image_format_name, 1, formats, 9);
-	check_names("events", entry_event_name, 1, events, 18);
-	check_names("operations", operation_name, 0, operations, 8);
+	check_names("events", entry_event_name, 1, events, 19);
+	check_names("operations", operation_name, 0, operations, 9);
 	check_names("reasons", reason_name, 0, reasons, 17);
 	for (int kind = 1; kind <= IMAGE_KIND_LAST; kind++)
 		failed += image_kind_from_name(kinds[kind - 1]) != (ImageKind) kind;
