@@ -123,13 +123,14 @@ CREATE FUNCTION biometric.decode_entry(
 	OUT relation pg_catalog.text, OUT operation pg_catalog.text,
 	OUT old_image_id pg_catalog.uuid, OUT column_name pg_catalog.text,
 	OUT row_key pg_catalog.jsonb, OUT transaction pg_catalog.xid8,
-	OUT relation_oid pg_catalog.oid)
+	OUT relation_oid pg_catalog.oid, OUT collected pg_catalog.jsonb, OUT digest pg_catalog.bytea,
+	OUT key pg_catalog.int8, OUT picture_hash pg_catalog.bytea, OUT marked pg_catalog.bool)
 RETURNS record AS 'MODULE_PATHNAME', 'ledger_decode_entry'
 LANGUAGE C STABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION biometric.decode_entry(pg_catalog.bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.decode_entry(pg_catalog.bytea) TO biometric_auditor;
 COMMENT ON FUNCTION biometric.decode_entry(pg_catalog.bytea) IS
-'Decodes the canonical bytes of a ledger entry, as leaf() returns them, into its fields; a field that the entry does not have is NULL. reference is the sequence number of the statement or session entry that it belongs to. Error 22023 for bytes that are no canonical entry.';
+'Decodes the canonical bytes of a ledger entry, as leaf() returns them, into its fields; a field that the entry does not have is NULL. reference is the sequence number of the statement or session entry that it belongs to. collected: which of a row''s columns its table''s owner named (subject, place, time) when the image was stored. digest: keyed digest of the image; picture_hash: what it looks like, blinded; key: id of the key that both belong to. marked: the image was released with a mark. Error 22023 for bytes that are no canonical entry.';
 
 CREATE FUNCTION biometric.ledger_row(
 	log_id pg_catalog.uuid, seq pg_catalog.int8, entry pg_catalog.bytea,
@@ -141,7 +142,7 @@ CREATE FUNCTION biometric.ledger_row(
 	OUT reason pg_catalog.text, OUT network pg_catalog.text, OUT command pg_catalog.text,
 	OUT operation pg_catalog.text, OUT old_image_id pg_catalog.uuid,
 	OUT column_name pg_catalog.text, OUT transaction pg_catalog.xid8,
-	OUT relation_oid pg_catalog.oid)
+	OUT relation_oid pg_catalog.oid, OUT collected pg_catalog.jsonb)
 RETURNS record AS 'MODULE_PATHNAME', 'ledger_row'
 LANGUAGE C STABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION biometric.ledger_row(pg_catalog.uuid, pg_catalog.int8, pg_catalog.bytea) FROM PUBLIC;
@@ -217,7 +218,8 @@ SELECT e.seq, r.at, r.event, r.statement, r.party, r.client_addr, r.session_user
 	r.column_name, r.old_image_id, r.transaction, r.relation_oid, r.command,
 	CASE WHEN r.event OPERATOR(pg_catalog.=) 'aborted'
 		THEN coalesce(r.detail OPERATOR(pg_catalog.->>) 'outcome', 'aborted')
-		ELSE biometric.transaction_state(e.log_id, r.transaction) END AS state
+		ELSE biometric.transaction_state(e.log_id, r.transaction) END AS state,
+	r.collected
 FROM biometric.entry e
 	CROSS JOIN LATERAL biometric.ledger_row(e.log_id, e.seq, e.entry) r
 WHERE e.log_id OPERATOR(pg_catalog.=)
@@ -227,7 +229,7 @@ WHERE e.log_id OPERATOR(pg_catalog.=)
 REVOKE ALL ON biometric.change FROM PUBLIC;
 GRANT SELECT ON biometric.change TO biometric_auditor;
 COMMENT ON VIEW biometric.change IS
-'Each change of an image: which one, where (relation, column_name, row_key), by which operation, and in which transaction (command: what ended it, COMMIT or PREPARE TRANSACTION). An entry is made just before the transaction commits or is prepared; state says what became of it: committed, in progress, aborted, or unknown. Of a transaction that did not commit after all there is an entry of event aborted, too. The other columns: as of biometric.ledger.';
+'Each change of an image: which one, where (relation, column_name, row_key), by which operation, and in which transaction (command: what ended it, COMMIT or PREPARE TRANSACTION). An entry is made just before the transaction commits or is prepared; state says what became of it: committed, in progress, aborted, or unknown. Of a transaction that did not commit after all there is an entry of event aborted, too. collected: {"subject": {...}, "place": {...}, "time": "..."}, as describe_collection() had named the row''s columns by then; NULL: it had not. The other columns: as of biometric.ledger.';
 
 CREATE FUNCTION biometric.verify_ledger(
 	OUT ok pg_catalog.bool, OUT size pg_catalog.int8, OUT root pg_catalog.bytea,
@@ -237,7 +239,7 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION biometric.verify_ledger() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.verify_ledger() TO biometric_auditor;
 COMMENT ON FUNCTION biometric.verify_ledger() IS
-'Hashes every entry and compares the whole tree with what is stored of it and with what the ledger''s worker holds in shared memory; checkpoints, the rows that identify logs and detached segments, and image_entry with what the entries say. size: number of entries that were verified; root: the Merkle root over them; problem: NULL if ok, otherwise the first entry or tile that is not what it was when it was written.';
+'Hashes every entry and compares the whole tree with what is stored of it and with what the ledger''s worker holds in shared memory; checkpoints, the rows that identify logs and detached segments, and image_entry, activity and traced with what the entries say. size: number of entries that were verified; root: the Merkle root over them; problem: NULL if ok, otherwise the first entry or tile that is not what it was when it was written.';
 
 CREATE FUNCTION biometric.verify_ledger(log_id pg_catalog.uuid,
 	OUT ok pg_catalog.bool, OUT size pg_catalog.int8, OUT root pg_catalog.bytea,

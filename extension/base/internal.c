@@ -177,7 +177,8 @@ static InternalTables
 sort_of_table(Oid relation)
 {
 	static const char *const ledger_tables[] = {
-		"tile", "head", "log", "segment", "image_entry", "checkpoint", "verifier", "cosignature"};
+		"tile",		  "head",	  "log",		 "segment",	 "image_entry",
+		"checkpoint", "verifier", "cosignature", "activity", "traced"};
 	const char *name = get_rel_name(relation);
 
 	/* entry_00 and its like; of the policy's tables none begins so */

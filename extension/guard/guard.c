@@ -84,7 +84,7 @@ guard_receives(Oid relation)
 	if (internal_tables_of(relation) == INTERNAL_LEDGER)
 		return true;
 	name = get_rel_name(relation);
-	return name != NULL && strcmp(name, "home") == 0;
+	return name != NULL && (strcmp(name, "home") == 0 || strcmp(name, "collection") == 0);
 }
 
 /* Foreign keys between our tables lock rows, deeper than the statement that needs it. */

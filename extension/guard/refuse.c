@@ -78,6 +78,11 @@ static const RuleText rule_texts[] = {
 	[GUARD_SETTING] = {"setting", "Whether and how images are guarded is for custodians to say.",
 					   "Have it done by somebody who logs in as a member of biometric_custodian "
 					   "and may also run this command."},
+	[GUARD_TWO_PERSON] = {"two_person",
+						  "While changes that widen access need two persons, none switches that "
+						  "off alone.",
+						  "Have biometric_audit.two_person changed in postgresql.conf, by whoever "
+						  "administers the server, and reload: the ledger will say so."},
 	[GUARD_LOCKDOWN] = {"lockdown",
 						"biometric_audit.lockdown keeps SQL from running programs, from the "
 						"server's files, and from code that could read its memory.",

@@ -16,6 +16,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/rel.h"
 
 #include "base/internal.h"
@@ -141,6 +142,31 @@ is_by_custodian(void)
 	return role_is_custodian(GetUserId()) && role_is_custodian(GetSessionUserId());
 }
 
+/* Whether a statement lets through, by enforcement, what the policy refuses. */
+static bool
+loosens_enforcement(VariableSetStmt *set)
+{
+	if (pg_strcasecmp(set->name, OUR_PREFIX "enforcement") != 0)
+		return false;
+	return set->kind != VAR_SET_VALUE || pg_strcasecmp(ExtractSetVariableArgs(set), "enforce") != 0;
+}
+
+/*
+ * Whether a statement of one custodian would end what two_person asks two of them for.
+ * Not asked when two_person is off: switching it on takes one.
+ */
+static bool
+ends_two_persons(VariableSetStmt *set)
+{
+	const char *value = GetConfigOption(OUR_PREFIX "two_person", true, false);
+
+	if (value == NULL || strcmp(value, "on") != 0)
+		return false;
+	return set->kind == VAR_RESET_ALL || pg_strcasecmp(set->name, OUR_PREFIX "two_person") == 0 ||
+		   pg_strcasecmp(set->name, OUR_PREFIX "proposal_lifetime") == 0 ||
+		   loosens_enforcement(set);
+}
+
 static void
 check_setting(Node *statement, const char *command)
 {
@@ -153,6 +179,8 @@ check_setting(Node *statement, const char *command)
 										: psprintf("setting \"%s\"", set->name);
 	if (!is_by_custodian())
 		guard_refuse_command(GUARD_SETTING, command, object);
+	if (IsA(statement, AlterSystemStmt) && ends_two_persons(set))
+		guard_refuse_command(GUARD_TWO_PERSON, command, object);
 	/* back to what the server's owner says in postgresql.conf, or to nothing */
 	if (set->kind == VAR_RESET || set->kind == VAR_RESET_ALL || set->kind == VAR_SET_DEFAULT)
 		guard_record_restriction(command, object);

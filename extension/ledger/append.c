@@ -248,6 +248,19 @@ ledger_ticket(LedgerTicket *ticket, int64 first, int64 last, uint32 generation)
 	ticket->pending = true;
 }
 
+int64
+ledger_ticket_sequence(const LedgerTicket *ticket, int index)
+{
+	int64 sequence = ticket->first + index;
+	int64 segment;
+
+	/* a segment that begins among the entries begins with what they refer to */
+	for (segment = (ticket->first / ticket->segment_size + 1) * ticket->segment_size;
+		 segment <= sequence; segment += ticket->segment_size)
+		sequence += ticket->introductions;
+	return sequence;
+}
+
 void
 ledger_append_to(Oid database, LedgerStatement *statement, EntryFields *entries, int count,
 				 LedgerTicket *ticket)
@@ -285,6 +298,8 @@ ledger_append_to(Oid database, LedgerStatement *statement, EntryFields *entries,
 		if (done)
 		{
 			ledger_ticket(ticket, placement.first, placement.next - 1, generation);
+			ticket->segment_size = placement.segment_size;
+			ticket->introductions = statement != NULL ? 2 : 1;
 			ticket->database = database;
 			ticket->deadline = deadline;
 			records_remember(statement, &placement);
@@ -386,6 +401,29 @@ bool
 ledger_durable(const LedgerTicket *ticket)
 {
 	return !ticket->pending || is_durable(require_slot(ticket->database), ticket);
+}
+
+bool
+ledger_generation_log(uint32 generation, uint8 *log_id)
+{
+	static uint32 known_generation = 0; /* which none has */
+	static uint8 known_log_id[LEDGER_LOG_ID_SIZE];
+
+	if (generation == 0 || generation != known_generation)
+	{
+		LedgerStatus *status = palloc(sizeof(LedgerStatus));
+		int number = RecoveryInProgress() ? -1 : ledger_my_slot();
+
+		/* the status is written before entries count as durable, and after a new generation has begun */
+		if (number < 0 || !ledger_status_read(number, status) || !status->loaded ||
+			pg_atomic_read_u32(&ledger_slot(number)->generation) != generation)
+			return false;
+		memcpy(known_log_id, status->log_id, LEDGER_LOG_ID_SIZE);
+		known_generation = generation;
+		pfree(status);
+	}
+	memcpy(log_id, known_log_id, LEDGER_LOG_ID_SIZE);
+	return true;
 }
 
 List *

@@ -12,6 +12,7 @@
 
 #include "base/internal.h"
 #include "ledger/append.h"
+#include "ledger/derived.h"
 #include "ledger/records.h"
 #include "ledger/store.h"
 
@@ -47,6 +48,7 @@ static void
 created_forget(void *arg)
 {
 	created = NULL;
+	derived_forget();
 }
 
 static void

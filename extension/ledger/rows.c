@@ -28,8 +28,8 @@
 #define UNIX_EPOCH_OFFSET                                                                          \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC)
 
-#define DECODED_COLUMNS 29
-#define ROW_COLUMNS 21
+#define DECODED_COLUMNS 34
+#define ROW_COLUMNS 22
 
 /* So many changes of one image are looked at for the key of its row. */
 #define CHANGES_LOOKED_AT 100
@@ -144,6 +144,23 @@ jsonb_datum(EntryText text)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(pnstrdup(text.bytes, text.length)));
 }
 
+static void
+add_json(RowBuilder *row, EntryText text)
+{
+	add_value(row, text.bytes != NULL, text.bytes == NULL ? (Datum) 0 : jsonb_datum(text));
+}
+
+static void
+add_bytes(RowBuilder *row, const uint8 *bytes, Size length)
+{
+	bytea *value = palloc(VARHDRSZ + length);
+
+	SET_VARSIZE(value, VARHDRSZ + length);
+	if (bytes != NULL)
+		memcpy(VARDATA(value), bytes, length);
+	add_value(row, bytes != NULL, PointerGetDatum(value));
+}
+
 /* Operation, old image and column of a change. */
 static void
 add_change(RowBuilder *row, const EntryFields *fields)
@@ -196,16 +213,19 @@ ledger_decode_entry(PG_FUNCTION_ARGS)
 	add_value(&row, fields.query_id != 0, Int64GetDatum((int64) fields.query_id));
 	add_value(&row, fields.relations.bytes != NULL,
 			  fields.relations.bytes == NULL ? (Datum) 0 : lines_datum(fields.relations));
-	add_value(&row, fields.detail.bytes != NULL,
-			  fields.detail.bytes == NULL ? (Datum) 0 : jsonb_datum(fields.detail));
+	add_json(&row, fields.detail);
 	add_value(&row, fields.process != 0, Int32GetDatum((int32) fields.process));
 	add_text(&row, fields.database);
 	add_value(&row, fields.tls != 0, BoolGetDatum(fields.tls == 1));
 	add_text(&row, fields.relation);
 	add_change(&row, &fields);
-	add_value(&row, fields.row_key.bytes != NULL,
-			  fields.row_key.bytes == NULL ? (Datum) 0 : jsonb_datum(fields.row_key));
+	add_json(&row, fields.row_key);
 	add_transaction(&row, &fields);
+	add_json(&row, fields.collected);
+	add_bytes(&row, fields.digest, ENTRY_DIGEST_SIZE);
+	add_value(&row, fields.key != 0, Int64GetDatum((int64) fields.key));
+	add_bytes(&row, fields.picture_hash, ENTRY_HASH_SIZE);
+	add_value(&row, fields.marked != 0, BoolGetDatum(fields.marked == 1));
 	Assert(row.count == DECODED_COLUMNS);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
@@ -312,6 +332,17 @@ json_number(JsonbParseState **state, const char *key, int64 number)
 }
 
 static void
+json_flag(JsonbParseState **state, const char *key, bool set)
+{
+	JsonbValue value = {.type = jbvBool, .val.boolean = true};
+
+	if (!set)
+		return;
+	json_key(state, key);
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+static void
 json_image_id(JsonbParseState **state, const char *key, const uint8 *image_id)
 {
 	pg_uuid_t uuid;
@@ -400,13 +431,8 @@ detail_datum(const EntryFields *own, const EntryFields *statement, const EntryFi
 	json_number(&state, "relation_oid", (int64) own->relation_oid);
 	json_number(&state, "process", (int64) own->process);
 	json_text(&state, "database", own->database);
-	if (own->tls == 1)
-	{
-		JsonbValue value = {.type = jbvBool, .val.boolean = true};
-
-		json_key(&state, "tls");
-		pushJsonbValue(&state, WJB_VALUE, &value);
-	}
+	json_flag(&state, "tls", own->tls == 1);
+	json_flag(&state, "marked", own->marked == 1);
 	json_members(&state, own->detail);
 	result = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
 	return JsonbPGetDatum(JsonbValueToJsonb(result));
@@ -467,6 +493,7 @@ fill_row(RowBuilder *row, const EntryFields *own, int64 statement_sequence,
 	add_text(row, either(own->command, statement ? &statement->command : NULL));
 	add_change(row, own);
 	add_transaction(row, own);
+	add_json(row, own->collected);
 	Assert(row->count == ROW_COLUMNS);
 }
 

@@ -24,6 +24,7 @@
 #include "utils/uuid.h"
 
 #include "base/internal.h"
+#include "ledger/derived.h"
 #include "ledger/image_index.h"
 #include "ledger/store.h"
 
@@ -173,6 +174,7 @@ store_insert_entries(const uint8 *log_id, int64 segment_size, int64 sequence,
 		done += some;
 	}
 	image_index_add(log_id, sequence, entries, count);
+	derived_add(log_id, segment_size, sequence, entries, count);
 }
 
 void

@@ -370,6 +370,38 @@ check_image_row(Verification *v, TupleTableSlot *row)
 						 DatumGetInt64(row->tts_values[IMAGE_COL_SEQ - 1]));
 }
 
+static LogCheck *
+check_of_row(Verification *v, TupleTableSlot *row, int columns, const char *table)
+{
+	slot_getallattrs(row);
+	for (int i = 0; i < columns; i++)
+		if (row->tts_isnull[i])
+		{
+			stray_row(v, table);
+			return NULL;
+		}
+	/* in both, the log comes first */
+	return check_of(v, DatumGetUUIDP(row->tts_values[0])->data);
+}
+
+static void
+check_activity_row(Verification *v, TupleTableSlot *row)
+{
+	LogCheck *check = check_of_row(v, row, ACTIVITY_COLUMNS, "activity");
+
+	if (check != NULL)
+		verify_activity_row(check, row->tts_values);
+}
+
+static void
+check_traced_row(Verification *v, TupleTableSlot *row)
+{
+	LogCheck *check = check_of_row(v, row, TRACED_COLUMNS, "traced");
+
+	if (check != NULL)
+		verify_traced_row(check, row->tts_values);
+}
+
 static void
 scan_entries(Verification *v)
 {
@@ -460,6 +492,8 @@ run_checks(Verification *v)
 	scan_entries(v);
 	scan_table(v, "tile", check_tile_row);
 	scan_table(v, "image_entry", check_image_row);
+	scan_table(v, "activity", check_activity_row);
+	scan_table(v, "traced", check_traced_row);
 	for (int i = 0; i < v->count; i++)
 	{
 		LogCheck *check = &v->checks[i];
@@ -472,6 +506,7 @@ run_checks(Verification *v)
 		verify_checkpoints(check, published_of(v, check));
 		verify_log(check);
 		verify_images(check);
+		verify_derived(check);
 	}
 	scan_table(v, "head", check_head_row);
 }

@@ -49,6 +49,7 @@ verify_entries_begin(LogCheck *check)
 	check->complete = zeroed((groups / 64 + 1) * sizeof(uint64));
 	check->current.index = -1;
 	verify_images_begin(check);
+	verify_derived_begin(check);
 }
 
 static HTAB *
@@ -92,19 +93,18 @@ note_entry(LogCheck *check, int slice, int64 sequence)
 	return true;
 }
 
-/* Fetches an entry that is stored out of line; NULL, with a problem noted, when that fails. */
-static bytea *
-fetch_toasted(LogCheck *check, int64 sequence, Datum value)
+struct varlena *
+verify_fetch(LogCheck *check, int64 at, const char *what, Datum value)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	bytea *volatile entry = NULL;
+	struct varlena *volatile fetched = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		entry = DatumGetByteaPP(value);
+		fetched = PG_DETOAST_DATUM_PACKED(value);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -121,14 +121,23 @@ fetch_toasted(LogCheck *check, int64 sequence, Datum value)
 		if (error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
 			error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
 			ReThrowError(error);
-		verify_problem(check, sequence, "entry " INT64_FORMAT ": cannot be read: %s", sequence,
-					   error->message);
-		entry = NULL;
+		verify_problem(check, at, "%s: cannot be read: %s", what, error->message);
+		fetched = NULL;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	return entry;
+	return fetched;
+}
+
+/* Fetches an entry that is stored out of line; NULL, with a problem noted, when that fails. */
+static bytea *
+fetch_toasted(LogCheck *check, int64 sequence, Datum value)
+{
+	char what[40];
+
+	snprintf(what, sizeof(what), "entry " INT64_FORMAT, sequence);
+	return verify_fetch(check, sequence, what, value);
 }
 
 /* Makes a group the current one; that which was is put aside, unless it is complete. */
@@ -219,6 +228,8 @@ verify_entry(LogCheck *check, int slice, int64 sequence, int32 hint, Datum value
 	else
 	{
 		verify_images_of_entry(check, sequence, &fields);
+		verify_derived_of_entry(check, sequence, &fields, (const uint8 *) VARDATA_ANY(entry),
+								VARSIZE_ANY_EXHDR(entry));
 		verify_notice(check, sequence, &fields);
 	}
 	if (extended)

@@ -12,6 +12,7 @@
 typedef enum ShownAs
 {
 	SHOWN_ID,
+	SHOWN_HASH, /* 32 bytes */
 	SHOWN_KIND,
 	SHOWN_REASON,
 	SHOWN_OPERATION,
@@ -54,6 +55,11 @@ static const Shown shown_table[] = {
 	{"relation_oid", SHOWN_U64, offsetof(EntryFields, relation_oid)},
 	{"column_name", SHOWN_TEXT, offsetof(EntryFields, column)},
 	{"row_key", SHOWN_JSON, offsetof(EntryFields, row_key)},
+	{"collected", SHOWN_JSON, offsetof(EntryFields, collected)},
+	{"digest", SHOWN_HASH, offsetof(EntryFields, digest)},
+	{"key", SHOWN_U64, offsetof(EntryFields, key)},
+	{"picture_hash", SHOWN_HASH, offsetof(EntryFields, picture_hash)},
+	{"marked", SHOWN_FLAG, offsetof(EntryFields, marked)},
 	{"transaction", SHOWN_U64, offsetof(EntryFields, transaction)},
 	{"process", SHOWN_U64, offsetof(EntryFields, process)},
 	{"database", SHOWN_TEXT, offsetof(EntryFields, database)},
@@ -104,6 +110,16 @@ print_id(FILE *out, const uint8_t *id, bool quoted)
 	print_hex(id, ENTRY_IMAGE_ID_SIZE, digits);
 	fprintf(out, "%s%.8s-%.4s-%.4s-%.4s-%.12s%s", quoted ? "\"" : "", digits, digits + 8,
 			digits + 12, digits + 16, digits + 20, quoted ? "\"" : "");
+}
+
+/* Prints a digest or a picture hash, as a JSON string where quoted. */
+static void
+print_hash(FILE *out, const uint8_t *hash, bool quoted)
+{
+	char digits[2 * ENTRY_HASH_SIZE + 1];
+
+	print_hex(hash, ENTRY_HASH_SIZE, digits);
+	fprintf(out, quoted ? "\"%s\"" : "%s", digits);
 }
 
 /* Whether a text can do without quotes on a line of name=value. */
@@ -177,14 +193,15 @@ static bool
 is_present(const EntryFields *fields, const Shown *shown)
 {
 	const char *where = (const char *) fields + shown->offset;
-	const uint8_t *id;
+	const uint8_t *bytes;
 	EntryText text;
 
 	switch (shown->as)
 	{
 		case SHOWN_ID:
-			memcpy(&id, where, sizeof(id));
-			return id != NULL;
+		case SHOWN_HASH:
+			memcpy(&bytes, where, sizeof(bytes));
+			return bytes != NULL;
 		case SHOWN_TEXT:
 		case SHOWN_LINES:
 		case SHOWN_JSON:
@@ -235,14 +252,18 @@ print_value(FILE *out, const EntryFields *fields, const Shown *shown, bool quote
 	const char *where = (const char *) fields + shown->offset;
 	uint64_t number;
 	const char *name;
-	const uint8_t *id;
+	const uint8_t *bytes;
 	EntryText text;
 
 	switch (shown->as)
 	{
 		case SHOWN_ID:
-			memcpy(&id, where, sizeof(id));
-			print_id(out, id, quoted);
+			memcpy(&bytes, where, sizeof(bytes));
+			print_id(out, bytes, quoted);
+			return;
+		case SHOWN_HASH:
+			memcpy(&bytes, where, sizeof(bytes));
+			print_hash(out, bytes, quoted);
 			return;
 		case SHOWN_TEXT:
 		case SHOWN_LINES:

@@ -17,7 +17,9 @@
 #include <unistd.h>
 
 #define DEPTH_MAX 4
-#define PROGRAM "biometric-verify"
+
+/* What the program is called. */
+static const char *program = "biometric-verify";
 
 /* The program's one report. */
 static struct
@@ -43,8 +45,14 @@ static struct
 static void
 no_memory(void)
 {
-	fputs(PROGRAM ": out of memory\n", stderr);
+	fprintf(stderr, "%s: out of memory\n", program);
 	exit(TOOL_INPUT);
+}
+
+void
+report_program(const char *name)
+{
+	program = name;
 }
 
 void
@@ -209,8 +217,7 @@ static void
 say(const char *prefix, const char *text)
 {
 	clear_progress();
-	fputs(PROGRAM ": ", stderr);
-	fputs(prefix, stderr);
+	fprintf(stderr, "%s: %s", program, prefix);
 	json_plain(stderr, text, strlen(text));
 	fputc('\n', stderr);
 }
@@ -302,6 +309,12 @@ ToolExit
 report_code(void)
 {
 	return report.code;
+}
+
+const char *
+report_problem_text(void)
+{
+	return report.problem;
 }
 
 static const char *

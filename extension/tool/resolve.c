@@ -42,6 +42,29 @@ find_bytes(Resolver *resolver, uint64_t sequence, size_t *length)
 	return entry;
 }
 
+/* Copies an entry into a slot; false when it is none. */
+static bool
+fill_slot(ResolvedEntry *slot, uint64_t sequence, const uint8_t *entry, size_t length)
+{
+	slot->known = true;
+	slot->sequence = sequence;
+	buffer_reserve(&slot->bytes, length + 1);
+	memcpy(slot->bytes.bytes, entry, length);
+	slot->found = entry_decode(slot->bytes.bytes, length, &slot->fields) == CORE_OK;
+	return slot->found;
+}
+
+void
+resolve_learn(Resolver *resolver, uint64_t sequence, const EntryFields *fields,
+			  const uint8_t *entry, size_t length)
+{
+	/* changes of the policy refer to a session as if to a statement: see resolve_entry */
+	if (fields->event == ENTRY_STATEMENT || fields->event == ENTRY_SESSION)
+		(void) fill_slot(&resolver->statements[sequence % RESOLVE_SLOTS], sequence, entry, length);
+	if (fields->event == ENTRY_SESSION)
+		(void) fill_slot(&resolver->sessions[sequence % RESOLVE_SLOTS], sequence, entry, length);
+}
+
 /* The entry of a number, from the slots or the archive; NULL: it is not there. */
 static const ResolvedEntry *
 look_up(Resolver *resolver, ResolvedEntry *slots, int64_t reference)
@@ -61,10 +84,7 @@ look_up(Resolver *resolver, ResolvedEntry *slots, int64_t reference)
 	entry = find_bytes(resolver, sequence, &length);
 	if (entry == NULL)
 		return NULL;
-	buffer_reserve(&slot->bytes, length + 1);
-	memcpy(slot->bytes.bytes, entry, length);
-	slot->found = entry_decode(slot->bytes.bytes, length, &slot->fields) == CORE_OK;
-	return slot->found ? slot : NULL;
+	return fill_slot(slot, sequence, entry, length) ? slot : NULL;
 }
 
 static void

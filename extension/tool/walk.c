@@ -144,20 +144,23 @@ set_marks(Walk *walk, const MerkleHash *leaves, int width)
 	}
 }
 
-/* Notes what there is to say of an entry; false when it is none. */
-static CoreStatus
+/* Notes what there is to say of an entry, and hands it on. */
+static ToolExit
 take_entry(Walk *walk, uint64_t sequence, const uint8_t *entry, size_t length)
 {
 	EntryFields fields;
 	CoreStatus status = entry_decode(entry, length, &fields);
 
 	if (status != CORE_OK)
-		return status;
+		return report_problem(TOOL_FAILED, "entry %" PRIu64 " was logged, and is no entry: %s",
+							  sequence, core_status_text(status));
 	if (sequence == walk->from)
 		walk->first_at = fields.at;
 	walk->last_at = fields.at;
 	walk->bytes += length;
-	return CORE_OK;
+	if (walk->sink == NULL)
+		return TOOL_VERIFIED;
+	return walk->sink(walk->context, sequence, &fields, entry, length);
 }
 
 /* Hashes the entries of a bundle, and compares them with their tile. */
@@ -167,6 +170,7 @@ hash_bundle(Walk *walk, uint64_t index, int width, int found)
 	MerkleHash *leaves = walk->levels[0];
 	int wrong = -1;
 	size_t at = 0;
+	ToolExit code;
 
 	for (int i = 0; i < width; i++)
 	{
@@ -184,10 +188,9 @@ hash_bundle(Walk *walk, uint64_t index, int width, int found)
 		merkle_leaf(entry, length, &leaves[i]);
 		if (wrong < 0 && memcmp(&leaves[i], &walk->tile[i], sizeof(MerkleHash)) != 0)
 			wrong = i;
-		status = wrong < 0 ? take_entry(walk, sequence, entry, length) : CORE_OK;
-		if (status != CORE_OK)
-			return report_problem(TOOL_FAILED, "entry %" PRIu64 " was logged, and is no entry: %s",
-								  sequence, core_status_text(status));
+		code = wrong < 0 ? take_entry(walk, sequence, entry, length) : TOOL_VERIFIED;
+		if (code != TOOL_VERIFIED)
+			return code;
 	}
 	if (wrong >= 0)
 		return report_mismatch(walk, 0, index, wrong, leaves);

@@ -24,6 +24,7 @@ typedef enum GuardRule
 	GUARD_LOCK,			/* locks in the way of the ledger's worker */
 	GUARD_MAINTENANCE,	/* maintenance of ledger tables in a transaction block */
 	GUARD_SETTING,		/* settings, by others than custodians */
+	GUARD_TWO_PERSON,	/* the setting that asks for two of them, by one */
 	GUARD_LOCKDOWN,		/* what lockdown adds */
 	GUARD_SURGERY,		/* functions that write to tables behind the server's back */
 	GUARD_WRITE,		/* DML on tables of the extension */

@@ -43,6 +43,8 @@ typedef struct LedgerTicket
 	uint32 generation;
 	int64 first; /* sequence number of the first of the caller's entries */
 	int64 last;	 /* sequence number of the last */
+	int64 segment_size;
+	int introductions; /* entries put before those of a further segment */
 	TimestampTz deadline;
 } LedgerTicket;
 
@@ -50,10 +52,10 @@ typedef struct LedgerTicket
 extern void ledger_statement_reset(LedgerStatement *statement);
 
 /*
- * ledger_append copies entries into the ring, in order and with consecutive
- * sequence numbers, and wakes the worker. Before them it writes, as needed, a
- * session entry (first use, or when user, application name, party or network
- * changed) and the statement entry.
+ * ledger_append copies entries into the ring, in order and with ascending
+ * sequence numbers (ledger_ticket_sequence), and wakes the worker. Before them
+ * it writes, as needed, a session entry (first use, or when user, application
+ * name, party or network changed) and the statement entry.
  *
  * statement: NULL for entries that refer to the session only.
  * count: 0 writes the statement's entry alone, if it has none yet; the ticket
@@ -71,6 +73,12 @@ extern void ledger_statement_reset(LedgerStatement *statement);
  */
 extern void ledger_append(LedgerStatement *statement, EntryFields *entries, int count,
 						  LedgerTicket *ticket);
+
+/*
+ * ledger_ticket_sequence returns the sequence number of one of the caller's
+ * entries, by its index. They are consecutive within a segment of the log.
+ */
+extern int64 ledger_ticket_sequence(const LedgerTicket *ticket, int index);
 
 /*
  * ledger_append_now is ledger_append where nothing may wait: in the clean-up
@@ -133,6 +141,13 @@ extern List *ledger_databases(void);
  * Errors: 55000 when the entries can never become durable, as ledger_wait's.
  */
 extern bool ledger_durable(const LedgerTicket *ticket);
+
+/*
+ * ledger_generation_log tells which of this database's logs took entries.
+ * generation: of a ticket whose entries are durable. log_id: set to its 16 bytes.
+ * False when the ledger was replaced meanwhile. Remembers the last answer.
+ */
+extern bool ledger_generation_log(uint32 generation, uint8 *log_id);
 
 /*
  * ledger_usable tells, without waiting or raising, whether appends can be

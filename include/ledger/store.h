@@ -18,7 +18,7 @@
 #include "core/merkle.h"
 #include "ledger/slot.h"
 
-/* Attribute numbers, as sql/20_ledger.sql declares the columns. */
+/* Attribute numbers, as sql/20_ledger.sql and sql/24_activity.sql declare the columns. */
 enum
 {
 	ENTRY_COL_LOG_ID = 1,
@@ -60,6 +60,26 @@ enum
 	IMAGE_COL_IMAGE_ID,
 	IMAGE_COL_SEQ,
 	IMAGE_COLUMNS = IMAGE_COL_SEQ
+};
+enum
+{
+	ACTIVITY_COL_LOG_ID = 1,
+	ACTIVITY_COL_PARTY,
+	ACTIVITY_COL_BLOCK,
+	ACTIVITY_COL_USER,
+	ACTIVITY_COL_ENTRIES,
+	ACTIVITY_COL_DISCLOSURES,
+	ACTIVITY_COL_FIRST_AT,
+	ACTIVITY_COL_LAST_AT,
+	ACTIVITY_COLUMNS = ACTIVITY_COL_LAST_AT
+};
+enum
+{
+	TRACED_COL_LOG_ID = 1,
+	TRACED_COL_BLOCK,
+	TRACED_COL_STORED,
+	TRACED_COL_DISCLOSED,
+	TRACED_COLUMNS = TRACED_COL_DISCLOSED
 };
 enum
 {
@@ -292,8 +312,9 @@ extern void store_insert_rows(Relation relation, const Datum *values, int column
 
 /*
  * store_insert_entries inserts count entries of a log with segments of this
- * size, numbered from sequence on, and the rows of biometric.image_entry that
- * lead from images to them. Error 42P01 when a table is gone.
+ * size, numbered from sequence on, the rows of biometric.image_entry that
+ * lead from images to them, and those of biometric.activity and biometric.traced
+ * of the blocks that they fill. Error 42P01 when a table is gone.
  */
 extern void store_insert_entries(const uint8 *log_id, int64 segment_size, int64 sequence,
 								 const StoreEntry *entries, int count);

@@ -5,9 +5,10 @@
  * which make up a hash for each group of MERKLE_TILE_WIDTH entries
  * (verify_entries.c); then the tree above these, against the tiles, bottom up,
  * the known edge, the head row and the checkpoints (verify_tree.c,
- * verify_checkpoint.c). In between the heaps of tiles, heads and image_entry, for
- * rows that belong to nothing (verify.c, verify_images.c), and at the end whether
- * the rows of log and segment say what the entries do (verify_log.c). The first problem, by the entry it touches
+ * verify_checkpoint.c). In between the heaps of tiles, heads, image_entry, activity
+ * and traced, for rows that belong to nothing (verify.c, verify_images.c,
+ * verify_derived.c), and at the end whether the rows of log and segment say what
+ * the entries do (verify_log.c). The first problem, by the entry it touches
  * first, is what is reported.
  *
  * A group is one hash of tile level 1. Where it is not what the tree says,
@@ -55,6 +56,9 @@ typedef struct VerifySegment
 	char *reason;
 } VerifySegment;
 
+/* What is known of biometric.activity and biometric.traced; in verify_derived.c. */
+typedef struct VerifyDerived VerifyDerived;
+
 typedef struct LogCheck
 {
 	const LedgerLog *log;
@@ -87,6 +91,9 @@ typedef struct LogCheck
 	uint64 image_seed;
 	uint64 *images;		/* a sum for each group, up to seen_limit: 0 where it does */
 	int64 stray_images; /* rows that lead nowhere */
+
+	/* Whether biometric.activity and biometric.traced do. */
+	VerifyDerived *derived;
 
 	/* What its tree is. */
 	bool computed;						 /* all hashes were there: frontier is complete */
@@ -164,6 +171,28 @@ extern void verify_images_begin(LogCheck *check);
 extern void verify_images_of_entry(LogCheck *check, int64 sequence, const EntryFields *fields);
 extern void verify_image_row(LogCheck *check, const uint8 *image_id, int64 sequence);
 extern void verify_images(LogCheck *check);
+
+/*
+ * verify_derived_begin gets ready to compare biometric.activity and
+ * biometric.traced with a log's entries; seen_limit is known, and
+ * verify_images_begin came before. verify_derived_of_entry takes an entry, at or behind first and before
+ * seen_limit, verify_activity_row and verify_traced_row the values of a row, none of
+ * them null; each once, in any order. verify_derived tells whether they agree.
+ * It says nothing when another problem is known.
+ */
+extern void verify_derived_begin(LogCheck *check);
+extern void verify_derived_of_entry(LogCheck *check, int64 sequence, const EntryFields *fields,
+									const uint8 *bytes, Size length);
+extern void verify_activity_row(LogCheck *check, const Datum *values);
+extern void verify_traced_row(LogCheck *check, const Datum *values);
+extern void verify_derived(LogCheck *check);
+
+/*
+ * verify_fetch fetches a value that is stored compressed or out of line, palloc'd;
+ * NULL, with a problem noted, when that fails. at: the entry that it touches;
+ * what: the value's name in the problem.
+ */
+extern struct varlena *verify_fetch(LogCheck *check, int64 at, const char *what, Datum value);
 
 /*
  * verify_notice keeps an entry that says something about the log as a whole, and

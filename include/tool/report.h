@@ -22,6 +22,9 @@ typedef enum ToolExit
 	TOOL_CONNECTION = 4 /* the server cannot be reached, or refuses */
 } ToolExit;
 
+/* report_program sets what the program is called where it speaks; "biometric-verify" unless set. */
+extern void report_program(const char *name);
+
 /* report_start begins the report of a command. quiet: no facts, and no progress. */
 extern void report_start(const char *command, bool json, bool quiet);
 
@@ -69,6 +72,9 @@ extern void report_progress(uint64_t done, uint64_t total);
 
 /* report_code returns how the program would end now. */
 extern ToolExit report_code(void);
+
+/* report_problem_text returns what the first problem was, or NULL; valid until report_finish. */
+extern const char *report_problem_text(void);
 
 /* report_finish prints the report and returns what main returns. */
 extern int report_finish(void);

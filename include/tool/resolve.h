@@ -39,6 +39,13 @@ typedef struct Resolver
  */
 extern void resolve_entry(Resolver *resolver, const EntryFields *fields, PrintOrigin *origin);
 
+/*
+ * resolve_learn takes note of an entry that others may refer to, so that it need not be
+ * read again: for who reads all entries in order anyway. Any entry may be given.
+ */
+extern void resolve_learn(Resolver *resolver, uint64_t sequence, const EntryFields *fields,
+						  const uint8_t *entry, size_t length);
+
 /* resolve_free gives its memory back. */
 extern void resolve_free(Resolver *resolver);
 

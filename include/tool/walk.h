@@ -16,6 +16,14 @@ typedef struct WalkMark
 	bool reached;
 } WalkMark;
 
+/*
+ * Called for each entry, in order, once its hash is known to be that of its tile. That
+ * the tile is right is known only when the root has been compared: keep nothing
+ * of a walk that failed. Anything but TOOL_VERIFIED, which it has reported, ends the walk.
+ */
+typedef ToolExit (*WalkSink)(void *context, uint64_t sequence, const EntryFields *fields,
+							 const uint8_t *entry, size_t length);
+
 typedef struct Walk
 {
 	Archive *archive;
@@ -27,6 +35,8 @@ typedef struct Walk
 	MerkleHash levels[TLOG_MAX_LEVELS][TLOG_TILE_WIDTH]; /* hashes that are in no full tile yet */
 	WalkMark *marks;									 /* in ascending order */
 	int mark_count;
+	WalkSink sink;	  /* NULL: nobody wants to see the entries */
+	void *context;	  /* the sink's */
 	uint64_t bytes;	  /* of the entries read */
 	int64_t first_at; /* time of the first and the last of them, microseconds since 1970 */
 	int64_t last_at;

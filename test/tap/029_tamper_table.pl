@@ -158,7 +158,9 @@ try('segment',
 		"INSERT INTO biometric.segment
 	SELECT log_id, 1, sha256('x'), detached_at, reason FROM biometric.segment WHERE $own",
 		"DELETE FROM biometric.entry_01 WHERE $own",
-		"DELETE FROM biometric.image_entry WHERE $own AND seq < 2048"
+		"DELETE FROM biometric.image_entry WHERE $own AND seq < 2048",
+		"DELETE FROM biometric.traced WHERE $own AND block < 8",
+		"DELETE FROM biometric.activity WHERE $own AND block < 8"
 	]);
 
 # The way from images to entries.
@@ -170,6 +172,43 @@ try('image_entry', 'a row', 'removed', "DELETE FROM biometric.image_entry WHERE 
 try('image_entry', 'a row',
 	'inserted', "INSERT INTO biometric.image_entry VALUES ('$id', gen_random_uuid(), 1500)");
 swap('image_entry', "$own AND seq = 1600", "$own AND seq = 1700", 'image_id');
+
+# What is derived from the entries of a block: block 5, entries 1280 to 1535.
+my $block = "$own AND block = 5";
+my $detached_block = "$own AND block = 2";
+my $of_archive = 'the entries to compare with are in the archive';
+alter('activity', $block, 'log_id', $nobody);
+alter('activity', $block, 'party', "'another'");
+alter('activity', $block, 'block', '50');
+alter('activity', $block, 'session_user_name', "'another'");
+alter('activity', $block, $_, "$_ + 1") foreach qw(entries disclosures);
+alter('activity', $block, $_, "$_ + interval '1 hour'") foreach qw(first_at last_at);
+alter(
+	'activity', $detached_block, 'entries', 'entries - 1',
+	change => 'changed, of the detached segment',
+	remark => $of_archive);
+try('activity', 'a row', 'removed', "DELETE FROM biometric.activity WHERE $block");
+try('activity', 'a row', 'inserted',
+	"INSERT INTO biometric.activity VALUES ('$id', 'another', 5, '', 1, 1, now(), now())");
+try('activity', 'a row', 'inserted beyond the end',
+	"INSERT INTO biometric.activity VALUES ('$id', '', 1000000, '', 1, 1, now(), now())");
+try('activity', 'all rows', 'removed', "DELETE FROM biometric.activity WHERE $own AND block > 3");
+swap('activity', $block, "$own AND block = 6", 'first_at', 'last_at');
+try('activity', 'a row', 'removed, of an adopted log',
+	"DELETE FROM biometric.activity WHERE log_id = '$ledger->{adopted}' AND block = 0");
+alter('traced', $block, 'log_id', $nobody);
+alter('traced', $block, 'block', '50');
+alter('traced', $block, 'stored', flip('stored', 9));
+alter('traced', $block, 'disclosed', "'\\x0001020304'");
+alter(
+	'traced', $detached_block,
+	'stored', flip('stored', 9),
+	change => 'changed, of the detached segment',
+	remark => $of_archive);
+try('traced', 'a row', 'removed', "DELETE FROM biometric.traced WHERE $block");
+try('traced', 'a row', 'inserted beyond the end',
+	"INSERT INTO biometric.traced VALUES ('$id', 1000000, '', '')");
+swap('traced', $block, "$own AND block = 6", 'stored', 'disclosed');
 
 # Checkpoints.
 alter('checkpoint', "$own AND size = $newest",
@@ -413,7 +452,7 @@ try($whole,
 	'emptied, and a new log begun',
 	[
 		(   map { "DELETE FROM biometric.$_" } (map { sprintf 'entry_%02d', $_ } 0 .. 15),
-			qw(tile head segment image_entry checkpoint verifier cosignature)),
+			qw(tile head segment image_entry activity traced checkpoint verifier cosignature)),
 		"DELETE FROM biometric.log WHERE NOT log_id = '$id'",
 		"UPDATE biometric.log SET log_id = $nobody, parent = NULL, parent_size = NULL, parent_root = NULL,
 	reason = NULL"

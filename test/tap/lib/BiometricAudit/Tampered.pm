@@ -69,9 +69,9 @@ sub detach
 sub adopt
 {
 	$node->sql('elsewhere', 'CREATE TABLE face (id int, img biometric.face_image)');
-	grow('elsewhere', 70);
+	grow('elsewhere', 270);
 	$ledger{adopted} = $node->sql('elsewhere', 'SELECT log_id FROM biometric.log');
-	foreach my $table (qw(log entry_00 tile head image_entry checkpoint verifier))
+	foreach my $table (qw(log entry_00 tile head image_entry activity traced checkpoint verifier))
 	{
 		$node->sql('elsewhere', "COPY biometric.$table TO '$place/$table'");
 		$node->sql('ledger', "COPY biometric.$table FROM '$place/$table'");
