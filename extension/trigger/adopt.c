@@ -15,6 +15,7 @@
 #include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/syscache.h"
@@ -23,6 +24,7 @@
 #include "base/roles.h"
 #include "home/relations.h"
 #include "image/image.h"
+#include "policy/proposal.h"
 #include "trigger/attach.h"
 
 PG_FUNCTION_INFO_V1(biometric_adopt);
@@ -36,8 +38,7 @@ adopt_refuse_role(const char *what, const char *rule, const char *hint)
 					errdetail_internal("%s", rule), errhint("%s", hint)));
 }
 
-/* Locks a table and its heirs; returns the OIDs of those that hold rows. */
-static List *
+List *
 adopt_tables(Oid relation)
 {
 	List *tables = NIL;
@@ -185,6 +186,23 @@ adopt_column(Oid table, const char *column)
 	return sweep_rows(table, &sweep);
 }
 
+/* What two persons have agreed on goes on record by itself, besides the images. */
+static void
+adopt_note(Oid relation, const char *column, uint64 images)
+{
+	StringInfoData detail;
+
+	initStringInfo(&detail);
+	appendStringInfoString(&detail, "{\"action\": \"adopt\", \"relation\": ");
+	escape_json(&detail, quote_qualified_identifier(get_namespace_name(get_rel_namespace(relation)),
+													get_rel_name(relation)));
+	appendStringInfoString(&detail, ", \"column\": ");
+	escape_json(&detail, column);
+	appendStringInfo(&detail, ", \"attribute\": %d, \"images\": %llu}",
+					 get_attnum(relation, column), (unsigned long long) images);
+	proposal_note(detail.data);
+}
+
 PGDLLEXPORT Datum
 biometric_adopt(PG_FUNCTION_ARGS)
 {
@@ -193,6 +211,11 @@ biometric_adopt(PG_FUNCTION_ARGS)
 	ListCell *cell;
 	List *tables;
 
+	if (proposal_wanted())
+	{
+		proposal_make(fcinfo);
+		PG_RETURN_NULL();
+	}
 	PreventCommandIfReadOnly("biometric.adopt()");
 	if (!role_is_custodian(GetUserId()))
 		adopt_refuse_role("adopt images",
@@ -205,5 +228,6 @@ biometric_adopt(PG_FUNCTION_ARGS)
 		(void) attach_table(lfirst_oid(cell));
 		adopted += adopt_column(lfirst_oid(cell), column);
 	}
+	adopt_note(PG_GETARG_OID(0), column, adopted);
 	PG_RETURN_INT64((int64) adopted);
 }

@@ -25,6 +25,7 @@
 #include "home/home.h"
 #include "home/relations.h"
 #include "image/image.h"
+#include "report/collection.h"
 #include "trigger/attach.h"
 #include "trigger/trigger.h"
 
@@ -256,6 +257,8 @@ attach_created(Oid relation, int column, const ObjectAccessPostCreate *create)
 static void
 attach_dropping(Oid relation, int column, const ObjectAccessDrop *drop)
 {
+	/* it holds no image itself, but may have been described */
+	sync_wanted |= get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE;
 	if (!dropped_object(relation, column, drop ? drop->dropflags : 0))
 		return;
 	sync_wanted = true;
@@ -450,6 +453,7 @@ attach_utility_end(Node *statement)
 	{
 		sync_wanted = false;
 		home_sync();
+		collection_sync();
 	}
 }
 

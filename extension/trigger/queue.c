@@ -48,12 +48,18 @@ typedef struct StoredChange
 	uint8 kind;
 	bool has_image_id;
 	bool has_old_image_id;
+	bool has_digest;
+	bool has_picture_hash;
+	uint32 key;
 	int32 relation; /* index into relations */
 	uint32 column;	/* bytes of the text, 0: absent */
 	uint32 row_key;
 	uint32 detail;
+	uint32 collected;
 	uint8 image_id[ENTRY_IMAGE_ID_SIZE];
 	uint8 old_image_id[ENTRY_IMAGE_ID_SIZE];
+	uint8 digest[ENTRY_DIGEST_SIZE];
+	uint8 picture_hash[ENTRY_HASH_SIZE];
 } StoredChange;
 
 /* A relation that was changed, under the name that it had then. */
@@ -287,6 +293,35 @@ refuse_where_impossible(void)
 }
 
 void
+queue_facts(QueuedChange *change, const ImageFacts *facts)
+{
+	change->image_id = facts->header.image_id;
+	if (!facts->authentic)
+		return;
+	change->digest = facts->header.digest;
+	change->key = facts->header.key_id;
+	change->picture_hash = facts->has_picture ? facts->picture : NULL;
+}
+
+/* What of a change has a fixed size, besides what queue_add() fills in. */
+static void
+stored_set_ids(StoredChange *stored, const QueuedChange *change)
+{
+	StaticAssertStmt(ENVELOPE_DIGEST_SIZE == ENTRY_DIGEST_SIZE &&
+						 ENVELOPE_PICTURE_HASH_SIZE == ENTRY_HASH_SIZE,
+					 "entries take what envelopes have");
+	stored->key = change->key;
+	if (stored->has_image_id)
+		memcpy(stored->image_id, change->image_id, ENTRY_IMAGE_ID_SIZE);
+	if (stored->has_old_image_id)
+		memcpy(stored->old_image_id, change->old_image_id, ENTRY_IMAGE_ID_SIZE);
+	if (stored->has_digest)
+		memcpy(stored->digest, change->digest, ENTRY_DIGEST_SIZE);
+	if (stored->has_picture_hash)
+		memcpy(stored->picture_hash, change->picture_hash, ENTRY_HASH_SIZE);
+}
+
+void
 queue_add(const QueuedChange *change)
 {
 	StoredChange stored = {.event = (uint8) change->event,
@@ -294,24 +329,26 @@ queue_add(const QueuedChange *change)
 						   .kind = (uint8) change->kind,
 						   .has_image_id = change->image_id != NULL,
 						   .has_old_image_id = change->old_image_id != NULL,
+						   .has_digest = change->digest != NULL,
+						   .has_picture_hash = change->picture_hash != NULL,
 						   .column = text_length(change->column),
 						   .row_key = text_length(change->row_key),
-						   .detail = text_length(change->detail)};
+						   .detail = text_length(change->detail),
+						   .collected = text_length(change->collected)};
 
 	refuse_where_impossible();
 	if (queue.context == NULL)
 		queue_begin();
 	queue_mark();
 	stored.relation = queue_relation(change->relation);
-	if (stored.has_image_id)
-		memcpy(stored.image_id, change->image_id, ENTRY_IMAGE_ID_SIZE);
-	if (stored.has_old_image_id)
-		memcpy(stored.old_image_id, change->old_image_id, ENTRY_IMAGE_ID_SIZE);
-	queue_reserve(sizeof(stored) + stored.column + stored.row_key + stored.detail);
+	stored_set_ids(&stored, change);
+	queue_reserve(sizeof(stored) + stored.column + stored.row_key + stored.detail +
+				  stored.collected);
 	queue_put(&stored, sizeof(stored));
 	queue_put(change->column, stored.column);
 	queue_put(change->row_key, stored.row_key);
 	queue_put(change->detail, stored.detail);
+	queue_put(change->collected, stored.collected);
 	queue.changes++;
 }
 
@@ -394,9 +431,9 @@ text_of(const char *string)
 }
 
 static uint8 *
-copy_id(const uint8 *id, bool present)
+copy_bytes(const uint8 *bytes, Size length, bool present)
 {
-	return present ? memcpy(palloc(ENTRY_IMAGE_ID_SIZE), id, ENTRY_IMAGE_ID_SIZE) : NULL;
+	return present ? memcpy(palloc(length), bytes, length) : NULL;
 }
 
 /*
@@ -413,8 +450,12 @@ reader_next(QueueReader *reader, int listed, EntryFields *entry)
 	entry->event = stored.event;
 	entry->operation = stored.operation;
 	entry->kind = stored.kind;
-	entry->image_id = copy_id(stored.image_id, stored.has_image_id);
-	entry->old_image_id = copy_id(stored.old_image_id, stored.has_old_image_id);
+	entry->image_id = copy_bytes(stored.image_id, ENTRY_IMAGE_ID_SIZE, stored.has_image_id);
+	entry->old_image_id =
+		copy_bytes(stored.old_image_id, ENTRY_IMAGE_ID_SIZE, stored.has_old_image_id);
+	entry->digest = copy_bytes(stored.digest, ENTRY_DIGEST_SIZE, stored.has_digest);
+	entry->picture_hash = copy_bytes(stored.picture_hash, ENTRY_HASH_SIZE, stored.has_picture_hash);
+	entry->key = stored.key;
 	entry->relation_oid = queue.relations[stored.relation].oid;
 	if (stored.relation < listed)
 		entry->relation_index = (uint32_t) stored.relation + 1;
@@ -423,6 +464,7 @@ reader_next(QueueReader *reader, int listed, EntryFields *entry)
 	entry->column = reader_read_text(reader, stored.column);
 	entry->row_key = reader_read_text(reader, stored.row_key);
 	entry->detail = reader_read_text(reader, stored.detail);
+	entry->collected = reader_read_text(reader, stored.collected);
 	entry->transaction = U64FromFullTransactionId(GetTopFullTransactionId());
 }
 
@@ -430,7 +472,7 @@ static Size
 entry_texts(const EntryFields *entry)
 {
 	return entry->relation.length + entry->column.length + entry->row_key.length +
-		   entry->detail.length;
+		   entry->detail.length + entry->collected.length;
 }
 
 /* Joins the relations' names, one a line, as far as they fit; returns how many did. */

@@ -235,15 +235,15 @@ binder_startup(DestReceiver *self, int operation, TupleDesc descriptor)
 static void
 binder_record(const Binder *binder, const TriggerColumn *column, Datum image)
 {
-	EnvelopeHeader header;
+	ImageFacts facts;
 	QueuedChange change = {.event = ENTRY_STORED,
 						   .operation = OPERATION_CREATE,
 						   .kind = column->kind,
 						   .relation = binder->relation,
-						   .column = column->name,
-						   .image_id = header.image_id};
+						   .column = column->name};
 
-	image_read_header(column->kind, image, &header);
+	image_read_facts(column->kind, image, &facts);
+	queue_facts(&change, &facts);
 	queue_add(&change);
 }
 

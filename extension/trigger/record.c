@@ -32,7 +32,8 @@ typedef struct RowChange
 	HeapTuple old;
 	HeapTuple new;
 	EntryOperation operation;
-	const char *row_key; /* made at first use */
+	const char *row_key;   /* made at first use */
+	const char *collected; /* likewise */
 } RowChange;
 
 /*
@@ -65,6 +66,15 @@ change_row_key(RowChange *change)
 		change->row_key = table_row_key(change->table, change->relation,
 										change->new != NULL ? change->new : change->old);
 	return change->row_key;
+}
+
+/* What is collected of the row as it is now. */
+static const char *
+change_collected(RowChange *change)
+{
+	if (change->collected == NULL && change->table->collection != NULL)
+		change->collected = table_collected(change->table, change->relation, change->new);
+	return change->collected;
 }
 
 /*
@@ -100,7 +110,7 @@ record_column(RowChange *change, const TriggerColumn *column)
 						   .relation = RelationGetRelid(change->relation),
 						   .column = column->name};
 	EnvelopeHeader old_header;
-	EnvelopeHeader new_header;
+	ImageFacts facts;
 	Datum old;
 	Datum new;
 	bool was = row_value(change->old, change->relation, column, &old);
@@ -112,16 +122,22 @@ record_column(RowChange *change, const TriggerColumn *column)
 		image_read_header(column->kind, old, &old_header);
 	if (is)
 	{
-		image_read_header(column->kind, new, &new_header);
-		check_binding(change, column, &new_header);
+		image_read_facts(column->kind, new, &facts);
+		check_binding(change, column, &facts.header);
 	}
-	if (was && is && memcmp(old_header.image_id, new_header.image_id, ENVELOPE_ID_SIZE) == 0 &&
-		memcmp(old_header.home, new_header.home, ENVELOPE_HOME_SIZE) == 0 &&
+	if (was && is && memcmp(old_header.image_id, facts.header.image_id, ENVELOPE_ID_SIZE) == 0 &&
+		memcmp(old_header.home, facts.header.home, ENVELOPE_HOME_SIZE) == 0 &&
 		is_same_image(old, new))
 		return;
 	queued.event = !was ? ENTRY_STORED : !is ? ENTRY_ERASED : ENTRY_REPLACED;
-	queued.image_id = is ? new_header.image_id : old_header.image_id;
 	queued.old_image_id = was && is ? old_header.image_id : NULL;
+	if (is)
+	{
+		queue_facts(&queued, &facts);
+		queued.collected = change_collected(change);
+	}
+	else
+		queued.image_id = old_header.image_id;
 	queued.row_key = change_row_key(change);
 	queue_add(&queued);
 }

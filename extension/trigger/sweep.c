@@ -37,7 +37,7 @@ typedef struct SweepState
 typedef struct SweptColumn
 {
 	const TriggerColumn *column;
-	EnvelopeHeader header;
+	ImageFacts facts;
 } SweptColumn;
 
 static bool
@@ -89,18 +89,21 @@ static void
 sweep_record(SweepState *state, const SweptColumn *swept, int count, HeapTuple row)
 {
 	const char *key = table_row_key(state->table, state->relation, row);
+	const char *collected = table_collected(state->table, state->relation, row);
 
 	for (int i = 0; i < count; i++)
 	{
 		QueuedChange change = {.event = ENTRY_STORED,
-							   .operation =
-								   state->sweep->adopt ? OPERATION_ADOPT : OPERATION_CREATE,
+							   .operation = state->sweep->describe ? OPERATION_DESCRIBE
+											: state->sweep->adopt  ? OPERATION_ADOPT
+																   : OPERATION_CREATE,
 							   .kind = swept[i].column->kind,
-							   .image_id = swept[i].header.image_id,
 							   .relation = RelationGetRelid(state->relation),
 							   .column = swept[i].column->name,
-							   .row_key = key};
+							   .row_key = key,
+							   .collected = collected};
 
+		queue_facts(&change, &swept[i].facts);
 		queue_add(&change);
 		state->images++;
 	}
@@ -128,11 +131,16 @@ sweep_row(SweepState *state, TupleTableSlot *slot)
 		value = slot_getattr(slot, column->attribute, &isnull);
 		if (isnull)
 			continue;
-		image_read_header(column->kind, value, &swept[recorded].header);
-		if (sweep_is_settled(column, &swept[recorded].header) &&
+		image_read_facts(column->kind, value, &swept[recorded].facts);
+		if (state->sweep->describe)
+		{
+			swept[recorded++].column = column;
+			continue;
+		}
+		if (sweep_is_settled(column, &swept[recorded].facts.header) &&
 			!bms_is_member(column->attribute, state->sweep->anew))
 			continue;
-		values[changes] = sweep_bind(state, column, &swept[recorded].header, value);
+		values[changes] = sweep_bind(state, column, &swept[recorded].facts.header, value);
 		/* what cannot be bound stays as it is; that it is there now is still a fact */
 		if (values[changes] == value && state->sweep->adopt)
 			continue;

@@ -42,7 +42,17 @@ typedef struct CachedTable
 
 static HTAB *tables = NULL;
 static bool tables_stale = false;
+
+/* Ancestors of tables that are known: OIDs. What they are described by, those are. */
+static HTAB *ancestors = NULL;
+
+/* So many invalidations have come; one in the middle of a look-up makes its result stale. */
+static uint64 invalidations = 0;
+
+/* The tables that look-ups read. */
 static Oid home_relation = InvalidOid;
+static Oid collection_relation = InvalidOid;
+static Oid log_relation = InvalidOid;
 
 static void
 trigger_relation_changed(Datum arg, Oid relation)
@@ -51,7 +61,9 @@ trigger_relation_changed(Datum arg, Oid relation)
 
 	if (tables == NULL)
 		return;
-	if (!OidIsValid(relation) || relation == home_relation)
+	invalidations++;
+	if (!OidIsValid(relation) || relation == home_relation || relation == collection_relation ||
+		relation == log_relation || hash_search(ancestors, &relation, HASH_FIND, NULL) != NULL)
 	{
 		tables_stale = true;
 		return;
@@ -96,6 +108,8 @@ forget_all_tables(void)
 	hash_seq_init(&scan, tables);
 	while ((cached = hash_seq_search(&scan)) != NULL)
 		forget_table(cached);
+	hash_destroy(ancestors);
+	ancestors = NULL;
 }
 
 static void
@@ -103,12 +117,16 @@ prepare_tables(void)
 {
 	HASHCTL info = {
 		.keysize = sizeof(Oid), .entrysize = sizeof(CachedTable), .hcxt = CacheMemoryContext};
+	HASHCTL names = {.keysize = sizeof(Oid), .entrysize = sizeof(Oid), .hcxt = CacheMemoryContext};
 
+	if (tables != NULL && (tables_stale || hash_get_num_entries(tables) >= TABLES_LIMIT))
+		forget_all_tables();
+	if (ancestors == NULL)
+		ancestors = hash_create("biometric triggered tables' ancestors", 16, &names,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	if (tables == NULL)
 		tables = hash_create("biometric triggered tables", 64, &info,
 							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	else if (tables_stale || hash_get_num_entries(tables) >= TABLES_LIMIT)
-		forget_all_tables();
 }
 
 /* Lists the image columns, with their homes. */
@@ -207,8 +225,8 @@ key_needs_settings(const TriggerKey *key)
 	}
 }
 
-static void
-describe_key(Form_pg_attribute attribute, TriggerKey *key)
+bool
+table_describe_key(Form_pg_attribute attribute, TriggerKey *key)
 {
 	Oid output;
 	bool varlena;
@@ -231,6 +249,7 @@ describe_key(Form_pg_attribute attribute, TriggerKey *key)
 		getTypeOutputInfo(key->type, &output, &varlena);
 		fmgr_info_cxt(output, &key->function, CurrentMemoryContext);
 	}
+	return key_needs_settings(key);
 }
 
 static void
@@ -253,11 +272,21 @@ describe_keys(Relation relation, TriggerTable *table)
 
 		if (attribute <= 0)
 			continue;
-		describe_key(TupleDescAttr(RelationGetDescr(relation), attribute - 1),
-					 &table->key[table->keys]);
-		table->pins_settings |= key_needs_settings(&table->key[table->keys++]);
+		table->pins_settings |= table_describe_key(
+			TupleDescAttr(RelationGetDescr(relation), attribute - 1), &table->key[table->keys++]);
 	}
 	ReleaseSysCache(tuple);
+}
+
+/* Remembers whose changes change what a table is described by. */
+static void
+note_ancestors(const List *lineage, Oid relation)
+{
+	ListCell *cell;
+
+	foreach(cell, lineage)
+		if (OidIsValid(lfirst_oid(cell)) && lfirst_oid(cell) != relation)
+			(void) hash_search(ancestors, &lfirst_oid(cell), HASH_ENTER, NULL);
 }
 
 static TriggerTable *
@@ -265,10 +294,16 @@ describe_table(Relation relation, MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	TriggerTable *table = palloc0(sizeof(TriggerTable));
+	List *lineage = NIL;
 
 	describe_columns(relation, table);
 	if (table->columns > 0)
+	{
 		describe_keys(relation, table);
+		table->collection = table_describe_collection(relation, &lineage);
+		prepare_tables();
+		note_ancestors(lineage, RelationGetRelid(relation));
+	}
 	MemoryContextSwitchTo(old);
 	return table;
 }
@@ -280,6 +315,7 @@ trigger_table(Relation relation)
 	CachedTable *cached;
 	MemoryContext context;
 	TriggerTable *table;
+	uint64 before;
 
 	prepare_tables();
 	cached = hash_search(tables, &oid, HASH_FIND, NULL);
@@ -292,10 +328,13 @@ trigger_table(Relation relation)
 	context = AllocSetContextCreate(TopTransactionContext, "biometric triggered table",
 									ALLOCSET_SMALL_SIZES);
 	home_relation = extension_relation("home");
+	collection_relation = extension_relation("collection");
+	log_relation = extension_relation("log");
+	before = invalidations;
 	table = describe_table(relation, context);
 	prepare_tables();
 	cached = hash_search(tables, &oid, HASH_ENTER, NULL);
-	cached->stale = false;
+	cached->stale = before != invalidations;
 	cached->table = table;
 	cached->context = context;
 	MemoryContextSetParent(context, CacheMemoryContext);
@@ -330,8 +369,8 @@ append_integer(StringInfo json, const TriggerKey *key, Datum value)
 	appendStringInfo(json, INT64_FORMAT, number);
 }
 
-static void
-append_key_value(StringInfo json, TriggerKey *key, Datum value)
+void
+table_append_value(StringInfo json, TriggerKey *key, Datum value)
 {
 	switch (key->form)
 	{
@@ -374,8 +413,8 @@ digest_of_key(const StringInfo json)
  * Fixes what output functions of built-in types look at, and the search path for those of
  * others; an error takes it back with its (sub)transaction.
  */
-static void
-pin_settings(void)
+void
+table_pin_settings(void)
 {
 	static const char *const settings[][2] = {
 		{"bytea_output", "hex"},	   {"datestyle", "ISO, YMD"}, {"extra_float_digits", "1"},
@@ -404,7 +443,7 @@ append_keys(StringInfo json, const TriggerTable *table, Relation relation, HeapT
 		if (isnull)
 			appendStringInfoString(json, "null");
 		else
-			append_key_value(json, key, value);
+			table_append_value(json, key, value);
 	}
 	appendStringInfoChar(json, '}');
 }
@@ -421,7 +460,7 @@ table_row_key(const TriggerTable *table, Relation relation, HeapTuple row)
 	{
 		int level = NewGUCNestLevel();
 
-		pin_settings();
+		table_pin_settings();
 		append_keys(&json, table, relation, row);
 		AtEOXact_GUC(false, level);
 	}

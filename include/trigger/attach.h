@@ -10,6 +10,7 @@
 
 #include "access/attnum.h"
 #include "nodes/bitmapset.h"
+#include "nodes/pg_list.h"
 #include "nodes/nodes.h"
 #include "utils/relcache.h"
 
@@ -42,6 +43,7 @@ typedef struct Sweep
 	const Bitmapset *attributes; /* columns to look at; NULL: all */
 	bool adopt;					 /* a custodian vouches for them: see adopt() */
 	const Bitmapset *anew; /* columns that record also images that are bound to them already */
+	bool describe; /* all images are recorded, and left as they are: see describe_collection() */
 } Sweep;
 
 /*
@@ -54,6 +56,14 @@ typedef struct Sweep
  * without replica identity.
  */
 extern uint64 sweep_rows(Oid relation, const Sweep *sweep);
+
+/* ---- adopt.c: tables that come under guard after the fact */
+
+/*
+ * adopt_tables locks a table and its heirs in SHARE ROW EXCLUSIVE mode; returns the OIDs of those that hold
+ * rows. Errors: 42809 for what is no table.
+ */
+extern List *adopt_tables(Oid relation);
 
 /* ---- dropped.c: images that go with what holds them */
 

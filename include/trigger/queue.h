@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "core/entry.h"
+#include "image/facts.h"
 
 /* One change. Texts are copied. */
 typedef struct QueuedChange
@@ -26,6 +27,10 @@ typedef struct QueuedChange
 	const char *column;		   /* NULL: absent */
 	const char *row_key;	   /* JSON object; NULL: the table has no key */
 	const char *detail;		   /* JSON object; NULL: absent */
+	const char *collected;	   /* JSON object: see report/collection.h; NULL: absent */
+	const uint8 *digest;	   /* ENTRY_DIGEST_SIZE bytes; NULL: absent, and the two below */
+	uint32 key;				   /* that the digest belongs to */
+	const uint8 *picture_hash; /* ENTRY_HASH_SIZE bytes, blinded; NULL: absent */
 } QueuedChange;
 
 /* queue_init registers the transaction callbacks; from trigger_init. */
@@ -37,6 +42,12 @@ extern void queue_init(void);
  * been written to the ledger, just before it commits; 54000 for a text beyond 16 kB.
  */
 extern void queue_add(const QueuedChange *change);
+
+/*
+ * queue_facts puts into a change what is put on record of the image that is there
+ * afterwards. facts: borrowed, until the change is queued.
+ */
+extern void queue_facts(QueuedChange *change, const ImageFacts *facts);
 
 /* queue_empty tells whether the transaction has queued nothing so far. */
 extern bool queue_empty(void);

@@ -11,7 +11,9 @@
 #include "postgres.h"
 
 #include "access/htup.h"
+#include "catalog/pg_attribute.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "utils/relcache.h"
 
 #include "core/envelope.h"
@@ -44,6 +46,18 @@ typedef struct TriggerKey
 	FmgrInfo function; /* KEY_JSON: to_jsonb(); KEY_OUTPUT: the output function */
 } TriggerKey;
 
+/* The columns that describe_collection() named; NULL in TriggerTable: none. */
+typedef struct TriggerCollection
+{
+	int subjects;
+	TriggerKey *subject;
+	int places;
+	TriggerKey *place;
+	AttrNumber time; /* InvalidAttrNumber: none */
+	Oid time_type;	 /* date, timestamp or timestamptz */
+	bool pins_settings;
+} TriggerCollection;
+
 typedef struct TriggerTable
 {
 	int columns; /* 0: the table has no images (any more) */
@@ -51,6 +65,7 @@ typedef struct TriggerTable
 	int keys; /* 0: the table has no key */
 	TriggerKey *key;
 	bool pins_settings; /* a key's text may depend on settings, which are fixed while it is made */
+	TriggerCollection *collection;
 } TriggerTable;
 
 /* trigger_table_init registers the invalidation callback; from trigger_init. */
@@ -71,5 +86,28 @@ extern const TriggerTable *trigger_table(Relation relation);
 extern char *table_row_key(const TriggerTable *table, Relation relation, HeapTuple row);
 
 #define TABLE_ROW_KEY_MAX 8192
+
+/*
+ * table_collected writes what describe_collection() has named of a row as report/collection.h
+ * says; NULL when there is nothing. Result: in the current memory context.
+ * Errors: 54000 beyond COLLECTION_MAX_SIZE bytes.
+ */
+extern char *table_collected(const TriggerTable *table, Relation relation, HeapTuple row);
+
+/*
+ * What is shared with collected.c. table_describe_key fills in how a column's value is
+ * written, in the current memory context, and returns whether settings must be pinned for it;
+ * table_append_value writes a value that is not null; table_pin_settings pins what such texts
+ * depend on until the GUC nest level ends.
+ */
+extern bool table_describe_key(Form_pg_attribute attribute, TriggerKey *key);
+extern void table_append_value(StringInfo json, TriggerKey *key, Datum value);
+extern void table_pin_settings(void);
+
+/*
+ * table_describe_collection finds out what is collected of a table, in the current memory
+ * context; NULL for nothing. lineage: set to its ancestors, on which that depends.
+ */
+extern TriggerCollection *table_describe_collection(Relation relation, List **lineage);
 
 #endif

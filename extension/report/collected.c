@@ -1,0 +1,136 @@
+/*
+ * collected.c - takes apart what an entry says was collected with an image.
+ */
+#include "postgres.h"
+
+#include "report/collection.h"
+
+/* Nothing that describe_collection() lets in nests deeper. */
+#define DEPTH_MAX 100
+
+typedef struct Scanner
+{
+	const char *at;
+	const char *end;
+} Scanner;
+
+static void
+skip_space(Scanner *scanner)
+{
+	while (scanner->at < scanner->end && strchr(" \t\r\n", *scanner->at) != NULL &&
+		   *scanner->at != '\0')
+		scanner->at++;
+}
+
+/* Skips a character that must come next. */
+static bool
+skip_mark(Scanner *scanner, char mark)
+{
+	skip_space(scanner);
+	if (scanner->at == scanner->end || *scanner->at != mark)
+		return false;
+	scanner->at++;
+	return true;
+}
+
+/* Skips a string; text: set to what is between its quotes, escapes as they are. */
+static bool
+skip_string(Scanner *scanner, EntryText *text)
+{
+	if (!skip_mark(scanner, '"'))
+		return false;
+	text->bytes = scanner->at;
+	for (; scanner->at < scanner->end; scanner->at++)
+	{
+		if (*scanner->at == '"')
+		{
+			text->length = scanner->at - text->bytes;
+			scanner->at++;
+			return true;
+		}
+		if (*scanner->at == '\\' && ++scanner->at == scanner->end)
+			return false;
+	}
+	return false;
+}
+
+/* Skips any value: brackets are counted, whatever is between them. */
+static bool
+skip_value(Scanner *scanner, EntryText *value)
+{
+	EntryText string;
+	int depth = 0;
+
+	skip_space(scanner);
+	value->bytes = scanner->at;
+	while (scanner->at < scanner->end)
+	{
+		char c = *scanner->at;
+
+		if (depth == 0 && scanner->at > value->bytes && (c == ',' || c == '}'))
+			break;
+		if (c == '"')
+		{
+			if (!skip_string(scanner, &string))
+				return false;
+			continue;
+		}
+		if (c == '{' || c == '[')
+			depth++;
+		if ((c == '}' || c == ']') && --depth < 0)
+			return false;
+		if (depth > DEPTH_MAX)
+			return false;
+		scanner->at++;
+	}
+	value->length = scanner->at - value->bytes;
+	return depth == 0 && value->length > 0;
+}
+
+static bool
+is_named(EntryText name, const char *wanted)
+{
+	return name.length == strlen(wanted) && memcmp(name.bytes, wanted, name.length) == 0;
+}
+
+static void
+take_member(Collected *parsed, EntryText name, EntryText value)
+{
+	bool object = value.bytes[0] == '{' && value.bytes[value.length - 1] == '}';
+	bool string = value.length >= 2 && value.bytes[0] == '"';
+
+	if (is_named(name, "subject") && object)
+		parsed->subject = value;
+	else if (is_named(name, "place") && object)
+		parsed->place = value;
+	else if (is_named(name, "time") && string)
+		parsed->time = (EntryText){.bytes = value.bytes + 1, .length = value.length - 2};
+}
+
+static bool
+parse_members(EntryText collected, Collected *parsed)
+{
+	Scanner scanner = {.at = collected.bytes, .end = collected.bytes + collected.length};
+
+	if (!skip_mark(&scanner, '{'))
+		return false;
+	do
+	{
+		EntryText name;
+		EntryText value;
+
+		if (!skip_string(&scanner, &name) || !skip_mark(&scanner, ':') ||
+			!skip_value(&scanner, &value))
+			return false;
+		take_member(parsed, name, value);
+	} while (skip_mark(&scanner, ','));
+	return skip_mark(&scanner, '}');
+}
+
+void
+collected_parse(EntryText collected, Collected *parsed)
+{
+	memset(parsed, 0, sizeof(*parsed));
+	if (collected.bytes == NULL || !parse_members(collected, parsed))
+		memset(parsed, 0, sizeof(*parsed));
+}
