@@ -14,9 +14,10 @@
 #include "utils/memutils.h"
 
 #include "base/compat.h"
-#include "core/seal.h"
+#include "core/mark.h"
 #include "gate/datarow.h"
 #include "keyring/keyring.h"
+#include "ledger/append.h"
 
 /* Type byte and length word, which a message begins with. */
 #define DATAROW_HEAD 5
@@ -114,11 +115,18 @@ datarow_output(DataRowColumn *column, Datum value, DataRowField *field)
 	}
 }
 
+/* The bytes that are sent of an opened image: its file, with its mark if it gets one. */
+static Size
+datarow_file_length(const GateImage *image)
+{
+	return image->header.plaintext_length + (image->mark ? mark_overhead(image->header.format) : 0);
+}
+
 /* The length that an opened image has in the message, in bytes. */
 static int32
 datarow_image_length(const DataRowColumn *column, const GateImage *image)
 {
-	uint64 length = image->header.plaintext_length;
+	Size length = datarow_file_length(image);
 
 	return (int32) (column->binary ? length : 2 + 2 * length);
 }
@@ -173,28 +181,71 @@ datarow_hex_in_place(char *region, Size length)
 	}
 }
 
+/* The mark of an image: names the entry of its disclosure, in the log that took it. */
+static Mark
+datarow_mark(const SealKey *key, const GateImage *image)
+{
+	uint8 log_id[MARK_LOG_ID_SIZE];
+	Mark mark;
+
+	if (!ledger_generation_log(image->generation, log_id))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("the ledger was replaced while images were being released"),
+						errdetail("A mark names a disclosure and its log. Nothing of the image's "
+								  "row was sent."),
+						errhint("Run the statement again.")));
+	if (mark_make(key, log_id, image->sequence, image->header.image_id, &mark) != CORE_OK)
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not make a mark"),
+						errhint("See whether the server's OpenSSL works.")));
+	return mark;
+}
+
+/* Puts the mark into a file that lies behind the room for it; on failure nothing is left of it. */
+static void
+datarow_insert_mark(StringInfo buffer, const GateImage *image, const Mark *mark, uint8 *file)
+{
+	ImageFormat format = image->header.format;
+
+	if (mark_insert(format, file, image->header.plaintext_length, mark) == CORE_OK)
+		return;
+	core_wipe(buffer->data, buffer->maxlen);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("an image of format \"%s\" cannot be marked", image_format_name(format)),
+			 errdetail("The permit asks for marked release, and the file has no place for a mark. "
+					   "Nothing of its row was sent."),
+			 errhint("Leave the image out, or have a custodian authorize release without marks.")));
+}
+
 /* Decrypts an image to the end of the buffer, which has room. */
 static void
 datarow_open(StringInfo buffer, const DataRowColumn *column, const GateImage *image)
 {
-	Size length = image->header.plaintext_length;
+	Size length = datarow_file_length(image);
 	char *end = buffer->data + buffer->len;
-	uint8 *plaintext = (uint8 *) (column->binary ? end : end + 2 + length);
+	uint8 *file = (uint8 *) (column->binary ? end : end + 2 + length);
 	const SealKey *key = keyring_find(image->header.key_id);
 	CoreStatus status;
+	Mark mark;
 
 	if (key == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("key %u went away while images were being released", image->header.key_id),
 				 errhint("Restore the keyring and run the statement again.")));
-	status = seal_open(key, (const uint8 *) VARDATA(image->envelope), &image->header, plaintext);
+	/* what can fail for other reasons goes before there is plaintext */
+	if (image->mark)
+		mark = datarow_mark(key, image);
+	status = seal_open(key, (const uint8 *) VARDATA(image->envelope), &image->header,
+					   file + length - image->header.plaintext_length);
 	if (status != CORE_OK)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("a sealed image cannot be opened: %s", core_status_text(status)),
 						errdetail("Nothing of its row was sent."),
 						errhint("Restore the row from a backup; the image's bytes were changed "
 								"after it was sealed.")));
+	if (image->mark)
+		datarow_insert_mark(buffer, image, &mark, file);
 	if (!column->binary)
 	{
 		end[0] = '\\';

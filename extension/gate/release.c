@@ -28,6 +28,7 @@
 #include "gate/datarow.h"
 #include "gate/export.h"
 #include "gate/gate.h"
+#include "gate/promise.h"
 #include "gate/statement.h"
 #include "home/home.h"
 #include "home/relations.h"
@@ -35,9 +36,6 @@
 #include "keyring/keyring.h"
 #include "ledger/append.h"
 #include "policy/policy.h"
-
-/* The most images that one call of ledger_append is given. */
-#define RELEASE_APPEND_MAX 1024
 
 /*
  * The most batches that are under way. A result set then waits for the ledger
@@ -48,39 +46,13 @@
 static int release_batch_rows = 16;
 static int release_batch_size = 4096;
 
-/* What a result column can hold. */
-typedef struct GateColumn
-{
-	ImageKind kind;				  /* IMAGE_KIND_NONE: no image type */
-	bool stampable;				  /* bytea */
-	const GateRelation *relation; /* that it plainly is of; NULL: not known */
-} GateColumn;
-
-typedef struct GateRow
-{
-	MinimalTuple others; /* the row, image columns NULL */
-	GateImage *images;
-	int count;
-} GateRow;
-
-typedef struct GateBatch
-{
-	MemoryContext context;
-	GateRow *rows;
-	int count;
-	Size size;		   /* bytes */
-	uint64 generation; /* of the policy that it was decided by */
-	LedgerTicket ticket;
-} GateBatch;
-
 typedef struct ReleaseGate
 {
 	DestReceiver receiver;
 	DestReceiver *client;
-	GateStatement *statement;
+	PromiseGate promise; /* statement and columns */
 	MemoryContext context;
 	TupleDesc descriptor;
-	GateColumn *columns;
 	GateImage *row_images; /* scratch: images of the row at hand */
 	DataRowWriter *writer;
 	TupleTableSlot *slot;
@@ -98,9 +70,6 @@ release_filling(ReleaseGate *gate)
 {
 	return &gate->batches[(gate->oldest + gate->promised) % RELEASE_BATCHES];
 }
-
-static bool purpose_notice_given = false;
-static bool outside_notice_given = false;
 
 void
 gate_define_settings(void)
@@ -157,216 +126,17 @@ release_describe_columns(ReleaseGate *gate, List *targets)
 	for (int i = 0; i < gate->descriptor->natts; i++)
 	{
 		Oid type = TupleDescAttr(gate->descriptor, i)->atttypid;
-		GateColumn *column = &gate->columns[i];
+		GateColumn *column = &gate->promise.columns[i];
 
 		column->kind = image_type_kind(type);
 		column->stampable = getBaseType(type) == BYTEAOID;
 		while (cell && ((TargetEntry *) lfirst(cell))->resjunk)
 			cell = lnext(targets, cell);
-		column->relation = release_column_relation(gate->statement, cell ? lfirst(cell) : NULL);
+		column->relation =
+			release_column_relation(gate->promise.statement, cell ? lfirst(cell) : NULL);
 		if (cell)
 			cell = lnext(targets, cell);
 	}
-}
-
-/* ---- deciding ---- */
-
-static GateSubject
-release_subject(const ReleaseGate *gate, const GateImage *image)
-{
-	GateSubject subject = {.kind = image->header.kind,
-						   .shown = gate->columns[image->column].relation};
-
-	/* what a header that nobody vouches for says is not looked up */
-	subject.home =
-		gate_statement_home(gate->statement, image->authentic ? image->header.home : NULL);
-	subject.origin = !image->authentic || memcmp(image->header.origin, image->header.home,
-												 ENVELOPE_HOME_SIZE) == 0
-						 ? subject.home
-						 : gate_statement_home(gate->statement, image->header.origin);
-	return subject;
-}
-
-/* Tells a session once why it gets sealed values. */
-static void
-release_notice_purpose(void)
-{
-	if (purpose_notice_given)
-		return;
-	purpose_notice_given = true;
-	ereport(NOTICE, (errmsg("images are sent sealed: this session has declared no purpose"),
-					 errhint("SET biometric_audit.purpose = '...' to the purpose that the images "
-							 "are needed for.")));
-}
-
-/* Tells a session once why it gets sealed what it may have opened. */
-static void
-release_notice_outside(void)
-{
-	if (outside_notice_given)
-		return;
-	outside_notice_given = true;
-	ereport(NOTICE,
-			(errmsg("an image is sent sealed: it came in sealed from outside"),
-			 errdetail("Who may not read the column that it claims to come from does not get it "
-					   "opened."),
-			 errhint("A custodian who vouches for the column's images makes them its own by "
-					 "biometric.adopt(relation, column).")));
-}
-
-/*
- * A batch asks once for each (column, kind, home, origin); within one batch
- * the answer must be one and the same.
- */
-typedef struct BatchVerdict
-{
-	GateSubject subject;
-	GateVerdict verdict;
-	const GateRelation *of; /* the relation that the images are of; NULL: not known */
-	bool own;				/* home_may_open() was asked */
-	bool may_open;			/* and its answer */
-} BatchVerdict;
-
-static bool
-release_same_subject(const GateSubject *one, const GateSubject *other)
-{
-	return one->kind == other->kind && one->shown == other->shown && one->home == other->home &&
-		   one->origin == other->origin;
-}
-
-/* Asks, and says what there is to say about the answer. */
-static BatchVerdict *
-release_judge(ReleaseGate *gate, const GateSubject *subject)
-{
-	BatchVerdict *judged = palloc0_object(BatchVerdict);
-	const Decision *decision = &judged->verdict.decision;
-
-	judged->subject = *subject;
-	judged->verdict = gate_statement_judge(gate->statement, subject);
-	judged->of = gate_statement_relation_of(gate->statement, subject);
-	if (decision->delivery == DELIVERY_REFUSE)
-		policy_refuse(decision, subject->kind,
-					  judged->verdict.relation ? judged->verdict.relation->name : NULL,
-					  gate_command());
-	if (decision->reason == REASON_PURPOSE_MISSING && decision->delivery == DELIVERY_SEALED)
-		release_notice_purpose();
-	gate_statement_describe(gate->statement, decision);
-	return judged;
-}
-
-/* The verdict on an image; verdicts: of the batch, List of BatchVerdict, the last one first. */
-static BatchVerdict *
-release_verdict(ReleaseGate *gate, List **verdicts, const GateImage *image)
-{
-	GateSubject subject = release_subject(gate, image);
-	ListCell *cell;
-
-	foreach(cell, *verdicts)
-	{
-		BatchVerdict *judged = lfirst(cell);
-
-		if (release_same_subject(&judged->subject, &subject))
-			return judged;
-	}
-	*verdicts = lappend(*verdicts, release_judge(gate, &subject));
-	return llast(*verdicts);
-}
-
-/*
- * An imported image opens for who may read the column that it claims to come
- * from, and only if that is known.
- */
-static bool
-release_may_open(BatchVerdict *judged)
-{
-	if (!judged->own)
-	{
-		judged->may_open =
-			judged->subject.home->relation && home_may_open(judged->subject.home->home);
-		judged->own = true;
-	}
-	return judged->may_open;
-}
-
-/* Decides one image; true with its entry filled in when it is to be opened. */
-static bool
-release_decide_image(ReleaseGate *gate, List **verdicts, GateImage *image, EntryFields *entry)
-{
-	BatchVerdict *judged = release_verdict(gate, verdicts, image);
-	const Decision *decision = &judged->verdict.decision;
-
-	image->open = false;
-	image->outside = false;
-	switch (decision->delivery)
-	{
-		case DELIVERY_OPEN:
-			entry->event = ENTRY_DISCLOSED;
-			break;
-		case DELIVERY_OBSERVE:
-			entry->event = ENTRY_OBSERVED;
-			entry->reason = decision->reason;
-			break;
-		case DELIVERY_SEALED:
-		case DELIVERY_REFUSE:
-		default:
-			return false;
-	}
-	if (!image->authentic)
-		return false;
-	image->outside =
-		(image->header.flags & ENVELOPE_FLAG_IMPORTED) != 0 && !release_may_open(judged);
-	if (image->outside)
-	{
-		release_notice_outside();
-		return false;
-	}
-	image->open = true;
-	entry->image_id = image->header.image_id;
-	entry->kind = image->header.kind;
-	entry->permit = decision->permit;
-	if (judged->of && judged->of->number > 0)
-		entry->relation_index = judged->of->number;
-	else if (judged->of)
-	{
-		entry->relation.bytes = judged->of->name;
-		entry->relation.length = strlen(judged->of->name);
-	}
-	return true;
-}
-
-/* Decides a batch and appends its disclosures to the ledger, without waiting. */
-static void
-release_promise(ReleaseGate *gate, GateBatch *batch)
-{
-	MemoryContext old = MemoryContextSwitchTo(batch->context);
-	List *verdicts = NIL;
-	int capacity = batch->count * gate->descriptor->natts;
-	EntryFields *entries = palloc0_array(EntryFields, Min(capacity, RELEASE_APPEND_MAX));
-	int count = 0;
-
-	memset(&batch->ticket, 0, sizeof(batch->ticket));
-	batch->generation = policy_generation();
-	for (int r = 0; r < batch->count; r++)
-	{
-		GateRow *row = &batch->rows[r];
-
-		for (int i = 0; i < row->count; i++)
-		{
-			if (!release_decide_image(gate, &verdicts, &row->images[i], &entries[count]))
-				continue;
-			if (++count == RELEASE_APPEND_MAX)
-			{
-				/* there is one ticket a batch, so these are waited for at once */
-				ledger_append(&gate->statement->ledger, entries, count, &batch->ticket);
-				ledger_wait(&batch->ticket);
-				memset(entries, 0, sizeof(EntryFields) * count);
-				count = 0;
-			}
-		}
-	}
-	if (count > 0)
-		ledger_append(&gate->statement->ledger, entries, count, &batch->ticket);
-	MemoryContextSwitchTo(old);
 }
 
 /* ---- sending ---- */
@@ -391,7 +161,7 @@ release_account(const ReleaseGate *gate, const GateRow *row)
 	{
 		if (row->images[i].outside)
 			export_outside();
-		if (gate->columns[row->images[i].column].kind != IMAGE_KIND_NONE)
+		if (gate->promise.columns[row->images[i].column].kind != IMAGE_KIND_NONE)
 			continue;
 		if (row->images[i].open)
 			export_opened(VARSIZE(row->images[i].envelope) - VARHDRSZ);
@@ -400,7 +170,7 @@ release_account(const ReleaseGate *gate, const GateRow *row)
 	}
 }
 
-/* Sends a batch that was promised. */
+/* Sends a batch that was promised, as far as a quota allows; then raises. */
 static void
 release_send(ReleaseGate *gate, GateBatch *batch)
 {
@@ -408,10 +178,10 @@ release_send(ReleaseGate *gate, GateBatch *batch)
 	do
 	{
 		if (batch->generation != policy_generation())
-			release_promise(gate, batch);
+			promise_make(&gate->promise, batch);
 		ledger_wait(&batch->ticket);
 	} while (batch->generation != policy_generation());
-	for (int r = 0; r < batch->count; r++)
+	for (int r = 0; r < batch->sendable; r++)
 	{
 		GateRow *row = &batch->rows[r];
 
@@ -421,6 +191,8 @@ release_send(ReleaseGate *gate, GateBatch *batch)
 		datarow_write(gate->writer, gate->slot, row->images, row->count);
 	}
 	ExecClearTuple(gate->slot);
+	if (batch->sendable < batch->count)
+		promise_refuse_rest(batch);
 	release_reset_batch(batch);
 }
 
@@ -445,14 +217,17 @@ static void
 release_turn(ReleaseGate *gate)
 {
 	GateBatch *full = release_filling(gate);
+	bool ends;
 
 	if (full->count == 0)
 		return;
-	release_promise(gate, full);
+	promise_make(&gate->promise, full);
 	gate->promised++;
 	gate->promised_size += full->size;
+	/* what goes over a quota is refused when all that goes before it is sent */
+	ends = full->sendable < full->count;
 	while (gate->promised > 0 &&
-		   (gate->promised == RELEASE_BATCHES || gate->promised_size >= gate->size_limit ||
+		   (gate->promised == RELEASE_BATCHES || gate->promised_size >= gate->size_limit || ends ||
 			ledger_durable(&gate->batches[gate->oldest].ticket)))
 		release_send_oldest(gate);
 }
@@ -485,13 +260,13 @@ release_miss_key(const ReleaseGate *gate, const GateImage *image)
 	/* what was imported need not open: it must not be able to make others' reads fail */
 	if (image->header.flags & ENVELOPE_FLAG_IMPORTED)
 		return;
-	subject = release_subject(gate, image);
-	verdict = gate_statement_judge(gate->statement, &subject);
+	subject = promise_subject(&gate->promise, image);
+	verdict = gate_statement_judge(gate->promise.statement, &subject);
 	if (verdict.decision.delivery == DELIVERY_SEALED)
 		return;
 	verdict.decision.delivery = DELIVERY_REFUSE;
 	verdict.decision.reason = REASON_KEY_UNAVAILABLE;
-	gate_statement_describe(gate->statement, &verdict.decision);
+	gate_statement_describe(gate->promise.statement, &verdict.decision);
 	policy_refuse(&verdict.decision, subject.kind, verdict.relation ? verdict.relation->name : NULL,
 				  gate_command());
 }
@@ -554,7 +329,7 @@ release_collect(ReleaseGate *gate, TupleTableSlot *slot, Size *size)
 
 	for (int i = 0; i < gate->descriptor->natts; i++)
 	{
-		const GateColumn *column = &gate->columns[i];
+		const GateColumn *column = &gate->promise.columns[i];
 		GateImage *image = &gate->row_images[count];
 
 		if (slot->tts_isnull[i] ||
@@ -664,12 +439,13 @@ gate_create(QueryDesc *query)
 	gate->receiver.rDestroy = release_destroy;
 	gate->receiver.mydest = query->dest->mydest;
 	gate->client = query->dest;
-	gate->statement = gate_statement_current();
+	gate->promise.statement = gate_statement_current();
 	gate->context = context;
 	gate->descriptor = query->tupDesc;
-	gate->columns = palloc0_array(GateColumn, query->tupDesc->natts);
+	gate->promise.columns = palloc0_array(GateColumn, query->tupDesc->natts);
 	gate->row_images = palloc0_array(GateImage, query->tupDesc->natts);
-	gate_statement_relations(gate->statement);
+	gate_statement_relations(gate->promise.statement);
+	gate->promise.width = query->tupDesc->natts;
 	release_describe_columns(gate, query->plannedstmt->planTree->targetlist);
 	gate->writer = datarow_create(query->tupDesc, ActivePortal ? ActivePortal->formats : NULL);
 	gate->slot = MakeSingleTupleTableSlot(query->tupDesc, &TTSOpsMinimalTuple);

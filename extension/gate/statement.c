@@ -296,11 +296,17 @@ gate_judge_by_lineage(const GateStatement *statement, ImageKind kind, List *line
 	DecideRequest request = {.kind = kind, .relations = lineage, .purpose = statement->declared};
 	Decision decision = policy_decide(&request);
 
-	if (verdict->relation == NULL || decision.delivery < verdict->decision.delivery)
+	/* of two that release alike the one with a quota is the more restrictive */
+	if (verdict->relation == NULL || decision.delivery < verdict->decision.delivery ||
+		(decision.delivery == verdict->decision.delivery && decision.quota &&
+		 !verdict->decision.quota))
 	{
+		decision.mark = decision.mark || verdict->decision.mark;
 		verdict->decision = decision;
 		verdict->relation = relation;
 	}
+	else if (decision.mark)
+		verdict->decision.mark = true;
 }
 
 /* A relation as it is read: with its heirs. */

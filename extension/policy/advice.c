@@ -4,10 +4,12 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "utils/timestamp.h"
 
 #include "base/internal.h"
 #include "ledger/append.h"
 #include "policy/advice.h"
+#include "policy/quota.h"
 #include "policy/snapshot.h"
 
 const char *
@@ -53,6 +55,40 @@ advice_rule(Reason reason)
 		default:
 			return "What is not permitted is refused.";
 	}
+}
+
+const char *
+advice_rule_of(const Decision *decision)
+{
+	QuotaState state;
+
+	if (decision->reason != REASON_QUOTA_EXCEEDED)
+		return advice_rule(decision->reason);
+	state = quota_look(decision);
+	if (state.quota == 0)
+		return advice_rule(decision->reason);
+	return psprintf("Permit %lld releases at most %lld images within %s; %lld are left now.",
+					(long long) decision->permit, (long long) state.quota,
+					quota_window_text(state.window), (long long) state.left);
+}
+
+/* When there will be room again, or why nobody knows. */
+static char *
+advice_quota(const Decision *decision)
+{
+	QuotaState state = quota_look(decision);
+
+	if (!state.known)
+		return psprintf("What permit %lld has released could not be counted: see the server's "
+						"log.",
+						(long long) decision->permit);
+	if (state.left > 0)
+		return psprintf("Read at most %lld images now, or ask a custodian for a larger quota "
+						"(biometric.set_quota()).",
+						(long long) state.left);
+	return psprintf("There will be room again at %s; or ask a custodian for a larger quota "
+					"(biometric.set_quota()).",
+					timestamptz_to_str(state.room_at));
 }
 
 static char *
@@ -155,8 +191,7 @@ advice_for_reason(const Decision *decision, ImageKind kind)
 							"permit for purpose \"%s\".",
 							permit, policy_purpose() ? policy_purpose() : "");
 		case REASON_QUOTA_EXCEEDED:
-			return pstrdup("Wait until the quota's window has passed, or ask a custodian for a "
-						   "larger quota.");
+			return advice_quota(decision);
 		case REASON_RETENTION_EXPIRED:
 			return pstrdup("The image should be purged.");
 		case REASON_IMPORTED:

@@ -1,5 +1,5 @@
 /*
- * change.c - changes of the policy, their ledger entries and publication.
+ * change.c - changes of the policy and of incidents, their ledger entries and publication.
  */
 #include "postgres.h"
 
@@ -20,22 +20,24 @@
 #include "ledger/ring.h"
 #include "ledger/worker.h"
 #include "policy/change.h"
+#include "policy/cutoff.h"
 #include "policy/policy_sql.h"
+#include "policy/proposal.h"
 #include "policy/publish.h"
 #include "policy/settings.h"
 
-/* What an entry keeps for all other fields together, in bytes. */
-#define DETAIL_MAX_SIZE (ENTRY_MAX_SIZE - 1024)
-
-/* How many entries are appended at a time, so that they fit into the smallest ring. */
+/* How many entries, of how many bytes of detail, are appended at a time: fits into the smallest ring. */
 #define APPEND_BATCH 16
+#define APPEND_SIZE (64 * 1024)
 
 typedef struct QueuedChange
 {
 	SubTransactionId subtransaction;
+	EntryEvent event;
 	char *detail;
 	char *caller;
 	Size growth;
+	char *cut_off; /* a party whose connections end when the change is in force; NULL: none */
 } QueuedChange;
 
 /* In TopTransactionContext; gone with it. */
@@ -55,14 +57,18 @@ change_append_all(void)
 	while (done < list_length(queue))
 	{
 		int count = 0;
+		Size size = 0;
 
 		for (; count < APPEND_BATCH && done < list_length(queue); count++, done++)
 		{
 			QueuedChange *change = list_nth(queue, done);
 			EntryFields *entry = &entries[count];
 
+			size += strlen(change->detail);
+			if (count > 0 && size > APPEND_SIZE)
+				break;
 			memset(entry, 0, sizeof(*entry));
-			entry->event = ENTRY_POLICY_CHANGED;
+			entry->event = change->event;
 			entry->reference = ENTRY_NO_REFERENCE;
 			entry->detail.bytes = change->detail;
 			entry->detail.length = strlen(change->detail);
@@ -93,13 +99,38 @@ change_publish(void)
 						 "biometric.ledger_status() and the server's log.")));
 }
 
+/* Ends the connections that are to end; as change_publish. */
+static void
+change_end_connections(List *changes)
+{
+	ListCell *cell;
+
+	foreach(cell, changes)
+		if (((QueuedChange *) lfirst(cell))->cut_off)
+			cutoff_end(((QueuedChange *) lfirst(cell))->cut_off);
+}
+
+/* Whether there is anything queued that the worker has to publish. */
+static bool
+change_policy_changed(void)
+{
+	ListCell *cell;
+
+	foreach(cell, queue)
+		if (((QueuedChange *) lfirst(cell))->event == ENTRY_POLICY_CHANGED)
+			return true;
+	return false;
+}
+
 static void
 change_transaction(XactEvent event, void *arg)
 {
+	List *committed = queue;
+
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
-			publication_due = queue != NIL;
+			publication_due = change_policy_changed();
 			if (queue != NIL)
 				change_append_all();
 			break;
@@ -107,11 +138,11 @@ change_transaction(XactEvent event, void *arg)
 			if (queue != NIL)
 				ereport(ERROR,
 						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("cannot prepare a transaction that changed the biometric_audit "
-								"policy"),
+						 errmsg("cannot prepare a transaction that changed the biometric_audit %s",
+								change_policy_changed() ? "policy" : "incidents"),
 						 errdetail("The entry of a change must be durable in the ledger just "
 								   "before the change is committed."),
-						 errhint("Change the policy in a transaction that is committed in one "
+						 errhint("Make such changes in a transaction that is committed in one "
 								 "phase.")));
 			break;
 		case XACT_EVENT_COMMIT:
@@ -120,6 +151,7 @@ change_transaction(XactEvent event, void *arg)
 			{
 				publication_due = false;
 				change_publish();
+				change_end_connections(committed);
 			}
 			break;
 		case XACT_EVENT_ABORT:
@@ -195,10 +227,16 @@ change_check_caller(Oid caller)
 void
 change_begin(PolicyChange *change)
 {
+	change_check_caller(GetUserId());
+	change_begin_checked(change);
+}
+
+void
+change_begin_checked(PolicyChange *change)
+{
 	Oid unused;
 
 	change->caller = GetUserId();
-	change_check_caller(change->caller);
 	if (extension_created_here())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -288,25 +326,49 @@ change_check_size(Size growth)
 					errhint("Increase biometric_audit.policy_size and restart the server.")));
 }
 
-void
-change_record(const PolicyChange *change, const char *detail, Size growth)
+/* Puts a change into the queue; event: of its entry. */
+static void
+change_queue(const PolicyChange *change, EntryEvent event, const char *detail, Size growth)
 {
 	MemoryContext old;
 	QueuedChange *queued;
 
-	if (strlen(detail) > DETAIL_MAX_SIZE)
+	if (strlen(detail) > CHANGE_DETAIL_SIZE)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("the change is too long to be recorded in the ledger"),
 						errdetail("Its description takes %zu bytes; at most %d are possible.",
-								  strlen(detail), DETAIL_MAX_SIZE),
+								  strlen(detail), CHANGE_DETAIL_SIZE),
 						errhint("Use shorter texts, or several permits with fewer purposes.")));
-	change_check_size(growth);
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	queued = palloc0_object(QueuedChange);
 	queued->subtransaction = GetCurrentSubTransactionId();
+	queued->event = event;
 	queued->detail = pstrdup(detail);
 	queued->caller = pstrdup(change->caller_name);
 	queued->growth = growth;
 	queue = lappend(queue, queued);
 	MemoryContextSwitchTo(old);
+}
+
+void
+change_record(const PolicyChange *change, const char *detail, Size growth)
+{
+	change_check_size(growth);
+	detail = proposal_detail(detail);
+	if (detail != NULL)
+		change_queue(change, ENTRY_POLICY_CHANGED, detail, growth);
+}
+
+void
+change_cut_off(const char *party)
+{
+	QueuedChange *last = llast(queue);
+
+	last->cut_off = MemoryContextStrdup(TopTransactionContext, party);
+}
+
+void
+change_record_incident(const PolicyChange *change, const char *detail)
+{
+	change_queue(change, ENTRY_INCIDENT, detail, 0);
 }

@@ -35,7 +35,10 @@ permit_judge_purpose(const PolicyPermit *permit, const char *purpose)
 static Decision
 permit_judge(const PolicyPermit *permit, const ChooseRequest *request)
 {
-	Decision judged = {.permit = permit->id};
+	Decision judged = {.permit = permit->id,
+					   .quota = permit->quota != 0,
+					   .mark = permit->mark,
+					   .counter = (int) permit->counter};
 
 	if (permit->delivery != DELIVERY_REFUSE && permit->require_tls && !request->tls)
 	{
@@ -77,8 +80,9 @@ judgement_weight(const Decision *judged)
 {
 	if (judged->reason == REASON_REFUSED_BY_PERMIT)
 		return 100;
+	/* of two that release, the one without a quota is the more generous */
 	if (judged->delivery == DELIVERY_OPEN || judged->delivery == DELIVERY_OBSERVE)
-		return 50 + judged->delivery;
+		return 50 + 2 * judged->delivery + (judged->quota ? 0 : 1);
 	if (judged->reason == REASON_PERMITTED)
 		return 40;
 	switch (judged->reason)

@@ -11,7 +11,7 @@
 
 static bool client_known = false;
 static PolicyClient client;
-static PolicyAddress client_address;
+static ClientPlace place;
 
 /* Whether the connection comes from the very address that it goes to. */
 static bool
@@ -20,7 +20,7 @@ client_meets_itself(const SockAddr *server)
 	PolicyAddress address;
 
 	return address_from_socket((const struct sockaddr *) &server->addr, &address) &&
-		   memcmp(&address, &client_address, sizeof(address)) == 0;
+		   memcmp(&address, &place.address, sizeof(address)) == 0;
 }
 
 static void
@@ -30,16 +30,17 @@ client_describe(const Port *port)
 	client.tls = port->ssl_in_use;
 	if (port->raddr.addr.ss_family == AF_UNIX)
 	{
-		client.local = true;
+		client.local = place.local = true;
 		strlcpy(client.address, "local", sizeof(client.address));
 		return;
 	}
 	/* of a family that is not known nothing can match; the narrowest rule is kept all the same */
-	if (!address_from_socket((const struct sockaddr *) &port->raddr.addr, &client_address))
-		client.own_host = true;
+	if (!address_from_socket((const struct sockaddr *) &port->raddr.addr, &place.address))
+		place.own_host = true;
 	else
-		client.own_host = client_meets_itself(&port->laddr) || address_is_own(&client_address);
-	address_text(&client_address, client.address);
+		place.own_host = client_meets_itself(&port->laddr) || address_is_own(&place.address);
+	client.own_host = place.own_host;
+	address_text(&place.address, client.address);
 }
 
 const PolicyClient *
@@ -54,9 +55,19 @@ policy_client(void)
 	return &client;
 }
 
-const PolicyAddress *
-policy_client_address(void)
+const ClientPlace *
+policy_client_place(void)
 {
 	(void) policy_client();
-	return &client_address;
+	return &place;
+}
+
+bool
+client_place_matches(const ClientPlace *client_place, const PolicyAddress *network)
+{
+	if (client_place->local || network->family == 0)
+		return client_place->local && network->family == 0;
+	if (!address_contains(network, &client_place->address))
+		return false;
+	return address_is_host(network) || !client_place->own_host;
 }

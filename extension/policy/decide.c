@@ -13,6 +13,7 @@
 #include "policy/choose.h"
 #include "policy/policy.h"
 #include "policy/publish.h"
+#include "policy/quota.h"
 #include "policy/settings.h"
 
 void
@@ -76,6 +77,18 @@ policy_decide(const DecideRequest *request)
 	decision = policy_choose(view, &choose);
 	decision.purpose = request->purpose;
 	return decision;
+}
+
+Decision
+quota_exceeded(const Decision *decision)
+{
+	Decision over = *decision;
+
+	if (over.reason == REASON_PERMITTED)
+		over.reason = REASON_QUOTA_EXCEEDED;
+	if (over.delivery != DELIVERY_OBSERVE)
+		over.delivery = policy_observes() ? DELIVERY_OBSERVE : DELIVERY_REFUSE;
+	return over;
 }
 
 /* What holds for a kind and a relation, InvalidOid for one without permits of its own. */

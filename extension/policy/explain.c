@@ -10,6 +10,7 @@
 #include "policy/advice.h"
 #include "policy/arguments.h"
 #include "policy/policy.h"
+#include "policy/quota.h"
 
 #define EXPLAIN_COLUMNS 8
 
@@ -22,6 +23,20 @@ explain_text(const char *text, bool *null)
 	return text ? CStringGetTextDatum(text) : (Datum) 0;
 }
 
+/* What is left of a decision's quota; a decision to release from which nothing is left becomes another. */
+static int64
+explain_quota(Decision *decision)
+{
+	QuotaState state;
+
+	quota_await(decision, policy_generation());
+	state = quota_look(decision);
+	if (state.left <= 0 &&
+		(decision->delivery == DELIVERY_OPEN || decision->delivery == DELIVERY_OBSERVE))
+		*decision = quota_exceeded(decision);
+	return state.left;
+}
+
 static void
 explain_kind(ReturnSetInfo *result, ImageKind kind, List *lineage)
 {
@@ -30,6 +45,8 @@ explain_kind(ReturnSetInfo *result, ImageKind kind, List *lineage)
 	Datum values[EXPLAIN_COLUMNS];
 	bool nulls[EXPLAIN_COLUMNS];
 
+	nulls[6] = !decision.quota;
+	values[6] = Int64GetDatum(decision.quota ? explain_quota(&decision) : 0);
 	values[0] = explain_text(image_kind_name(kind), &nulls[0]);
 	values[1] = explain_text(decision.party, &nulls[1]);
 	values[2] = explain_text(decision.network, &nulls[2]);
@@ -37,8 +54,6 @@ explain_kind(ReturnSetInfo *result, ImageKind kind, List *lineage)
 	values[4] = explain_text(reason_name(decision.reason), &nulls[4]);
 	values[5] = Int64GetDatum(decision.permit);
 	nulls[5] = decision.permit == 0;
-	values[6] = (Datum) 0;
-	nulls[6] = true;
 	values[7] = explain_text(advice_what_to_do(&decision, kind), &nulls[7]);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }

@@ -10,7 +10,9 @@
 #include "policy/address.h"
 #include "policy/arguments.h"
 #include "policy/change.h"
+#include "policy/cutoff.h"
 #include "policy/manage.h"
+#include "policy/proposal.h"
 
 /* What a record takes in the published policy besides its texts, roughly, in bytes. */
 #define RECORD_SIZE 64
@@ -55,6 +57,27 @@ manage_renew_party(const PolicyChange *change, ChangeArguments *arguments, const
 	return true;
 }
 
+/* Whether a party is registered whose contract does not contain what it would be now. */
+static bool
+manage_lengthens_contract(FunctionCallInfo fcinfo)
+{
+	PolicyChange change;
+	ChangeArguments arguments = {0};
+	Datum contract;
+	bool unlimited;
+	bool longer;
+
+	change_begin(&change);
+	change_add_text(&arguments, argument_party(fcinfo, 0));
+	contract = argument_period(fcinfo, 2, "contract", &unlimited);
+	change_add(&arguments, TSTZRANGEOID, contract, unlimited);
+	longer = change_execute("SELECT FROM biometric.party WHERE name = $1 AND NOT "
+							"coalesce(contract, '(,)') @> coalesce($2, '(,)')",
+							&arguments) > 0;
+	change_end(&change);
+	return longer;
+}
+
 /*
  * biometric_register_party(party text, title text, contract tstzrange):
  * registers a party, or renews the title and the contract of one.
@@ -68,6 +91,11 @@ biometric_register_party(PG_FUNCTION_ARGS)
 	Datum contract;
 	bool unlimited;
 
+	if (proposal_wanted() && manage_lengthens_contract(fcinfo))
+	{
+		proposal_make(fcinfo);
+		PG_RETURN_VOID();
+	}
 	change_begin(&change);
 	party = argument_party(fcinfo, 0);
 	contract = argument_period(fcinfo, 2, "contract", &unlimited);
@@ -184,6 +212,11 @@ biometric_register_network(PG_FUNCTION_ARGS)
 	Datum network;
 	char *party;
 
+	if (proposal_wanted())
+	{
+		proposal_make(fcinfo);
+		PG_RETURN_VOID();
+	}
 	change_begin(&change);
 	network = manage_network(fcinfo, 0, &address);
 	party = argument_party(fcinfo, 1);
@@ -200,6 +233,11 @@ biometric_register_local(PG_FUNCTION_ARGS)
 	PolicyChange change;
 	char *party;
 
+	if (proposal_wanted())
+	{
+		proposal_make(fcinfo);
+		PG_RETURN_VOID();
+	}
 	change_begin(&change);
 	party = argument_party(fcinfo, 0);
 	manage_insert_network(&change, party, (Datum) 0, true);
@@ -239,6 +277,27 @@ manage_delete_network(const PolicyChange *change, Datum network, bool local, con
 	change_record(change, change_result(1), 0);
 }
 
+/*
+ * Whether the clients of a network would then belong to a wider one. The network is as it
+ * was given: one that is IPv4-mapped says so when it is given up.
+ */
+static bool
+manage_falls_to_wider(FunctionCallInfo fcinfo)
+{
+	PolicyChange change;
+	PolicyAddress address;
+	ChangeArguments arguments = {0};
+	bool falls;
+
+	change_begin(&change);
+	change_add(&arguments, CIDROID, manage_network(fcinfo, 0, &address), false);
+	falls = change_execute("SELECT FROM biometric.network WHERE unregistered_at IS NULL "
+						   "AND network >> $1",
+						   &arguments) > 0;
+	change_end(&change);
+	return falls;
+}
+
 /* biometric_unregister_network(network cidr, reason text) */
 Datum
 biometric_unregister_network(PG_FUNCTION_ARGS)
@@ -247,6 +306,11 @@ biometric_unregister_network(PG_FUNCTION_ARGS)
 	PolicyAddress address;
 	Datum network;
 
+	if (proposal_wanted() && manage_falls_to_wider(fcinfo))
+	{
+		proposal_make(fcinfo);
+		PG_RETURN_VOID();
+	}
 	change_begin(&change);
 	network = manage_network(fcinfo, 0, &address);
 	manage_delete_network(&change, network, false, argument_reason(fcinfo, 1));
@@ -266,30 +330,59 @@ biometric_unregister_local(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Cuts a party off; false when it is in quarantine already, and nothing is asked for but that. */
+static bool
+manage_cut_off(const char *party, const char *reason, bool end_sessions)
+{
+	CutoffCount count = cutoff_count(party);
+	ChangeArguments arguments = {0};
+	bool already;
+
+	change_add_text(&arguments, party);
+	change_add_text(&arguments, reason);
+	already = change_execute("UPDATE biometric.party SET quarantined_at = now(), "
+							 "quarantine_reason = $2 WHERE name = $1 AND quarantined_at IS NULL",
+							 &arguments) == 0;
+	if (already)
+		ereport(NOTICE, (errmsg("party \"%s\" is in quarantine already", party)));
+	if (!end_sessions && count.sessions + count.replication > 0)
+		ereport(NOTICE, (errmsg("%d sessions and %d replication connections of party \"%s\" remain",
+								count.sessions, count.replication, party),
+						 errdetail("Nothing is released to the sessions; what replicates goes on."),
+						 errhint("End them with end_sessions => true.")));
+	if (already && !end_sessions)
+		return false;
+	change_add(&arguments, BOOLOID, BoolGetDatum(end_sessions), false);
+	change_add(&arguments, INT4OID, Int32GetDatum(count.sessions), false);
+	change_add(&arguments, INT4OID, Int32GetDatum(count.replication), false);
+	change_execute("SELECT jsonb_build_object('action', 'quarantine', 'party', $1, 'reason', $2, "
+				   "'end_sessions', $3, 'sessions', $4, 'replication', $5)::text",
+				   &arguments);
+	return true;
+}
+
 /*
- * biometric_quarantine(party text, reason text). Twice is no error: in an
- * emergency nothing may stand in the way of the statements after it.
+ * biometric_quarantine(party text, reason text, end_sessions bool). Twice is
+ * no error: in an emergency nothing may stand in the way of the statements after it.
  */
 Datum
 biometric_quarantine(PG_FUNCTION_ARGS)
 {
+	bool end_sessions = !PG_ARGISNULL(2) && PG_GETARG_BOOL(2);
 	PolicyChange change;
-	ChangeArguments arguments = {0};
+	char *reason;
 	char *party;
 
 	change_begin(&change);
 	party = argument_party(fcinfo, 0);
-	change_add_text(&arguments, party);
-	change_add_text(&arguments, argument_reason(fcinfo, 1));
+	reason = argument_reason(fcinfo, 1);
 	manage_require_party(party);
-	if (change_execute("UPDATE biometric.party SET quarantined_at = now(), quarantine_reason = $2 "
-					   "WHERE name = $1 AND quarantined_at IS NULL "
-					   "RETURNING jsonb_build_object('action', 'quarantine', 'party', name, "
-					   "'reason', quarantine_reason)::text",
-					   &arguments) > 0)
+	if (manage_cut_off(party, reason, end_sessions))
+	{
 		change_record(&change, change_result(1), 0);
-	else
-		ereport(NOTICE, (errmsg("party \"%s\" is in quarantine already", party)));
+		if (end_sessions)
+			change_cut_off(party);
+	}
 	change_end(&change);
 	PG_RETURN_VOID();
 }
@@ -302,6 +395,11 @@ biometric_reinstate(PG_FUNCTION_ARGS)
 	ChangeArguments arguments = {0};
 	char *party;
 
+	if (proposal_wanted())
+	{
+		proposal_make(fcinfo);
+		PG_RETURN_VOID();
+	}
 	change_begin(&change);
 	party = argument_party(fcinfo, 0);
 	change_add_text(&arguments, party);

@@ -6,14 +6,17 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "policy/arguments.h"
 #include "policy/change.h"
 #include "policy/manage.h"
 #include "policy/policy_sql.h"
+#include "policy/proposal.h"
+#include "policy/quota.h"
 
 /* What a permit takes in the published policy besides its purposes, in bytes, rounded up. */
-#define PERMIT_SIZE 64
+#define PERMIT_SIZE 80
 
 /* The arguments of authorize(), by number. */
 enum
@@ -26,11 +29,18 @@ enum
 	ARG_VALID,
 	ARG_QUOTA,
 	ARG_QUOTA_WINDOW,
-	ARG_REQUIRE_TLS
+	ARG_REQUIRE_TLS,
+	ARG_MARK
 };
+
+/* The permits that take a counter, as publish.c chooses them. */
+#define PERMITS_WITH_QUOTA                                                                         \
+	"FROM biometric.permit WHERE quota IS NOT NULL AND revoked_at IS NULL "                        \
+	"AND (valid IS NULL OR upper_inf(valid) OR upper(valid) >= now())"
 
 PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_authorize);
 PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_revoke);
+PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_set_quota);
 
 static Delivery
 permit_delivery(FunctionCallInfo fcinfo)
@@ -48,19 +58,97 @@ permit_delivery(FunctionCallInfo fcinfo)
 	return delivery;
 }
 
+static bool
+permit_opens(Delivery delivery)
+{
+	return delivery == DELIVERY_OPEN || delivery == DELIVERY_OBSERVE;
+}
+
+/* A window has one length: a month has not. */
+static void
+permit_check_window(const Interval *window)
+{
+	/* beyond these bounds the sum might not fit, and is too long or too short anyway */
+	bool sane = window->day >= -1000 && window->day <= 1000 &&
+				window->time >= -1000 * USECS_PER_DAY && window->time <= 1000 * USECS_PER_DAY;
+	int64 length = sane ? window->day * USECS_PER_DAY + window->time : 0;
+
+	if (window->month != 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"quota_window\" cannot be used: it has months or years"),
+						errdetail("They differ in length."),
+						errhint("Give the window in days, such as '30 days'.")));
+	if (length < QUOTA_WINDOW_MIN || length > QUOTA_WINDOW_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"quota_window\" cannot be used: it is shorter than a second or "
+						"longer than 366 days"),
+				 errhint("A window is the time within which at most quota images are released.")));
+}
+
+/*
+ * Checks the quota and the window that are arguments number index and the next, and
+ * adds them. Returns whether there is a quota.
+ */
+static bool
+permit_add_quota(FunctionCallInfo fcinfo, int index, ChangeArguments *arguments)
+{
+	bool none = PG_ARGISNULL(index);
+
+	if (none != PG_ARGISNULL(index + 1))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a quota needs a window, and a window a quota"),
+						errdetail("Argument \"%s\" is NULL, the other is not.",
+								  none ? "quota" : "quota_window"),
+						errhint("Give both, or neither for a permit without a quota.")));
+	if (!none && PG_GETARG_INT64(index) < 1)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"quota\" cannot be used: it is less than 1"),
+						errdetail("A quota is how many images are released within its window."),
+						errhint("So that nothing is released, revoke the permit.")));
+	if (!none)
+		permit_check_window(PG_GETARG_INTERVAL_P(index + 1));
+	change_add(arguments, INT8OID, none ? (Datum) 0 : PG_GETARG_DATUM(index), none);
+	change_add(arguments, INTERVALOID, none ? (Datum) 0 : PG_GETARG_DATUM(index + 1), none);
+	return !none;
+}
+
+/* What there is no counter for would release nothing. Called when the permit is in the table. */
+static void
+permit_require_counter(void)
+{
+	ChangeArguments arguments = {0};
+	uint64 wanted = change_execute("SELECT " PERMITS_WITH_QUOTA, &arguments);
+
+	if (wanted > (uint64) quota_places())
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("there is no counter for another permit with a quota"),
+				 errdetail("biometric_audit.max_quotas allows %d in a database.", quota_places()),
+				 errhint("Revoke permits that are not needed, or increase "
+						 "biometric_audit.max_quotas and restart the server.")));
+}
+
 /* A limit that nothing keeps must not be accepted. */
 static void
 permit_check_limits(FunctionCallInfo fcinfo, Delivery delivery)
 {
 	bool require_tls = !PG_ARGISNULL(ARG_REQUIRE_TLS) && PG_GETARG_BOOL(ARG_REQUIRE_TLS);
+	bool mark = !PG_ARGISNULL(ARG_MARK) && PG_GETARG_BOOL(ARG_MARK);
 
-	if (!PG_ARGISNULL(ARG_QUOTA) || !PG_ARGISNULL(ARG_QUOTA_WINDOW))
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("permits with a quota are not supported"),
-						errdetail("This version does not count releases, and does not accept a "
-								  "limit that it would not keep."),
-						errhint("Leave out quota and quota_window.")));
-	if (!PG_ARGISNULL(ARG_PURPOSES) && (delivery == DELIVERY_SEALED || delivery == DELIVERY_REFUSE))
+	if (!PG_ARGISNULL(ARG_QUOTA) && !permit_opens(delivery))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a permit with delivery %s cannot have a quota", delivery_name(delivery)),
+				 errdetail("Images are counted when they are opened."),
+				 errhint("Leave out quota, or use delivery open or observe.")));
+	if (mark && !permit_opens(delivery))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a permit with delivery %s cannot ask for marks", delivery_name(delivery)),
+				 errdetail("Images are marked when they are opened."),
+				 errhint("Leave out mark, or use delivery open or observe.")));
+	if (!PG_ARGISNULL(ARG_PURPOSES) && !permit_opens(delivery))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("a permit with delivery %s cannot be limited to purposes",
 							   delivery_name(delivery)),
@@ -73,7 +161,8 @@ permit_check_limits(FunctionCallInfo fcinfo, Delivery delivery)
 						errhint("Leave out require_tls, or set it on the permit that opens.")));
 }
 
-static void
+/* Adds the arguments from the kinds on. Returns whether the permit has a quota. */
+static bool
 permit_add_arguments(FunctionCallInfo fcinfo, ChangeArguments *arguments, Size *growth)
 {
 	Delivery delivery = permit_delivery(fcinfo);
@@ -95,13 +184,17 @@ permit_add_arguments(FunctionCallInfo fcinfo, ChangeArguments *arguments, Size *
 	change_add(arguments, BOOLOID,
 			   BoolGetDatum(!PG_ARGISNULL(ARG_REQUIRE_TLS) && PG_GETARG_BOOL(ARG_REQUIRE_TLS)),
 			   false);
+	change_add(arguments, BOOLOID,
+			   BoolGetDatum(!PG_ARGISNULL(ARG_MARK) && PG_GETARG_BOOL(ARG_MARK)), false);
 	*growth = PERMIT_SIZE + (any_purpose ? 0 : VARSIZE(DatumGetPointer(purposes)));
+	return permit_add_quota(fcinfo, ARG_QUOTA, arguments);
 }
 
 /*
  * biometric_authorize(party text, kinds text[], delivery text, purposes
  * text[], relation regclass, valid tstzrange, quota bigint, quota_window
- * interval, require_tls bool) returns the id of the new permit.
+ * interval, require_tls bool, mark bool) returns the id of the new permit, NULL when
+ * it was proposed only.
  */
 Datum
 biometric_authorize(PG_FUNCTION_ARGS)
@@ -112,29 +205,39 @@ biometric_authorize(PG_FUNCTION_ARGS)
 	char *party;
 	int64 id;
 	bool null;
+	bool quota;
 
+	if (proposal_wanted() && permit_delivery(fcinfo) != DELIVERY_REFUSE)
+	{
+		proposal_make(fcinfo);
+		PG_RETURN_NULL();
+	}
 	change_begin(&change);
 	party = argument_party(fcinfo, ARG_PARTY);
 	change_add_text(&arguments, party);
-	permit_add_arguments(fcinfo, &arguments, &growth);
+	quota = permit_add_arguments(fcinfo, &arguments, &growth);
 	change_add_text(&arguments, change.caller_name);
 	manage_require_party(party);
 	change_execute("INSERT INTO biometric.permit (party, kinds, delivery, purposes, relation, "
-				   "valid, require_tls, granted_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) "
+				   "valid, require_tls, mark, quota, quota_window, granted_by) "
+				   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
 				   "RETURNING jsonb_strip_nulls(jsonb_build_object('action', 'authorize', "
 				   "'permit', id, 'party', party, 'kinds', kinds, 'delivery', delivery, "
 				   "'purposes', purposes, 'relation', relation, 'valid', valid, "
-				   "'require_tls', require_tls))::text, id",
+				   "'require_tls', require_tls, 'mark', nullif(mark, false), 'quota', quota, "
+				   "'quota_window', quota_window))::text, id",
 				   &arguments);
 	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &null));
 	change_record(&change, change_result(1), growth);
+	if (quota)
+		permit_require_counter();
 	change_end(&change);
 	PG_RETURN_INT64(id);
 }
 
-/* Says why there was nothing to revoke. */
+/* Says why there was no permit to change. */
 static void
-permit_refuse_revocation(int64 permit)
+permit_refuse_change(int64 permit)
 {
 	ChangeArguments arguments = {0};
 
@@ -150,6 +253,52 @@ permit_refuse_revocation(int64 permit)
 					errhint("Table biometric.permit lists the permits.")));
 }
 
+static void
+permit_require_id(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("argument \"permit_id\" cannot be used: it is NULL"),
+						errhint("biometric.authorize() returned it; table biometric.permit lists "
+								"the permits.")));
+}
+
+/* Whether a question about permit $1, with a row for yes, is answered by yes. */
+static bool
+permit_ask(FunctionCallInfo fcinfo, const char *question, bool with_quota)
+{
+	PolicyChange change;
+	ChangeArguments arguments = {0};
+	bool answer;
+
+	change_begin(&change);
+	permit_require_id(fcinfo);
+	change_add(&arguments, INT8OID, PG_GETARG_DATUM(0), false);
+	if (with_quota)
+		(void) permit_add_quota(fcinfo, 1, &arguments);
+	answer = change_execute(question, &arguments) > 0;
+	change_end(&change);
+	return answer;
+}
+
+/*
+ * Whether more may be released without a permit than with it: it refuses or keeps sealed what
+ * others may open, or, being for a relation, stands before a more general one.
+ */
+static bool
+permit_holds_back(FunctionCallInfo fcinfo)
+{
+	return permit_ask(fcinfo,
+					  "SELECT FROM biometric.permit AS t WHERE t.id = $1 "
+					  "AND t.revoked_at IS NULL AND (t.delivery IN ('refuse', 'sealed') "
+					  "OR t.relation IS NOT NULL AND EXISTS (SELECT FROM biometric.permit AS o "
+					  "WHERE o.party = t.party AND o.id <> t.id AND o.revoked_at IS NULL "
+					  "AND o.relation IS DISTINCT FROM t.relation AND o.kinds && t.kinds "
+					  "AND coalesce(o.valid, '(,)') && coalesce(t.valid, '(,)') "
+					  "AND o.delivery <> 'refuse'))",
+					  false);
+}
+
 /* biometric_revoke(permit_id bigint, reason text) */
 Datum
 biometric_revoke(PG_FUNCTION_ARGS)
@@ -157,12 +306,13 @@ biometric_revoke(PG_FUNCTION_ARGS)
 	PolicyChange change;
 	ChangeArguments arguments = {0};
 
+	if (proposal_wanted() && permit_holds_back(fcinfo))
+	{
+		proposal_make(fcinfo);
+		PG_RETURN_VOID();
+	}
 	change_begin(&change);
-	if (PG_ARGISNULL(0))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("argument \"permit_id\" cannot be used: it is NULL"),
-						errhint("biometric.authorize() returned it; table biometric.permit lists "
-								"the permits.")));
+	permit_require_id(fcinfo);
 	change_add(&arguments, INT8OID, PG_GETARG_DATUM(0), false);
 	change_add_text(&arguments, argument_reason(fcinfo, 1));
 	change_add_text(&arguments, change.caller_name);
@@ -172,8 +322,61 @@ biometric_revoke(PG_FUNCTION_ARGS)
 					   "'permit', id, 'party', party, 'kinds', kinds, 'delivery', delivery, "
 					   "'relation', relation, 'reason', revoked_reason))::text",
 					   &arguments) == 0)
-		permit_refuse_revocation(PG_GETARG_INT64(0));
+		permit_refuse_change(PG_GETARG_INT64(0));
 	change_record(&change, change_result(1), 0);
+	change_end(&change);
+	PG_RETURN_VOID();
+}
+
+/* Whether another quota gives a permit more than it has, at some time. */
+static bool
+permit_widens_quota(FunctionCallInfo fcinfo)
+{
+	return permit_ask(fcinfo,
+					  "SELECT FROM biometric.permit WHERE id = $1 AND revoked_at IS NULL "
+					  "AND quota IS NOT NULL AND ($2 IS NULL OR $2 > quota OR $3 < quota_window)",
+					  true);
+}
+
+/*
+ * biometric_set_quota(permit_id bigint, quota bigint, quota_window interval, reason text):
+ * gives a permit another quota, or none.
+ */
+Datum
+biometric_set_quota(PG_FUNCTION_ARGS)
+{
+	PolicyChange change;
+	ChangeArguments arguments = {0};
+	bool quota;
+
+	if (proposal_wanted() && permit_widens_quota(fcinfo))
+	{
+		proposal_make(fcinfo);
+		PG_RETURN_VOID();
+	}
+	change_begin(&change);
+	permit_require_id(fcinfo);
+	change_add(&arguments, INT8OID, PG_GETARG_DATUM(0), false);
+	quota = permit_add_quota(fcinfo, 1, &arguments);
+	change_add_text(&arguments, argument_reason(fcinfo, 3));
+	if (change_execute("UPDATE biometric.permit AS t SET quota = $2, quota_window = $3 "
+					   "FROM biometric.permit AS o "
+					   "WHERE t.id = $1 AND o.id = t.id AND t.revoked_at IS NULL "
+					   "RETURNING jsonb_strip_nulls(jsonb_build_object('action', 'set_quota', "
+					   "'permit', t.id, 'party', t.party, 'quota', t.quota, "
+					   "'quota_window', t.quota_window, 'previous_quota', o.quota, "
+					   "'previous_window', o.quota_window, 'reason', $4))::text, t.delivery",
+					   &arguments) == 0)
+		permit_refuse_change(PG_GETARG_INT64(0));
+	if (quota && !permit_opens(delivery_from_name(change_result(2))))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("permit %lld cannot have a quota", (long long) PG_GETARG_INT64(0)),
+						errdetail("Its delivery is %s: images are counted when they are opened.",
+								  change_result(2)),
+						errhint("Set quotas on permits with delivery open or observe.")));
+	change_record(&change, change_result(1), 0);
+	if (quota)
+		permit_require_counter();
 	change_end(&change);
 	PG_RETURN_VOID();
 }

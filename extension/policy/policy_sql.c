@@ -25,6 +25,7 @@ policy_sql_settings(void)
 	sql_set("search_path", "pg_catalog, pg_temp");
 	sql_set("TimeZone", "UTC");
 	sql_set("DateStyle", "ISO, YMD");
+	sql_set("IntervalStyle", "postgres");
 	return level;
 }
 

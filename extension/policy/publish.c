@@ -23,12 +23,16 @@
 #include "ledger/worker.h"
 #include "policy/address.h"
 #include "policy/blob.h"
+#include "policy/counter.h"
+#include "policy/cutoff.h"
 #include "policy/kept.h"
 #include "policy/policy.h"
 #include "policy/policy_sql.h"
 #include "policy/publish.h"
+#include "policy/quota.h"
 #include "policy/serving.h"
 #include "policy/settings.h"
+#include "policy/two_person.h"
 
 #define POLICY_TRANCHE "biometric_audit_policy"
 
@@ -63,15 +67,16 @@ publish_slot(int slot)
 Size
 policy_shmem_size(void)
 {
-	return add_size(mul_size(ledger_slots(), publish_slot_size()), kept_shmem_size());
+	return add_size(mul_size(ledger_slots(), publish_slot_size()),
+					add_size(kept_shmem_size(), add_size(quota_shmem_size(), cutoff_shmem_size())));
 }
 
-/* A lock for each slot, and one for what is kept. */
+/* A lock for each slot, one for what is kept, and one for who is connected. */
 void
 policy_shmem_request(void)
 {
 	RequestAddinShmemSpace(policy_shmem_size());
-	RequestNamedLWLockTranche(POLICY_TRANCHE, ledger_slots() + 1);
+	RequestNamedLWLockTranche(POLICY_TRANCHE, ledger_slots() + 2);
 }
 
 void
@@ -84,6 +89,8 @@ policy_shmem_init(void)
 							&found);
 	slot_locks = GetNamedLWLockTranche(POLICY_TRANCHE);
 	kept_shmem_init(&slot_locks[ledger_slots()].lock);
+	cutoff_shmem_init(&slot_locks[ledger_slots() + 1].lock);
+	quota_shmem_init();
 	for (int i = 0; i < ledger_slots() && !found; i++)
 	{
 		PublishSlot *slot = publish_slot(i);
@@ -400,22 +407,58 @@ publish_put_purposes(StringInfo blob, uint64 row, int column)
 		blob_put_text(blob, nulls[i] ? "" : policy_text(purposes[i]));
 }
 
+/* The permits with a quota among those that the query at hand returned, as counter.h wants them. */
+static List *
+publish_quotas(int slot, QuotaPermit **of_row)
+{
+	List *permits = NIL;
+
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		QuotaPermit *permit;
+		bool null;
+
+		of_row[row] = NULL;
+		(void) publish_value(row, 14, &null);
+		if (null)
+			continue;
+		permit = palloc0_object(QuotaPermit);
+		permit->id = publish_int64(row, 2);
+		permit->quota = publish_int64(row, 14);
+		permit->length = Max(publish_int64(row, 15), QUOTA_WINDOW_MIN);
+		permit->party = policy_text(publish_value(row, 16, &null));
+		permit->counter = -1;
+		permits = lappend(permits, permit);
+		of_row[row] = permit;
+	}
+	counter_assign(slot, permits);
+	return permits;
+}
+
 /*
  * A permit of a relation that is gone is left out: its OID may one day be
- * given to another. So are permits that can never be valid again.
+ * given to another. So are permits that can never be valid again. Returns those
+ * with a quota, which are to be counted when all this is published.
  */
-static void
-publish_put_permits(StringInfo blob)
+static List *
+publish_put_permits(int slot, StringInfo blob)
 {
+	QuotaPermit **quotas;
+	List *counted;
+
 	publish_query(
 		NUMBERED_PARTIES
 		"SELECT p.number, t.id, t.kinds, t.delivery, t.relation::oid::int8, t.require_tls, "
 		"t.purposes, " PERIOD_COLUMNS(
-			"t.valid") "FROM biometric.permit AS t JOIN numbered AS p ON p.name = t.party "
+			"t.valid") ", t.mark, t.quota, "
+					   "(extract(epoch FROM t.quota_window) * 1000000)::int8, t.party "
+					   "FROM biometric.permit AS t JOIN numbered AS p ON p.name = t.party "
 					   "LEFT JOIN pg_class AS c ON c.oid = t.relation "
 					   "WHERE t.revoked_at IS NULL AND (t.relation IS NULL OR c.oid IS NOT NULL) "
 					   "AND (t.valid IS NULL OR upper_inf(t.valid) OR upper(t.valid) >= now()) "
 					   "ORDER BY t.id");
+	quotas = palloc_array(QuotaPermit *, SPI_processed + 1);
+	counted = publish_quotas(slot, quotas);
 	blob_put_u32(blob, SPI_processed);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
@@ -428,9 +471,13 @@ publish_put_permits(StringInfo blob)
 		blob_put_u32(blob, (uint32) publish_int64(row, 5));
 		publish_put_period(blob, row, 8);
 		blob_put_u8(blob, publish_bool(row, 6));
+		blob_put_u8(blob, publish_bool(row, 13));
+		blob_put_i64(blob, quotas[row] ? quotas[row]->quota : 0);
+		blob_put_u32(blob, quotas[row] ? (uint32) quotas[row]->counter : 0);
 		publish_put_purposes(blob, row, 7);
 	}
 	SPI_freetuptable(SPI_tuptable);
+	return counted;
 }
 
 /* The worker's task. All queries see one snapshot, the transaction's active one. */
@@ -438,6 +485,7 @@ static void
 publish_task(int slot)
 {
 	StringInfoData blob;
+	List *quotas;
 	int settings;
 	bool serves;
 
@@ -447,6 +495,7 @@ publish_task(int slot)
 		publish_store(slot, PUBLISH_NOTHING, NULL, 0);
 		return;
 	}
+	two_person_check();
 	settings = policy_sql_settings();
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
@@ -455,7 +504,7 @@ publish_task(int slot)
 	blob_put_u32(&blob, MyDatabaseId);
 	publish_put_parties(&blob);
 	publish_put_networks(&blob);
-	publish_put_permits(&blob);
+	quotas = publish_put_permits(slot, &blob);
 
 	kept_ledgers(true);
 	serves = serving_bind();
@@ -477,6 +526,7 @@ publish_task(int slot)
 								blob.len, policy_capacity()),
 					  errhint("Increase biometric_audit.policy_size and restart the server.")));
 	}
+	quota_count(slot, quotas);
 	SPI_finish();
 	policy_sql_settings_end(settings);
 }
@@ -489,6 +539,7 @@ publish_reset(int number)
 	bool had = slot && slot->state[pg_atomic_read_u64(&slot->generation) % 2] != PUBLISH_NOTHING;
 
 	publish_store(number, PUBLISH_NOTHING, NULL, 0);
+	counter_reset(number);
 	if (had && !publish_any())
 		kept_ledgers(false);
 }

@@ -64,6 +64,7 @@ policy_refuse(const Decision *decision, ImageKind kind, const char *relation, co
 {
 	const char *kind_name = image_kind_name(kind) ? image_kind_name(kind) : "unknown";
 	char *recipient = refuse_recipient(decision);
+	const char *rule = advice_rule_of(decision);
 	char *advice = advice_what_to_do(decision, kind);
 	Refused refused = {decision, kind, relation, command};
 	const char *problem = ledger_refusal_record(refuse_append, &refused);
@@ -72,6 +73,6 @@ policy_refuse(const Decision *decision, ImageKind kind, const char *relation, co
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 relation ? errmsg("%s images of %s are refused to %s", kind_name, relation, recipient)
 					  : errmsg("%s images are refused to %s", kind_name, recipient),
-			 ledger_refusal_detail(advice_rule(decision->reason), problem), errhint("%s", advice)));
+			 ledger_refusal_detail(rule, problem), errhint("%s", advice)));
 	pg_unreachable();
 }

@@ -169,8 +169,7 @@ replication_standby_permits(void)
 	if (client->local)
 		return networks->local;
 	for (int i = 0; i < networks->count; i++)
-		if (address_contains(&networks->network[i], policy_client_address()) &&
-			(address_is_host(&networks->network[i]) || !client->own_host))
+		if (client_place_matches(policy_client_place(), &networks->network[i]))
 			return true;
 	return false;
 }

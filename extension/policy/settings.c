@@ -8,6 +8,8 @@
 
 #include "base/compat.h"
 #include "policy/policy.h"
+#include "policy/proposal.h"
+#include "policy/quota.h"
 #include "policy/replication.h"
 #include "policy/settings.h"
 
@@ -142,5 +144,7 @@ policy_define_settings(void)
 							   "ALTER ROLE or ALTER DATABASE.",
 							   &purpose, "", PGC_USERSET, 0, settings_check_purpose,
 							   settings_assign_purpose, NULL);
+	quota_define_settings();
 	replication_define_settings();
+	proposal_define_settings();
 }

@@ -15,7 +15,7 @@
 /* The least bytes of a record of each sort. */
 #define PARTY_MINIMUM (4 + 8 + 8 + 1)
 #define NETWORK_MINIMUM (1 + 1 + 16 + 4 + 4)
-#define PERMIT_MINIMUM (4 + 8 + 4 + 1 + 4 + 8 + 8 + 1 + 4)
+#define PERMIT_MINIMUM (4 + 8 + 4 + 1 + 4 + 8 + 8 + 1 + 1 + 8 + 4 + 4)
 #define TEXT_MINIMUM 4
 
 #define NO_PARTY PG_UINT32_MAX
@@ -45,26 +45,9 @@ snapshot_get_period(BlobReader *reader)
 	return period;
 }
 
-/*
- * Whether a network matches the client. The server as its own client matches
- * only what is registered for exactly its address: so that nobody who may run
- * COPY ... PROGRAM or dblink inherits what an office network is permitted.
- */
-static bool
-snapshot_network_matches(const PolicyAddress *network)
-{
-	const PolicyClient *client = policy_client();
-
-	if (client->local || network->family == 0)
-		return client->local && network->family == 0;
-	if (!address_contains(network, policy_client_address()))
-		return false;
-	return address_is_host(network) || !client->own_host;
-}
-
 /* Returns the number of the party whose network matches, the longest prefix first, or NO_PARTY. */
 static uint32
-snapshot_get_networks(BlobReader *reader, PolicyView *found)
+snapshot_get_networks(BlobReader *reader, const ClientPlace *place, PolicyView *found)
 {
 	uint32 count = blob_get_count(reader, NETWORK_MINIMUM);
 	uint32 party = NO_PARTY;
@@ -78,7 +61,7 @@ snapshot_get_networks(BlobReader *reader, PolicyView *found)
 		network.bits = blob_get_u8(reader);
 		blob_get_bytes(reader, network.bytes, sizeof(network.bytes));
 		owner = blob_get_u32(reader);
-		if (party == NO_PARTY && snapshot_network_matches(&network))
+		if (party == NO_PARTY && client_place_matches(place, &network))
 		{
 			party = owner;
 			found->network = blob_get_text(reader);
@@ -161,6 +144,9 @@ snapshot_get_permits(BlobReader *reader, uint32 party, PolicyView *found)
 		permit.relation = blob_get_u32(reader);
 		permit.valid = snapshot_get_period(reader);
 		permit.require_tls = blob_get_u8(reader) != 0;
+		permit.mark = blob_get_u8(reader) != 0;
+		permit.quota = blob_get_i64(reader);
+		permit.counter = blob_get_u32(reader);
 		if (owner != party || party == NO_PARTY)
 		{
 			snapshot_skip_purposes(reader);
@@ -178,7 +164,7 @@ snapshot_get_permits(BlobReader *reader, uint32 party, PolicyView *found)
 }
 
 PolicyView *
-policy_view_build(const StringInfoData *blob, Oid database)
+policy_view_of(const StringInfoData *blob, Oid database, const ClientPlace *place)
 {
 	BlobReader reader = {blob->data, blob->data + blob->len, false};
 	BlobReader parties;
@@ -192,7 +178,7 @@ policy_view_build(const StringInfoData *blob, Oid database)
 		return built;
 	parties = reader;
 	snapshot_get_party(&reader, NO_PARTY, &unused);
-	number = snapshot_get_networks(&reader, built);
+	number = snapshot_get_networks(&reader, place, built);
 	if (number != NO_PARTY)
 		snapshot_get_party(&parties, number, built);
 	snapshot_get_permits(&reader, number, built);
@@ -204,6 +190,12 @@ policy_view_build(const StringInfoData *blob, Oid database)
 	}
 	built->state = PUBLISH_POLICY;
 	return built;
+}
+
+PolicyView *
+policy_view_build(const StringInfoData *blob, Oid database)
+{
+	return policy_view_of(blob, database, policy_client_place());
 }
 
 /*

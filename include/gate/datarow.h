@@ -22,6 +22,9 @@ typedef struct GateImage
 	bool open;				  /* its plaintext is to be sent */
 	bool outside;			  /* it is not opened only because it came in sealed from outside */
 	bool authentic;			  /* its key is at hand, and has authenticated its header */
+	bool mark;				  /* it is to be sent with a mark: open, and a JPEG or PNG file */
+	int64 sequence;			  /* of its disclosure in the ledger, once that is durable; if mark */
+	uint32 generation;		  /* of the ticket that this is from: which log it is; if mark */
 	struct varlena *envelope; /* owned copy, 4-byte header, not compressed */
 	EnvelopeHeader header;	  /* of it */
 } GateImage;
@@ -40,8 +43,10 @@ extern DataRowWriter *datarow_create(TupleDesc descriptor, const int16 *formats)
  * order; their columns in slot are ignored. An image that is to be opened is
  * decrypted and authenticated before the message ends; the others go out as
  * their type's output function has them.
+ * An image that is to be marked gets its mark (core/mark.h) on the way.
  * Errors: XX001 when an image does not authenticate, CONFIG_FILE_ERROR when
- * its key went away; the row is then not sent.
+ * its key went away, 22023 when a file has no place for its mark, 55000 when the
+ * ledger was replaced since; the row is then not sent.
  */
 extern void datarow_write(DataRowWriter *writer, TupleTableSlot *slot, const GateImage *images,
 						  int count);

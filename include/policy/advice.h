@@ -10,6 +10,12 @@
 extern const char *advice_rule(Reason reason);
 
 /*
+ * advice_rule_of returns the rule behind a decision, with the figures of a quota, in
+ * the current memory context or static.
+ */
+extern const char *advice_rule_of(const Decision *decision);
+
+/*
  * advice_what_to_do returns what to do about a decision of this session, a
  * sentence, in the current memory context.
  */

@@ -8,7 +8,8 @@
  *                 text as shown
  *   u32 permits   each: u32 party, i64 id, u32 kinds (bit 1 << kind), u8
  *                 delivery, u32 relation OID (0: any), i64 from, i64 until,
- *                 u8 require TLS, i32 purposes (-1: any), that many texts
+ *                 u8 require TLS, u8 mark, i64 quota (0: none), u32 its
+ *                 counter, i32 purposes (-1: any), that many texts
  *
  * Integers in host order: written and read by processes of one server. Times
  * are TimestampTz, from inclusive, until exclusive. A text is its length
@@ -21,7 +22,7 @@
 
 #include "lib/stringinfo.h"
 
-#define BLOB_MAGIC 0x62706f31
+#define BLOB_MAGIC 0x62706f32
 
 /* A reader never leaves its bytes: at their end it answers 0 and is broken. */
 typedef struct BlobReader

@@ -1,18 +1,23 @@
 /*
- * change.h - how the management functions change the policy.
+ * change.h - how the management functions change the policy and incidents.
  *
  * A change is made as the tables' owner after the caller was found to be a
  * custodian, and queued. Before the transaction commits all its changes
  * (without those of subtransactions that rolled back) become durable ledger
- * entries; a ledger that cannot take them aborts it. After the commit the
- * custodian waits until the policy is published.
+ * entries, policy_changed or incident; a ledger that cannot take them aborts it.
+ * After the commit the custodian waits until a changed policy is published.
  */
 #ifndef BIOMETRIC_POLICY_CHANGE_H
 #define BIOMETRIC_POLICY_CHANGE_H
 
 #include "postgres.h"
 
-#define CHANGE_MAX_ARGUMENTS 10
+#include "core/entry.h"
+
+#define CHANGE_MAX_ARGUMENTS 12
+
+/* The longest detail of an entry, in bytes: all its other fields need less than the rest. */
+#define CHANGE_DETAIL_SIZE (ENTRY_MAX_SIZE - 1024)
 
 typedef struct PolicyChange
 {
@@ -41,6 +46,14 @@ extern void change_init(void);
  * superuser or not; 55000 when this transaction created the extension.
  */
 extern void change_begin(PolicyChange *change);
+
+/*
+ * change_begin_checked is change_begin for what others than custodians may do, too:
+ * whoever calls it has checked that this caller may. Errors: 55000, as change_begin.
+ */
+extern void change_begin_checked(PolicyChange *change);
+
+/* change_end goes back to the caller. */
 extern void change_end(PolicyChange *change);
 
 /* change_add adds an argument; null tells whether it is NULL. */
@@ -63,5 +76,19 @@ extern char *change_result(int column);
  * biometric_audit.policy_size cannot hold.
  */
 extern void change_record(const PolicyChange *change, const char *detail, Size growth);
+
+/*
+ * change_cut_off has the connections of a party end as soon as the change that was queued
+ * last is committed and in force, and the commit wait for that.
+ */
+extern void change_cut_off(const char *party);
+
+/*
+ * change_record_incident queues an entry of event incident, likewise: a step
+ * in an incident, which changes nothing that is published, so that the commit
+ * does not wait for publication.
+ * Error 54000 for a detail longer than CHANGE_DETAIL_SIZE.
+ */
+extern void change_record_incident(const PolicyChange *change, const char *detail);
 
 #endif

@@ -25,7 +25,8 @@ typedef struct ChooseRequest
  * Of the permits valid now for the kind and the relation only those of the
  * nearest level count: the relation itself, its ancestors from the nearest
  * on, any relation. Among these a permit that refuses wins; then the most
- * generous whose conditions hold; else the condition that failed last in the
+ * generous whose conditions hold (of those that release alike one without a quota,
+ * then the oldest: quotas do not add up); else the condition that failed last in the
  * order TLS, purpose declared, purpose permitted.
  */
 extern Decision policy_choose(const PolicyView *view, const ChooseRequest *request);

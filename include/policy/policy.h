@@ -45,6 +45,9 @@ typedef struct Decision
 	Delivery delivery;
 	Reason reason;		 /* REASON_PERMITTED, or the first rule that failed */
 	int64 permit;		 /* permit that decided; 0: none */
+	bool quota;			 /* the permit has a quota: quota_take() before anything is released */
+	bool mark;			 /* the permit asks for marked release */
+	int counter;		 /* of the quota; for quota.c */
 	const char *purpose; /* as it was asked for */
 	const char *party;	 /* NULL: network unknown */
 	const char *network; /* the matched CIDR as text, or "local"; NULL */

@@ -11,6 +11,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "policy/client.h"
 #include "policy/policy.h"
 #include "policy/publish.h"
 
@@ -29,7 +30,10 @@ typedef struct PolicyPermit
 	Oid relation; /* InvalidOid: any */
 	PolicyPeriod valid;
 	bool require_tls;
-	int purposes; /* -1: any */
+	bool mark;
+	int64 quota;	/* 0: none */
+	uint32 counter; /* of the quota */
+	int purposes;	/* -1: any */
 	char **purpose;
 } PolicyPermit;
 
@@ -56,6 +60,10 @@ extern const PolicyView *policy_view(void);
  * PUBLISH_NOTHING when they are damaged or of another database.
  */
 extern PolicyView *policy_view_build(const StringInfoData *blob, Oid database);
+
+/* policy_view_of makes the view of any client, as policy_view_build does this session's. */
+extern PolicyView *policy_view_of(const StringInfoData *blob, Oid database,
+								  const ClientPlace *place);
 
 /* period_holds tells whether now lies in a period. */
 extern bool period_holds(const PolicyPeriod *period, TimestampTz now);

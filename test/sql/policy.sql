@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(153);
+SELECT plan(186);
 
 CREATE ROLE policy_custodian LOGIN;
 GRANT biometric_custodian TO policy_custodian;
@@ -57,6 +57,7 @@ SELECT throws_ok(format('SET ROLE %I; %s', role, call), '42501', NULL, role || '
 			$$SELECT biometric.unregister_local('test')$$,
 			$$SELECT biometric.authorize('p', '{face}', 'open')$$,
 			$$SELECT biometric.revoke(1, 'test')$$,
+			$$SELECT biometric.set_quota(1, 5, '1 day', 'test')$$,
 			$$SELECT biometric.quarantine('p', 'test')$$,
 			$$SELECT biometric.reinstate('p', 'test')$$]) AS call;
 RESET ROLE;
@@ -196,8 +197,20 @@ SELECT throws_ok(format('SELECT biometric.authorize(%s)', arguments), code, NULL
 		($$'agency', '{face}', 'open', relation => 'lanes'$$, '42809'),
 		($$'agency', '{face}', 'open', relation => 'pg_class_oid_index'$$, '42809'),
 		($$'agency', '{face}', 'open', relation => 4294967295$$, '42P01'),
-		($$'agency', '{face}', 'open', quota => 10$$, '0A000'),
-		($$'agency', '{face}', 'open', quota_window => '1 day'$$, '0A000')) AS v(arguments, code);
+		($$'agency', '{face}', 'open', quota => 10$$, '22023'),
+		($$'agency', '{face}', 'open', quota_window => '1 day'$$, '22023'),
+		($$'agency', '{face}', 'open', quota => 0, quota_window => '1 day'$$, '22023'),
+		($$'agency', '{face}', 'open', quota => -5, quota_window => '1 day'$$, '22023'),
+		($$'agency', '{face}', 'open', quota => 10, quota_window => '1 month'$$, '22023'),
+		($$'agency', '{face}', 'open', quota => 10, quota_window => '1 year'$$, '22023'),
+		($$'agency', '{face}', 'open', quota => 10, quota_window => '999 milliseconds'$$, '22023'),
+		($$'agency', '{face}', 'open', quota => 10, quota_window => '-1 day'$$, '22023'),
+		($$'agency', '{face}', 'open', quota => 10, quota_window => '3 days -72:00:00'$$, '22023'),
+		($$'agency', '{face}', 'open', quota => 10, quota_window => '366 days 1 microsecond'$$, '22023'),
+		($$'agency', '{face}', 'sealed', quota => 10, quota_window => '1 day'$$, '22023'),
+		($$'agency', '{face}', 'sealed', mark => true$$, '22023'),
+		($$'agency', '{face}', 'refuse', quota => 10, quota_window => '1 day'$$, '22023'),
+		($$'agency', '{face}', 'refuse', mark => true$$, '22023')) AS v(arguments, code);
 SELECT throws_like($$SELECT biometric.authorize('agency', '{mouth}', 'open')$$,
 	'there is no kind of image "mouth"', 'an unknown kind is named');
 
@@ -232,7 +245,7 @@ SELECT is(said('iris'), 'refuse no_permit', 'nobody decides by permits that are 
 ROLLBACK;
 SELECT biometric.authorize('agency', '{iris}', 'observe') AS observe_permit \gset
 SELECT is(said('iris'), 'observe permitted', 'observe asks for no purpose');
-SELECT biometric.authorize('agency', '{document}', 'sealed');
+SELECT biometric.authorize('agency', '{document}', 'sealed') AS sealed_permit \gset
 SELECT is(said('document'), 'sealed permitted', 'sealed gives sealed values');
 SELECT biometric.authorize('agency', '{fingerprint}', 'open', '{}') AS none_permit \gset
 SET biometric_audit.purpose = 'search';
@@ -249,6 +262,40 @@ SELECT biometric.authorize('agency', '{document}', 'open', valid => '[2900-01-01
 SELECT is(said('document'), 'sealed permitted', 'permits count in their period only');
 SELECT biometric.authorize('agency', '{document}', 'open', valid => '[2019-01-01,2900-01-01)');
 SELECT is(said('document'), 'open permitted', 'and then they do');
+
+-- Quotas, and marks
+SELECT biometric.authorize('agency', '{iris}', 'open', quota => 3, quota_window => '36 hours', mark => true) AS quota_permit \gset
+SELECT is(last_change() - 'permit' - 'require_tls', '{"action": "authorize", "party": "agency", "kinds": ["iris"],
+	"delivery": "open", "quota": 3, "quota_window": "36:00:00", "mark": true}', 'quota, window and mark are in the entry');
+SELECT is((SELECT concat_ws(' ', quota, quota_window, mark) FROM biometric.permit WHERE id = :quota_permit), '3 36:00:00 t',
+	'and in the table');
+CREATE FUNCTION left_of(kind text) RETURNS bigint LANGUAGE sql AS
+	$$ SELECT e.quota_left FROM biometric.explain_access() AS e WHERE e.kind = left_of.kind $$;
+SELECT is(left_of('iris'), 3::bigint, 'explain_access() tells how many images are left');
+SELECT is(left_of('face'), NULL, 'of a permit without a quota none');
+SELECT biometric.authorize('agency', '{iris}', 'open') AS free_permit \gset
+SELECT is(left_of('iris'), NULL, 'of permits that open alike one without a quota counts');
+SELECT biometric.revoke(:free_permit, 'test');
+SELECT throws_ok(format('SELECT biometric.set_quota(%s)', arguments), code, NULL, format('set_quota(%s) is refused', arguments))
+	FROM (VALUES
+		($$NULL, 5, '1 day', 'test'$$, '22023'),
+		($$-1, 5, '1 day', 'test'$$, '42704'),
+		(format($$%s, 5, '1 day', 'test'$$, :none_permit), '55000'),
+		(format($$%s, 5, '1 day', ''$$, :quota_permit), '22023'),
+		(format($$%s, 5, NULL, 'test'$$, :quota_permit), '22023'),
+		(format($$%s, NULL, '1 day', 'test'$$, :quota_permit), '22023'),
+		(format($$%s, 0, '1 day', 'test'$$, :quota_permit), '22023'),
+		(format($$%s, 5, '1 month', 'test'$$, :quota_permit), '22023'),
+		(format($$%s, 5, '1 day', 'test'$$, :sealed_permit), '22023')) AS v(arguments, code);
+SELECT is(left_of('iris'), 3::bigint, 'what is refused changes nothing');
+SELECT biometric.set_quota(:quota_permit, 8, '366 days', 'more travellers');
+SELECT is(last_change() - 'permit', '{"action": "set_quota", "party": "agency", "quota": 8, "quota_window": "366 days",
+	"previous_quota": 3, "previous_window": "36:00:00", "reason": "more travellers"}',
+	'another quota is an entry that tells the former one and the reason');
+SELECT is(left_of('iris'), 8::bigint, 'and in force at once');
+SELECT biometric.set_quota(:quota_permit, NULL, NULL, 'no limit');
+SELECT is(left_of('iris'), NULL, 'so is that there is none');
+SELECT biometric.revoke(:quota_permit, 'test');
 
 -- Relations
 SELECT biometric.authorize('agency', '{face}', 'sealed', relation => 'lane');
@@ -277,7 +324,8 @@ SELECT is(last_change() ->> 'reason', 'no longer', 'revoking is an entry');
 SELECT throws_ok($$SELECT biometric.quarantine('agency', NULL)$$, '22023', NULL, 'a quarantine needs a reason');
 SELECT biometric.quarantine('agency', 'stolen laptop');
 SELECT is(said('face'), 'refuse quarantined', 'a quarantine cuts the party off');
-SELECT is(last_change(), '{"action": "quarantine", "party": "agency", "reason": "stolen laptop"}', 'and is an entry');
+SELECT is(last_change(), '{"action": "quarantine", "party": "agency", "reason": "stolen laptop", "end_sessions": false,
+	"sessions": 0, "replication": 0}', 'and is an entry');
 SELECT lives_ok($$SELECT biometric.quarantine('agency', 'again')$$, 'twice is no error');
 SELECT is((SELECT quarantine_reason FROM biometric.party WHERE name = 'agency'), 'stolen laptop',
 	'and the first reason is kept');
