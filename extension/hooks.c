@@ -22,6 +22,7 @@
 #include "hooks.h"
 #include "ledger/database.h"
 #include "logs/logs.h"
+#include "policy/cutoff.h"
 #include "policy/policy.h"
 #include "policy/replication.h"
 #include "policy/serving.h"
@@ -52,6 +53,7 @@ hooks_client_authentication(Port *port, int status)
 {
 	if (prev_ClientAuthentication)
 		prev_ClientAuthentication(port, status);
+	cutoff_enter(status);
 	replication_check_client(port, status);
 }
 

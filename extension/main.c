@@ -19,6 +19,9 @@
 #include "ledger/database.h"
 #include "ledger/ring.h"
 #include "policy/policy.h"
+#include "report/incident.h"
+#include "report/unusual.h"
+#include "trace/trace.h"
 #include "trigger/trigger.h"
 
 PG_MODULE_MAGIC;
@@ -56,6 +59,9 @@ main_define_settings(void)
 	policy_define_settings();
 	gate_define_settings();
 	guard_define_settings();
+	incident_define_settings();
+	unusual_define_settings();
+	trace_define_settings();
 	MarkGUCPrefixReserved("biometric_audit");
 }
 

@@ -15,7 +15,7 @@ typedef struct Phase
 static const Phase phases[] = {
 	{"load", phase_load},	{"release", phase_release},	  {"point", phase_point},
 	{"enrol", phase_enrol}, {"disclose", phase_disclose}, {"headers", phase_headers},
-	{"wait", phase_wait},	{"ledger", phase_ledger},
+	{"wait", phase_wait},	{"ledger", phase_ledger},	  {"trace", phase_trace},
 };
 
 const char *

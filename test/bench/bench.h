@@ -198,4 +198,10 @@ extern void phase_wait(const Bench *bench);
  */
 extern void phase_ledger(const Bench *bench);
 
+/*
+ * phase_trace stores a million images (variant: another number) and measures how long
+ * trace() takes to find the one that a picture is of.
+ */
+extern void phase_trace(const Bench *bench);
+
 #endif
