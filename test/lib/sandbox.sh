@@ -20,6 +20,7 @@
 #                             makes and starts a cluster with a keyring
 #   sandbox_signing_key NAME  makes a key for checkpoints; prints the SETTING
 #   sandbox_stop NAME, sandbox_start NAME
+#   sandbox_set NAME SETTING  adds a line to postgresql.conf and loads it
 #   sandbox_network ADDRESS   lets clients come from another loopback address
 #   sandbox_wait COMMAND ...  as sandbox_as, without holding up signals
 #
@@ -210,6 +211,22 @@ sandbox_start()
 sandbox_stop()
 {
 	sandbox_as pg_ctl stop -w -s -m "${2:-fast}" -D "$SANDBOX/clusters/$1"
+}
+
+# sandbox_set NAME SETTING: adds a line to the cluster's postgresql.conf, and
+# returns when sessions that begin from now on have it.
+sandbox_set()
+{
+	local name=$1 line=$2 setting try
+	setting=${line%% *}
+
+	echo "$line" | sandbox_as tee -a "$SANDBOX/clusters/$name/postgresql.conf" >/dev/null
+	sandbox_as pg_ctl reload -s -D "$SANDBOX/clusters/$name"
+	for try in {1..100}; do
+		[[ "$setting = $(sandbox_as psql -XAtq -d postgres -c "SHOW $setting")" != "$line" ]] || return 0
+		sleep 0.05
+	done
+	sandbox_fail "the server has not loaded \"$line\" after $try attempts"
 }
 
 # sandbox_network ADDRESS: a relay in the background. Clients that connect to

@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(64);
+SELECT plan(66);
 
 -- Enough entries for more than two tiles
 SELECT biometric.register_party('ledger test', 'Ledger test', NULL);
@@ -24,7 +24,7 @@ SELECT has_view('biometric', 'disclosure', 'there is a view of disclosures');
 SELECT has_view('biometric', 'refusal', 'there is a view of refusals');
 SELECT columns_are('biometric', 'change', ARRAY['seq', 'at', 'event', 'statement', 'party', 'client_addr',
 	'session_user_name', 'application', 'purpose', 'kind', 'image_id', 'relation', 'row_key', 'detail', 'operation',
-	'column_name', 'old_image_id', 'transaction', 'relation_oid', 'command', 'state'],
+	'column_name', 'old_image_id', 'transaction', 'relation_oid', 'command', 'state', 'collected'],
 	'the view change has these and its own');
 SELECT is(biometric.transaction_state((SELECT log_id FROM biometric.ledger_status()), n::text::xid8), 'unknown',
 	'nothing is said of a transaction that never was: ' || n)
@@ -70,6 +70,16 @@ SELECT is((SELECT root FROM biometric.verify_ledger()), (SELECT root FROM biomet
 SELECT is((SELECT ok FROM biometric.verify_ledger()), true, 'the ledger verifies');
 SELECT is((SELECT problem FROM biometric.verify_ledger()), NULL, 'without a problem');
 SELECT is((biometric.decode_entry(biometric.leaf(0))).event, 'session', 'a leaf can be decoded');
+SELECT results_eq($$
+	SELECT event, operation, collected, digest, key, picture_hash, marked FROM biometric.decode_entry(
+		'\x010700000000000000010000000000000002'::bytea || '\x150108' || '\x1b0d7b2274696d65223a2278227d20'
+		|| '\x1c20' || sha256('a') || '\x1d0105' || '\x1e20' || sha256('b') || '\x1f0101')$$,
+	$$VALUES ('stored', 'describe', '{"time": "x"}'::jsonb, sha256('a'), 5::int8, sha256('b'), true)$$,
+	'with what an image can be traced by');
+SELECT results_eq($$
+	SELECT collected, digest, key, picture_hash, marked FROM biometric.decode_entry(biometric.leaf(0))$$,
+	$$VALUES (NULL::jsonb, NULL::bytea, NULL::int8, NULL::bytea, NULL::bool)$$,
+	'which most entries do not have');
 SELECT throws_ok('SELECT biometric.leaf(-1)', '22023', NULL, 'there is no leaf before the first');
 SELECT throws_ok('SELECT biometric.leaf(1000000)', '22023', NULL, 'nor one after the last');
 SELECT throws_ok('SELECT biometric.root(1000000)', '22023', NULL, 'nor a root of a tree that is yet to grow');
@@ -123,6 +133,8 @@ SELECT ok(has_table_privilege('ledger_auditor', 'biometric.ledger', 'SELECT')
 SELECT ok(NOT has_table_privilege('ledger_nobody', 'biometric.ledger', 'SELECT')
 	AND NOT has_table_privilege('ledger_nobody', 'biometric.change', 'SELECT')
 	AND NOT has_table_privilege('ledger_nobody', 'biometric.image_entry', 'SELECT')
+	AND NOT has_table_privilege('ledger_nobody', 'biometric.activity', 'SELECT')
+	AND NOT has_table_privilege('ledger_nobody', 'biometric.traced', 'SELECT')
 	AND NOT has_table_privilege('ledger_nobody', 'biometric.entry', 'SELECT')
 	AND NOT has_table_privilege('ledger_nobody', 'biometric.entry_00', 'SELECT')
 	AND NOT has_function_privilege('ledger_nobody', 'biometric.leaf(bigint)', 'EXECUTE')

@@ -237,6 +237,8 @@ subtest 'a superuser cannot insert rows for the log that is written' => sub {
 		"home (log_id, home, relation, attnum, column_name) "
 		  . "VALUES ('$own', gen_random_uuid(), 'face', 1, 'id')",
 		"image_entry SELECT '$own', gen_random_uuid(), 0",
+		"activity VALUES ('$own', '', 100000, '', 1, 0, now(), now())",
+		"traced VALUES ('$own', 100000, '', '')",
 		"log (log_id, ordinal, database_oid, system_identifier, timeline, created_at, "
 		  . "segment_size) SELECT '$own', NULL, database_oid, system_identifier, timeline, created_at, "
 		  . 'segment_size FROM biometric.log LIMIT 1');
