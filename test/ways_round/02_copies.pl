@@ -139,7 +139,7 @@ way 'a forged envelope: bits flipped in header and body', gets => 'refused 22P02
 	my ($wire) = @_;
 	my $text = sealed_text(1);
 	my @results;
-	foreach my $at (40, 100, 200, 300)
+	foreach my $at (40, 100, 200, 400)
 	{
 		my $forged = $text;
 		substr($forged, $at, 1) = substr($forged, $at, 1) eq 'A' ? 'B' : 'A';
