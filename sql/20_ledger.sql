@@ -161,6 +161,15 @@ GRANT EXECUTE ON FUNCTION biometric.entry_row_key(pg_catalog.uuid, pg_catalog.in
 COMMENT ON FUNCTION biometric.entry_row_key(pg_catalog.uuid, pg_catalog.int8, pg_catalog.bytea) IS
 'The key of the row that an entry is about, a JSON object: of a change, what the entry says; of an image that was disclosed or observed, what the latest change before it says that stored this image, in the same relation if there is one. NULL when nothing is known.';
 
+CREATE FUNCTION biometric.recorded_text(text pg_catalog.text)
+RETURNS pg_catalog.text AS 'MODULE_PATHNAME', 'ledger_recorded_text'
+LANGUAGE C STABLE STRICT PARALLEL SAFE;
+REVOKE ALL ON FUNCTION biometric.recorded_text(pg_catalog.text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION biometric.recorded_text(pg_catalog.text)
+	TO biometric_auditor, biometric_custodian;
+COMMENT ON FUNCTION biometric.recorded_text(pg_catalog.text) IS
+'How a text of this database reads in the ledger''s views, whose entries are UTF-8: the same, but for bytes that are no characters, which are escaped as \xNN. In databases of encoding SQL_ASCII, such bytes are possible in any text. No errors.';
+
 CREATE FUNCTION biometric.transaction_state(log_id pg_catalog.uuid, transaction pg_catalog.xid8)
 RETURNS pg_catalog.text AS 'MODULE_PATHNAME', 'ledger_transaction_state'
 LANGUAGE C STABLE STRICT PARALLEL SAFE;

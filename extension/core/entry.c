@@ -16,7 +16,8 @@ typedef enum FieldType
 	FIELD_CODE,	 /* an enum, stored as an integer */
 	FIELD_U32,
 	FIELD_U64,
-	FIELD_TEXT
+	FIELD_TEXT,
+	FIELD_JSON /* a text, too */
 } FieldType;
 
 typedef struct Field
@@ -45,7 +46,7 @@ static const Field field_table[FIELD_TAG_LAST + 1] = {
 	[13] = {FIELD_TEXT, offsetof(EntryFields, command), 0},
 	[14] = {FIELD_U64, offsetof(EntryFields, query_id), UINT64_MAX},
 	[15] = {FIELD_TEXT, offsetof(EntryFields, relations), 0},
-	[16] = {FIELD_TEXT, offsetof(EntryFields, detail), 0},
+	[16] = {FIELD_JSON, offsetof(EntryFields, detail), 0},
 	[17] = {FIELD_U64, offsetof(EntryFields, process), UINT64_MAX},
 	[18] = {FIELD_TEXT, offsetof(EntryFields, database), 0},
 	[19] = {FIELD_U64, offsetof(EntryFields, tls), 1},
@@ -53,10 +54,10 @@ static const Field field_table[FIELD_TAG_LAST + 1] = {
 	[21] = {FIELD_CODE, offsetof(EntryFields, operation), OPERATION_LAST},
 	[22] = {FIELD_BYTES, offsetof(EntryFields, old_image_id), ENTRY_IMAGE_ID_SIZE},
 	[23] = {FIELD_TEXT, offsetof(EntryFields, column), 0},
-	[24] = {FIELD_TEXT, offsetof(EntryFields, row_key), 0},
+	[24] = {FIELD_JSON, offsetof(EntryFields, row_key), 0},
 	[25] = {FIELD_U64, offsetof(EntryFields, transaction), UINT64_MAX},
 	[26] = {FIELD_U64, offsetof(EntryFields, relation_oid), UINT32_MAX},
-	[27] = {FIELD_TEXT, offsetof(EntryFields, collected), 0},
+	[27] = {FIELD_JSON, offsetof(EntryFields, collected), 0},
 	[28] = {FIELD_BYTES, offsetof(EntryFields, digest), ENTRY_DIGEST_SIZE},
 	[29] = {FIELD_U64, offsetof(EntryFields, key), UINT32_MAX},
 	[30] = {FIELD_BYTES, offsetof(EntryFields, picture_hash), ENTRY_HASH_SIZE},
@@ -179,6 +180,7 @@ encode_field(const EntryFields *fields, int tag, Output *output)
 				output_integer(output, tag, integer);
 			return true;
 		case FIELD_TEXT:
+		case FIELD_JSON:
 			memcpy(&text, where, sizeof(text));
 			if (text.bytes == NULL)
 				return true;
@@ -188,6 +190,25 @@ encode_field(const EntryFields *fields, int tag, Output *output)
 			return true;
 		default:
 			return false;
+	}
+}
+
+void
+entry_map_texts(EntryFields *fields, EntryTextMap map, void *context)
+{
+	for (int tag = 1; tag <= FIELD_TAG_LAST; tag++)
+	{
+		const Field *field = &field_table[tag];
+		char *where = (char *) fields + field->offset;
+		EntryText text;
+
+		if (field->type != FIELD_TEXT && field->type != FIELD_JSON)
+			continue;
+		memcpy(&text, where, sizeof(text));
+		if (text.bytes == NULL)
+			continue;
+		text = map(text, field->type == FIELD_JSON, context);
+		memcpy(where, &text, sizeof(text));
 	}
 }
 
@@ -272,6 +293,7 @@ decode_value(const Field *field, const uint8_t *value, size_t length, EntryField
 			set_integer(fields, field, integer);
 			return integer <= field->maximum;
 		case FIELD_TEXT:
+		case FIELD_JSON:
 			memcpy(where, &text, sizeof(text));
 			return text_is_valid(text.bytes, text.length);
 		default:

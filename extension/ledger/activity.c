@@ -9,6 +9,7 @@
 
 #include "ledger/activity.h"
 #include "ledger/derived.h"
+#include "ledger/encoding.h"
 
 #define DISCLOSURES ((uint32) 1 << ENTRY_DISCLOSED | (uint32) 1 << ENTRY_OBSERVED)
 #define INTRODUCTIONS ((uint32) 1 << ENTRY_SESSION | (uint32) 1 << ENTRY_STATEMENT)
@@ -31,6 +32,8 @@ struct ActivityScan
 	int at;
 
 	int64 next;		   /* the block to read after those; also the next one when blocks is NULL */
+	int64 end;		   /* entries from this number on are not looked at */
+	int read;		   /* how many blocks were */
 	int64 entry_first; /* number of the first of the entries that were read */
 	int entry_count;
 	int entry_at;
@@ -110,32 +113,46 @@ activity_begin(const LedgerLog *log, Snapshot snapshot, const ActivityQuestion *
 	scan->resolver = resolver_make(scan->reader.segment_size, resolver_read, &scan->reader);
 	scan->first = store_first(&scan->reader);
 	scan->size = store_size(&scan->reader);
-	scan->next = scan->first / ACTIVITY_BLOCK;
+	scan->end = question->end > 0 ? Min(question->end, scan->size) : scan->size;
+	scan->next = Max(scan->first, question->first) / ACTIVITY_BLOCK;
 	if (question->party != NULL)
 	{
-		scan->question.party = pstrdup(question->party);
+		scan->question.party = encoding_recorded(question->party);
 		scan->capacity = 64;
 		scan->blocks = palloc(scan->capacity * sizeof(int64));
 		/* behind the full blocks, whatever is there may be the party's */
 		scan->next = Max(scan->next, scan->size / ACTIVITY_BLOCK);
 	}
 	if (question->party != NULL || scan->first > 0)
-		derived_activity(&scan->reader, scan->question.party, take_row, scan);
+		derived_activity(&scan->reader, scan->question.party, question->first / ACTIVITY_BLOCK,
+						 question->end > 0 ? (question->end - 1) / ACTIVITY_BLOCK : PG_INT64_MAX,
+						 take_row, scan);
 	MemoryContextSwitchTo(old);
 	return scan;
 }
 
-/* Reads the next block; false when there is none. */
+/* The number of the first entry of the next block that may have an answer. */
+static int64
+next_block_first(const ActivityScan *scan)
+{
+	return (scan->at < scan->count ? scan->blocks[scan->at] : scan->next) * ACTIVITY_BLOCK;
+}
+
+/* Reads the next block; false when there is none, or when enough were read. */
 static bool
 read_block(ActivityScan *scan)
 {
-	int64 block = scan->at < scan->count ? scan->blocks[scan->at++] : scan->next++;
-	int64 first = block * ACTIVITY_BLOCK;
+	int64 first = next_block_first(scan);
 	MemoryContext old;
 
 	scan->entry_at = scan->entry_count = 0;
-	if (first >= scan->size)
+	if (first >= scan->end || (scan->question.blocks > 0 && scan->read >= scan->question.blocks))
 		return false;
+	if (scan->at < scan->count)
+		scan->at++;
+	else
+		scan->next++;
+	scan->read++;
 	CHECK_FOR_INTERRUPTS();
 	MemoryContextReset(scan->chunk);
 	old = MemoryContextSwitchTo(scan->chunk);
@@ -205,7 +222,8 @@ take_entry(ActivityScan *scan, int at, ActivityEntry *entry)
 		return false;
 	entry->sequence = scan->entry_first + at;
 	resolver_note(scan->resolver, entry->sequence, &scan->own, data, length);
-	if (!is_wanted(&scan->question, &scan->own))
+	if (entry->sequence < scan->question.first || entry->sequence >= scan->end ||
+		!is_wanted(&scan->question, &scan->own))
 		return false;
 	resolver_find(scan->resolver, entry->sequence, &scan->own, &resolved);
 	if (!is_of_party(scan, &resolved))
@@ -236,6 +254,18 @@ int64
 activity_detached(const ActivityScan *scan)
 {
 	return scan->detached;
+}
+
+int64
+activity_reached(const ActivityScan *scan)
+{
+	return Max(scan->question.first, Min(next_block_first(scan), scan->end));
+}
+
+int64
+activity_size(const ActivityScan *scan)
+{
+	return scan->size;
 }
 
 void

@@ -8,6 +8,7 @@
 #include "utils/memutils.h"
 
 #include "ledger/derive.h"
+#include "ledger/encoding.h"
 
 #define UNIX_EPOCH_OFFSET                                                                          \
 	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY * USECS_PER_SEC)
@@ -49,13 +50,7 @@ derive_at(const EntryFields *fields)
 char *
 derive_name(EntryText text)
 {
-	char *name = pnstrdup(text.bytes != NULL ? text.bytes : "", text.length);
-
-	if (!pg_verify_mbstr(GetDatabaseEncoding(), name, (int) strlen(name), true))
-		for (char *at = name; *at != '\0'; at++)
-			if (IS_HIGHBIT_SET(*at))
-				*at = '?';
-	return name;
+	return encoding_string(text, false);
 }
 
 void

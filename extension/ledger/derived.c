@@ -288,12 +288,12 @@ look_at_activity(HeapTuple tuple, TupleDesc desc, DerivedActivityLook look, void
 }
 
 void
-derived_activity(const LedgerReader *reader, const char *party, DerivedActivityLook look,
-				 void *context)
+derived_activity(const LedgerReader *reader, const char *party, int64 first, int64 last,
+				 DerivedActivityLook look, void *context)
 {
 	Relation table = open_table("activity", AccessShareLock);
 	Relation key = store_open_key(table);
-	ScanKeyData keys[2];
+	ScanKeyData keys[4];
 	SysScanDesc scan;
 	HeapTuple tuple;
 	int64 rows = 0;
@@ -306,8 +306,12 @@ derived_activity(const LedgerReader *reader, const char *party, DerivedActivityL
 		derive_key(cut);
 		ScanKeyInit(&keys[1], ACTIVITY_COL_PARTY, BTEqualStrategyNumber, F_TEXTEQ,
 					CStringGetTextDatum(cut));
+		ScanKeyInit(&keys[2], ACTIVITY_COL_BLOCK, BTGreaterEqualStrategyNumber, F_INT8GE,
+					Int64GetDatum(first));
+		ScanKeyInit(&keys[3], ACTIVITY_COL_BLOCK, BTLessEqualStrategyNumber, F_INT8LE,
+					Int64GetDatum(last));
 	}
-	scan = systable_beginscan_ordered(table, key, reader->snapshot, party != NULL ? 2 : 1, keys);
+	scan = systable_beginscan_ordered(table, key, reader->snapshot, party != NULL ? 4 : 1, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
 		if (rows++ % 1024 == 0)

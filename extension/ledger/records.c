@@ -5,6 +5,7 @@
 
 #include "utils/memutils.h"
 
+#include "ledger/encoding.h"
 #include "ledger/records.h"
 #include "ledger/session.h"
 
@@ -36,6 +37,9 @@ static MemoryContext append_context = NULL;
 static AppendBuffer buffer;
 static SessionWritten session;
 
+/* Memory for what the next session entry says, so that remembering it cannot fail. */
+static SessionWritten next_session;
+
 /* Makes room for one more record of any length. */
 static void
 buffer_reserve(void)
@@ -54,15 +58,15 @@ buffer_reserve(void)
 }
 
 static void
-buffer_add(EntryFields *fields)
+buffer_add(const EntryFields *fields)
 {
 	LedgerRecord record = {0};
 	size_t length;
 	CoreStatus status;
 
 	buffer_reserve();
-	status = entry_encode(fields, (uint8_t *) buffer.bytes + buffer.used + sizeof(record),
-						  ENTRY_MAX_SIZE, &length);
+	status = encoding_entry(fields, (uint8_t *) buffer.bytes + buffer.used + sizeof(record),
+							ENTRY_MAX_SIZE, &length);
 	if (status == CORE_TOO_SMALL)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("a ledger entry is too long"),
@@ -96,6 +100,31 @@ buffer_begin(const LedgerStatement *statement, uint32 generation, int64 now)
 }
 
 static void
+reserve_text(char **reserved, const char *text)
+{
+	if (*reserved != NULL)
+		pfree(*reserved);
+	*reserved = NULL;
+	if (text != NULL)
+		*reserved = MemoryContextStrdup(append_context, text);
+}
+
+/* Allocates what remember_session needs for the session entry at the buffer's beginning. */
+static void
+reserve_session(const LedgerStatement *statement)
+{
+	LedgerRecord record;
+
+	memcpy(&record, buffer.bytes, sizeof(record));
+	if (next_session.bytes != NULL)
+		pfree(next_session.bytes);
+	next_session.bytes = NULL;
+	next_session.bytes = MemoryContextAlloc(append_context, record.length + 1);
+	reserve_text(&next_session.party, statement != NULL ? statement->party : NULL);
+	reserve_text(&next_session.network, statement != NULL ? statement->network : NULL);
+}
+
+static void
 buffer_add_statement(const LedgerStatement *statement, int64 now)
 {
 	EntryFields fields = {.event = ENTRY_STATEMENT, .at = now, .reference = ENTRY_NO_REFERENCE};
@@ -124,6 +153,8 @@ records_prepare(const LedgerStatement *statement, EntryFields *entries, int coun
 		entries[i].reference = ENTRY_NO_REFERENCE;
 		buffer_add(&entries[i]);
 	}
+	if (buffer.new_session)
+		reserve_session(statement);
 }
 
 bool
@@ -239,44 +270,46 @@ records_place(Placement *placement, const LedgerStatement *statement, uint32 gen
 	placement->first = placement->next - 1;
 }
 
+/* Makes what was reserved for a text the text that is kept. */
 static void
-remember_text(char **kept, const char *text)
+remember_text(char **kept, char **reserved)
 {
-	char *copy = text == NULL ? NULL : MemoryContextStrdup(append_context, text);
-
 	if (*kept != NULL)
 		pfree(*kept);
-	*kept = copy;
+	*kept = *reserved;
+	*reserved = NULL;
 }
 
-/* Remembers the session entry at the buffer's beginning, that its number be referred to. */
+/*
+ * Remembers the session entry at the buffer's beginning, that its number be referred to. The
+ * entries are in the ledger: nothing may fail any more.
+ */
 static void
 remember_session(const LedgerStatement *statement, uint32 generation, int64 sequence)
 {
 	LedgerRecord record;
 
-	session.generation = 0;
 	memcpy(&record, buffer.bytes, sizeof(record));
 	session.length = record.length - ENTRY_FIXED_SIZE;
-	if (session.bytes != NULL)
-		pfree(session.bytes);
-	session.bytes = NULL;
-	session.bytes = MemoryContextAlloc(append_context, session.length + 1);
+	remember_text(&session.bytes, &next_session.bytes);
 	memcpy(session.bytes, buffer.bytes + sizeof(record) + ENTRY_FIXED_SIZE, session.length);
 	if (statement != NULL)
 	{
-		remember_text(&session.party, statement->party);
-		remember_text(&session.network, statement->network);
+		remember_text(&session.party, &next_session.party);
+		remember_text(&session.network, &next_session.network);
 	}
 	session.sequence = sequence;
 	session.generation = generation;
+	buffer.new_session = false;
 }
 
 void
 records_remember(LedgerStatement *statement, const Placement *placement)
 {
-	if (buffer.new_session || session.sequence != placement->session_entry)
+	if (buffer.new_session)
 		remember_session(statement, placement->generation, placement->session_entry);
+	/* the same once more, where a segment begins */
+	session.sequence = placement->session_entry;
 	if (statement != NULL)
 	{
 		statement->sequence = placement->statement_entry;

@@ -8,7 +8,6 @@
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -21,6 +20,7 @@
 #include "utils/uuid.h"
 #include "utils/xid8.h"
 
+#include "ledger/encoding.h"
 #include "ledger/follow.h"
 #include "ledger/image_index.h"
 #include "ledger/store.h"
@@ -37,9 +37,11 @@
 PGDLLEXPORT Datum ledger_decode_entry(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ledger_row(PG_FUNCTION_ARGS);
 PGDLLEXPORT Datum ledger_entry_row_key(PG_FUNCTION_ARGS);
+PGDLLEXPORT Datum ledger_recorded_text(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(ledger_decode_entry);
 PG_FUNCTION_INFO_V1(ledger_row);
 PG_FUNCTION_INFO_V1(ledger_entry_row_key);
+PG_FUNCTION_INFO_V1(ledger_recorded_text);
 
 /* A result row that is being filled from left to right. */
 typedef struct RowBuilder
@@ -75,19 +77,9 @@ add_value(RowBuilder *row, bool present, Datum value)
 }
 
 static void
-check_text(EntryText text)
-{
-	if (!pg_verify_mbstr(GetDatabaseEncoding(), text.bytes, (int) text.length, true))
-		ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-						errmsg("a text in a ledger entry is not valid in this database's "
-							   "encoding")));
-}
-
-static void
 add_text(RowBuilder *row, EntryText text)
 {
-	if (text.bytes != NULL)
-		check_text(text);
+	text = encoding_to_server(text, false);
 	add_value(row, text.bytes != NULL,
 			  text.bytes == NULL
 				  ? (Datum) 0
@@ -121,9 +113,10 @@ static Datum
 lines_datum(EntryText text)
 {
 	ArrayBuildState *lines = NULL;
-	const char *end = text.bytes + text.length;
+	const char *end;
 
-	check_text(text);
+	text = encoding_to_server(text, false);
+	end = text.bytes + text.length;
 	for (const char *at = text.bytes; at <= end;)
 	{
 		const char *stop = memchr(at, '\n', end - at);
@@ -140,8 +133,7 @@ lines_datum(EntryText text)
 static Datum
 jsonb_datum(EntryText text)
 {
-	check_text(text);
-	return DirectFunctionCall1(jsonb_in, CStringGetDatum(pnstrdup(text.bytes, text.length)));
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(encoding_string(text, true)));
 }
 
 static void
@@ -302,7 +294,7 @@ json_text(JsonbParseState **state, const char *key, EntryText text)
 
 	if (text.bytes == NULL)
 		return;
-	check_text(text);
+	text = encoding_to_server(text, false);
 	json_key(state, key);
 	value.type = jbvString;
 	value.val.string.val = (char *) text.bytes;
@@ -356,11 +348,12 @@ json_image_id(JsonbParseState **state, const char *key, const uint8 *image_id)
 static void
 json_lines(JsonbParseState **state, const char *key, EntryText text)
 {
-	const char *end = text.bytes + text.length;
+	const char *end;
 
 	if (text.bytes == NULL)
 		return;
-	check_text(text);
+	text = encoding_to_server(text, false);
+	end = text.bytes + text.length;
 	json_key(state, key);
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	for (const char *at = text.bytes; at <= end;)
@@ -647,4 +640,10 @@ ledger_entry_row_key(PG_FUNCTION_ARGS)
 	if (key.bytes == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(jsonb_datum(key));
+}
+
+Datum
+ledger_recorded_text(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_DATUM(CStringGetTextDatum(encoding_recorded(text_to_cstring(PG_GETARG_TEXT_PP(0)))));
 }

@@ -11,6 +11,7 @@
 #include "utils/snapmgr.h"
 
 #include "ledger/batch.h"
+#include "ledger/encoding.h"
 #include "ledger/fork.h"
 #include "ledger/identity.h"
 #include "ledger/session.h"
@@ -74,7 +75,7 @@ append_forked(LedgerTree *tree, const char *detail)
 	fields.database = session_text(get_database_name(MyDatabaseId));
 	fields.detail = session_text(detail);
 	if (tile == NULL ||
-		entry_encode(&fields, (uint8_t *) VARDATA(bytes), ENTRY_MAX_SIZE, &length) != CORE_OK)
+		encoding_entry(&fields, (uint8_t *) VARDATA(bytes), ENTRY_MAX_SIZE, &length) != CORE_OK)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
 						errmsg("the ledger's fork could not be recorded")));
 	SET_VARSIZE(bytes, VARHDRSZ + length);

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "ledger/encoding.h"
 #include "ledger/fork.h"
 #include "ledger/verify.h"
 
@@ -78,27 +79,17 @@ verify_segment_row(LogCheck *check, int64 segment, const MerkleHash *root, const
 	check->segments = lappend(check->segments, row);
 }
 
-static bool
-has_high_bit(const char *text)
-{
-	for (; *text != '\0'; text++)
-		if (IS_HIGHBIT_SET(*text))
-			return true;
-	return false;
-}
-
 /*
- * Whether an entry says what its row calls for. The text of a row that was
- * restored has been brought into this database's encoding, that of an entry never is.
+ * Whether an entry says what its row calls for, as UTF-8: so the encoding of the
+ * database that a row was restored into makes no difference.
  */
 static bool
-same_detail(const LogCheck *check, const char *entry, const char *row)
+same_detail(const char *entry, const char *row)
 {
-	Size length = (Size) (strstr(row, REASON_KEY) - row);
+	EntryText here = {.bytes = row, .length = strlen(row)};
+	EntryText wanted = encoding_to_utf8(here, true);
 
-	if (strcmp(entry, row) == 0)
-		return true;
-	return check->log->restored && has_high_bit(row) && strncmp(entry, row, length) == 0;
+	return strlen(entry) == wanted.length && memcmp(entry, wanted.bytes, wanted.length) == 0;
 }
 
 /* What the log's first entry says of the log that it was forked from; NULL: nothing. */
@@ -137,9 +128,8 @@ check_parent(LogCheck *check)
 							   : "the log's row has a reason, and the log was not forked");
 	}
 	else if (entry == NULL || log->parent_size < 0 ||
-			 !same_detail(
-				 check, entry,
-				 fork_detail(log->parent, log->parent_size, &log->parent_root, log->reason, false)))
+			 !same_detail(entry, fork_detail(log->parent, log->parent_size, &log->parent_root,
+											 log->reason, false)))
 		verify_problem(check, 0,
 					   "entry 0 does not say what the log's row says of the log that it was forked "
 					   "from");
@@ -200,7 +190,7 @@ check_segment(LogCheck *check, const VerifySegment *row)
 			continue;
 		/* one may have been rolled back and done again */
 		found = true;
-		agrees = agrees || same_detail(check, detail, wanted);
+		agrees = agrees || same_detail(detail, wanted);
 	}
 	if (!agrees && (found || required))
 		verify_problem(check, row->segment * size,

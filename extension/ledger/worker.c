@@ -40,21 +40,15 @@
 #include "ledger/follow.h"
 #include "ledger/signer.h"
 #include "ledger/store.h"
+#include "ledger/tasks.h"
 #include "ledger/tree.h"
 #include "ledger/worker.h"
 
-#define MAX_TASKS 4
 #define HEAD_INTERVAL_MS 1000L
 
 /* How long the commits that wait for a batch may take to flush it along with their own. */
 #define DEFER_MS 10
 #define IDLE_MS 60000L
-
-typedef struct WorkerTask
-{
-	LedgerWorkerTask task;
-	LedgerSlotReset reset;
-} WorkerTask;
 
 typedef struct Worker
 {
@@ -70,11 +64,9 @@ typedef struct Worker
 	bool deferred;			  /* what is in the tables is not all durable yet */
 	XLogRecPtr deferred_end;  /* end of the last commit record that is not */
 	TimestampTz deferred_due; /* when to wait no longer for others to flush it */
+	bool more[MAX_TASKS];	  /* a task's work is not done */
 	MemoryContext context;	  /* reset after each batch */
 } Worker;
-
-static WorkerTask tasks[MAX_TASKS];
-static int task_count = 0;
 
 static Worker *worker = NULL;
 
@@ -84,60 +76,6 @@ static volatile sig_atomic_t committing = false; /* its commit must not be cance
 static volatile sig_atomic_t stop_wanted = false;
 
 PGDLLEXPORT void ledger_worker_main(Datum arg);
-
-void
-ledger_worker_add_task(LedgerWorkerTask task, LedgerSlotReset reset)
-{
-	if (task_count >= MAX_TASKS)
-		elog(ERROR, "too many tasks for the ledger's worker");
-	tasks[task_count].task = task;
-	tasks[task_count].reset = reset;
-	task_count++;
-}
-
-void
-ledger_run_resets(int number)
-{
-	for (int i = 0; i < task_count; i++)
-		tasks[i].reset(number);
-}
-
-uint64
-ledger_request_tasks(void)
-{
-	int number = ledger_my_slot();
-	uint64 request;
-
-	if (number < 0)
-		return 0;
-	request = pg_atomic_add_fetch_u64(&ledger_slot(number)->tasks_requested, 1);
-	ledger_poke_worker(number);
-	return request;
-}
-
-bool
-ledger_wait_tasks(uint64 request, int timeout_ms)
-{
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout_ms);
-
-	while (request != 0)
-	{
-		int number = ledger_my_slot();
-		long left;
-
-		if (number < 0)
-			break;
-		ledger_wait_announce(number, LEDGER_WAIT_ANY);
-		if (pg_atomic_read_u64(&ledger_slot(number)->tasks_done) >= request)
-			return true;
-		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
-		if (left <= 0)
-			break;
-		ledger_poke_worker(number);
-		ledger_wait_sleep(Min(left, 200), false);
-	}
-	return false;
-}
 
 static void
 worker_on_sigterm(SIGNAL_ARGS)
@@ -308,15 +246,37 @@ worker_run_tasks(Worker *w)
 	uint64 requested = pg_atomic_read_u64(&w->slot->tasks_requested);
 
 	pg_memory_barrier();
-	for (int i = 0; i < task_count; i++)
+	for (int i = 0; i < tasks_count(); i++)
 	{
 		worker_begin();
 		PushActiveSnapshot(GetTransactionSnapshot());
-		tasks[i].task(w->number);
+		tasks_get(i)->task(w->number);
 		PopActiveSnapshot();
 		worker_commit();
+		w->more[i] = tasks_get(i)->work != NULL;
 	}
 	return requested;
+}
+
+/* Does a little of what tasks have left to be done; true when there is more. */
+static bool
+worker_work(Worker *w)
+{
+	bool more = false;
+
+	for (int i = 0; i < tasks_count(); i++)
+	{
+		if (!w->more[i])
+			continue;
+		worker_begin();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		w->more[i] = tasks_get(i)->work(w->number);
+		PopActiveSnapshot();
+		/* it writes nothing whose flush would be worth a wait */
+		(void) worker_commit_ordered();
+		more = more || w->more[i];
+	}
+	return more;
 }
 
 static void
@@ -528,6 +488,14 @@ worker_must_flush(Worker *w)
 			ledger_durability_wanted(w->number));
 }
 
+bool
+ledger_worker_is_wanted(void)
+{
+	return worker == NULL || MyLatch->is_set || stop_wanted || worker_must_flush(worker) ||
+		   (worker->tree.state == LEDGER_READY &&
+			pg_atomic_read_u64(&worker->slot->head) != worker->position);
+}
+
 static void
 worker_flush_deferred(Worker *w)
 {
@@ -716,6 +684,7 @@ worker_loop(Worker *w)
 		if (worker_write(w))
 		{
 			worker_follow(w);
+			(void) worker_work(w);
 			continue;
 		}
 		if (worker_must_flush(w))
@@ -730,6 +699,8 @@ worker_loop(Worker *w)
 		pg_atomic_write_u32(&w->slot->failures, 0);
 		/* what worker_follow has put into the ring, nobody wakes this process for */
 		if (w->tree.state == LEDGER_READY && pg_atomic_read_u64(&w->slot->head) != w->position)
+			continue;
+		if (worker_work(w))
 			continue;
 		worker_sleep(w);
 	}

@@ -12,9 +12,16 @@
  *
  * Exactly one encoding exists for given contents: entry_decode refuses
  * everything else, so decode(encode(x)) = x and encode(decode(b)) = b.
- * Integers inside fields are big-endian without leading zero bytes. Texts
- * are UTF-8 as the database gave them, without NUL. An entry is at most
- * ENTRY_MAX_SIZE bytes.
+ * Integers inside fields are big-endian without leading zero bytes. An entry is
+ * at most ENTRY_MAX_SIZE bytes.
+ *
+ * Texts are UTF-8 without NUL, whatever the encoding of the database. A byte that
+ * the database's encoding does not allow where it stands, or that is of a character
+ * which UTF-8 does not have, is written as \xNN, in two upper-case hexadecimal
+ * digits; inside a JSON object as \\xNN, which is the JSON of the same. A backslash is
+ * not doubled elsewhere: that a text holds "\xFC" does not prove that a byte was
+ * written so. Whoever writes entries sees to all that (ledger/encoding.h); entry_encode and
+ * entry_decode look for NUL only, and readers must expect any bytes.
  */
 #ifndef BIOMETRIC_CORE_ENTRY_H
 #define BIOMETRIC_CORE_ENTRY_H
@@ -151,6 +158,13 @@ typedef struct EntryFields
  */
 extern CORE_MUST_CHECK CoreStatus entry_encode(const EntryFields *fields, uint8_t *out,
 											   size_t capacity, size_t *length);
+
+/*
+ * An EntryTextMap makes a text of another one; json: it is a JSON object.
+ * entry_map_texts replaces every text that is there by what a map makes of it.
+ */
+typedef EntryText (*EntryTextMap)(EntryText text, bool json, void *context);
+extern void entry_map_texts(EntryFields *fields, EntryTextMap map, void *context);
 
 /*
  * entry_decode reads canonical bytes; the texts and the image ids point into

@@ -11,8 +11,8 @@
  *
  * A party's entries are those that refer to a session of that party, by their
  * statement or directly; session and statement entries themselves do not count.
- * Sessions of clients that belong to no party have the party "". Texts of entries
- * that are not valid in the database's encoding have question marks in the table.
+ * Sessions of clients that belong to no party have the party "". Texts are in the
+ * database's encoding, as encoding_to_server (ledger/encoding.h) makes them.
  */
 #ifndef BIOMETRIC_LEDGER_ACTIVITY_H
 #define BIOMETRIC_LEDGER_ACTIVITY_H
@@ -45,10 +45,16 @@ typedef struct ActivityScan ActivityScan;
 /* Which entries a scan is for. Zero-initialise, then set what is asked for. */
 typedef struct ActivityQuestion
 {
-	const char *party; /* NULL: all parties and none, and entries without a session */
+	const char *party; /* NULL: all parties and none, and entries without a session; as this
+						* database has it or as its entries read */
 	TimestampTz from;  /* inclusive; DT_NOBEGIN: any */
 	TimestampTz until; /* exclusive; DT_NOEND: any */
 	uint32 events;	   /* bit 1 << EntryEvent; 0: all but session and statement */
+
+	/* For who reads a log a little at a time, of one party: */
+	int64 first; /* number of the first entry to look at */
+	int64 end;	 /* of the first that is not; 0: none */
+	int blocks;	 /* how many blocks to read at most; 0: any number */
 } ActivityQuestion;
 
 /*
@@ -66,6 +72,14 @@ extern ActivityScan *activity_begin(const LedgerLog *log, Snapshot snapshot,
 									const ActivityQuestion *question);
 extern bool activity_next(ActivityScan *scan, ActivityEntry *entry);
 extern int64 activity_detached(const ActivityScan *scan);
+
+/*
+ * activity_reached returns, when a scan has come to its end, the number of the first entry that
+ * was not looked at: where the next scan, of a question with end or blocks, goes on.
+ * activity_size returns how many entries the log has, as the snapshot sees it.
+ */
+extern int64 activity_reached(const ActivityScan *scan);
+extern int64 activity_size(const ActivityScan *scan);
 extern void activity_end(ActivityScan *scan);
 
 /*

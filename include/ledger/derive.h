@@ -62,9 +62,10 @@ extern void derive_add(DerivedBlock *block, Resolver *resolver, const EntryField
 
 /*
  * derive_at returns an entry's time as a timestamptz. derive_name returns a
- * text of an entry, palloc'd, "" for none: as the tables have it, in which what is not
- * valid in the database's encoding are question marks. derive_key cuts such a
- * text, in place, to the length that an index has room for.
+ * text of an entry, palloc'd, "" for none: as the tables have it, in the
+ * database's encoding (ledger/encoding.h). A dump takes it to another encoding as the server
+ * converts texts, and there it is again what this function makes of the entry. derive_key
+ * cuts such a text, in place, to the length that an index has room for.
  */
 extern TimestampTz derive_at(const EntryFields *fields);
 extern char *derive_name(EntryText text);

@@ -36,10 +36,11 @@ extern void derived_traced(const LedgerReader *reader, bool want_stored, bool wa
 typedef void (*DerivedActivityLook)(int64 block, const DerivedActivity *row, void *context);
 
 /*
- * derived_activity looks at a party's rows of a log in biometric.activity, ascending
- * by block; of NULL: at those of all parties, in no order. party: as derive_name returns it.
+ * derived_activity looks at a party's rows of a log in biometric.activity, of the blocks from
+ * first to last, both included, ascending by block; of NULL: at those of all parties and of all
+ * blocks, in no order. party: as derive_name returns it.
  */
-extern void derived_activity(const LedgerReader *reader, const char *party,
+extern void derived_activity(const LedgerReader *reader, const char *party, int64 first, int64 last,
 							 DerivedActivityLook look, void *context);
 
 #endif

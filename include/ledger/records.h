@@ -60,7 +60,10 @@ extern void records_require_room(int count);
 extern void records_place(Placement *placement, const LedgerStatement *statement,
 						  uint32 generation);
 
-/* records_remember remembers, once placed records are written, what later ones can refer to. */
+/*
+ * records_remember remembers, once placed records are written, what later ones can refer to. Never
+ * raises: records_prepare has allocated what it needs.
+ */
 extern void records_remember(LedgerStatement *statement, const Placement *placement);
 
 #endif

@@ -185,7 +185,7 @@ extern void ledger_wake(int number, bool everybody);
 /* ledger_durability_wanted tells whether anybody waits for more than order. */
 extern bool ledger_durability_wanted(int number);
 
-/* ledger_run_resets runs the registered resets for a slot (worker.c). */
+/* ledger_run_resets runs the registered resets for a slot (tasks.c). */
 extern void ledger_run_resets(int number);
 
 #endif

@@ -24,8 +24,25 @@ typedef void (*LedgerWorkerTask)(int slot);
  */
 typedef void (*LedgerSlotReset)(int slot);
 
-/* ledger_worker_add_task registers a task and its reset; from _PG_init only, at most four. */
-extern void ledger_worker_add_task(LedgerWorkerTask task, LedgerSlotReset reset);
+/*
+ * What takes long a task leaves to its work, which does a little of it and
+ * tells whether there is more. It runs in the worker, in transactions of its own with an
+ * active snapshot, after the task has run and as long as it says so, between the worker's
+ * batches, which wait meanwhile: it is to return after some milliseconds, and as
+ * soon as it can once ledger_worker_is_wanted(). All entries that were in the ring when it
+ * returned true are in the tables, sooner or later, when it runs again.
+ */
+typedef bool (*LedgerWorkerWork)(int slot);
+
+/*
+ * ledger_worker_add_task registers a task, its work (NULL: none) and its reset; from
+ * _PG_init only, at most four.
+ */
+extern void ledger_worker_add_task(LedgerWorkerTask task, LedgerWorkerWork work,
+								   LedgerSlotReset reset);
+
+/* ledger_worker_is_wanted tells, in the worker, whether something waits for it. */
+extern bool ledger_worker_is_wanted(void);
 
 /*
  * ledger_request_tasks asks the worker of this database to run its tasks and
@@ -36,7 +53,7 @@ extern uint64 ledger_request_tasks(void);
 
 /*
  * ledger_wait_tasks waits until a request was carried out, at most timeout_ms;
- * false when it was not. Never raises.
+ * false when it was not; with 0 it does not wait. Never raises.
  */
 extern bool ledger_wait_tasks(uint64 request, int timeout_ms);
 

@@ -561,6 +561,34 @@ check_stored_traces(void)
 			"to the bytes that the header draws");
 }
 
+/* Makes every text one letter: what it was told of the text. */
+static EntryText
+say_what(EntryText text, bool json, void *context)
+{
+	*(int *) context += text.length > 0;
+	return (EntryText){.bytes = json ? "j" : "t", .length = 1};
+}
+
+static void
+check_map(void)
+{
+	EntryFields fields = full();
+	EntryFields none = plain();
+	int seen = 0;
+
+	entry_map_texts(&fields, say_what, &seen);
+	tap_ok(seen == 14, "every text of an entry is mapped: %d", seen);
+	tap_ok(fields.detail.bytes[0] == 'j' && fields.row_key.bytes[0] == 'j' &&
+			   fields.collected.bytes[0] == 'j',
+		   "objects are told from plain texts");
+	tap_ok(fields.party.bytes[0] == 't' && fields.relations.bytes[0] == 't' &&
+			   fields.column.bytes[0] == 't',
+		   "and plain texts from objects");
+	seen = 0;
+	entry_map_texts(&none, say_what, &seen);
+	tap_ok(seen == 0 && none.party.bytes == NULL, "an absent text stays absent");
+}
+
 int
 main(void)
 {
@@ -576,5 +604,6 @@ main(void)
 	check_stored();
 	check_stored_change();
 	check_stored_traces();
+	check_map();
 	return tap_done();
 }
