@@ -119,7 +119,7 @@ REVOKE ALL ON FUNCTION biometric.unregister_network(pg_catalog.cidr, pg_catalog.
 GRANT EXECUTE ON FUNCTION biometric.unregister_network(pg_catalog.cidr, pg_catalog.text)
 	TO biometric_custodian;
 COMMENT ON FUNCTION biometric.unregister_network(pg_catalog.cidr, pg_catalog.text) IS
-	'Gives up a network, as it was registered, for a reason that is kept. With biometric_audit.two_person on, becomes a proposal when a wider network that is registered contains it. Errors: 42704 when it is not registered; 22023 without a reason; 42501 unless the caller is a custodian.';
+	'Gives up a network, as it was registered, for a reason that is kept. With biometric_audit.two_person on, becomes a proposal when its clients would then be of a wider network of another party. Errors: 42704 when it is not registered; 22023 without a reason; 42501 unless the caller is a custodian.';
 
 CREATE FUNCTION biometric.unregister_local(reason pg_catalog.text)
 	RETURNS pg_catalog.void
@@ -157,7 +157,7 @@ GRANT EXECUTE ON FUNCTION biometric.set_quota(pg_catalog.int8, pg_catalog.int8,
 	pg_catalog.interval, pg_catalog.text) TO biometric_custodian;
 COMMENT ON FUNCTION biometric.set_quota(pg_catalog.int8, pg_catalog.int8, pg_catalog.interval,
 	pg_catalog.text) IS
-	'Gives a permit another quota, for a reason that is kept: images (1 and up) within any quota_window (1 second to 366 days); NULL, NULL: none. What the permit has released within that time counts, also for statements that are running. Errors: 42704 for an unknown permit; 55000 for one that is revoked; 22023 for values that cannot be, without a reason, and for a permit of delivery sealed or refuse; 54000 when biometric_audit.max_quotas permits have a quota; 42501 unless the caller is a custodian.';
+	'Gives a permit another quota, for a reason that is kept: images (1 and up) within any quota_window (1 second to 366 days); NULL, NULL: none. What the permit has released within that time counts, also for statements that are running. With biometric_audit.two_person on, becomes a proposal when the party is given more by it. Errors: 42704 for an unknown permit; 55000 for one that is revoked; 22023 for values that cannot be, without a reason, and for a permit of delivery sealed or refuse; 54000 when biometric_audit.max_quotas permits have a quota; 42501 unless the caller is a custodian.';
 
 CREATE FUNCTION biometric.revoke(permit_id pg_catalog.int8, reason pg_catalog.text)
 	RETURNS pg_catalog.void
@@ -166,7 +166,7 @@ REVOKE ALL ON FUNCTION biometric.revoke(pg_catalog.int8, pg_catalog.text) FROM P
 GRANT EXECUTE ON FUNCTION biometric.revoke(pg_catalog.int8, pg_catalog.text)
 	TO biometric_custodian;
 COMMENT ON FUNCTION biometric.revoke(pg_catalog.int8, pg_catalog.text) IS
-	'Revokes a permit, for a reason that is kept; also for statements that are running. Errors: 42704 for an unknown permit; 55000 for one that is revoked already; 22023 without a reason; 42501 unless the caller is a custodian.';
+	'Revokes a permit, for a reason that is kept; also for statements that are running. With biometric_audit.two_person on, becomes a proposal when the party''s other permits would then give it more. Errors: 42704 for an unknown permit; 55000 for one that is revoked already; 22023 without a reason; 42501 unless the caller is a custodian.';
 
 CREATE FUNCTION biometric.quarantine(party pg_catalog.text, reason pg_catalog.text,
 		end_sessions pg_catalog.bool DEFAULT false)
@@ -177,7 +177,7 @@ REVOKE ALL ON FUNCTION biometric.quarantine(pg_catalog.text, pg_catalog.text, pg
 GRANT EXECUTE ON FUNCTION biometric.quarantine(pg_catalog.text, pg_catalog.text, pg_catalog.bool)
 	TO biometric_custodian;
 COMMENT ON FUNCTION biometric.quarantine(pg_catalog.text, pg_catalog.text, pg_catalog.bool) IS
-	'Cuts a party off at once, whatever its permits, for a reason that is kept; a NOTICE when it is cut off already. end_sessions: when that is committed and in force, also ends its sessions in this database and its replication connections to the whole server, but for the asking one, and waits until they have gone (10 s at most, then a WARNING); otherwise a NOTICE says how many there are. Errors: 42704 for an unknown party; 22023 without a reason; 42501 unless the caller is a custodian.';
+	'Cuts a party off at once, whatever its permits and biometric_audit.enforcement, for a reason that is kept; waits for no other change of the policy but one of the same party; a NOTICE when it is cut off already. end_sessions: when that is committed and in force, also ends its sessions in this database and its replication connections to the whole server, but for the asking one, and waits until they have gone (10 s at most, then a WARNING); otherwise a NOTICE says how many there are. Errors: 42704 for an unknown party; 22023 without a reason; 42501 unless the caller is a custodian.';
 
 CREATE FUNCTION biometric.reinstate(party pg_catalog.text, reason pg_catalog.text)
 	RETURNS pg_catalog.void

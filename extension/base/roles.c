@@ -7,10 +7,23 @@
 
 #include "base/roles.h"
 
+static bool
+role_is_member(Oid role, const char *of)
+{
+	Oid ours = get_role_oid(of, true);
+
+	return OidIsValid(ours) && is_member_of_role_nosuper(role, ours);
+}
+
 bool
 role_is_custodian(Oid role)
 {
-	Oid custodian = get_role_oid(CUSTODIAN_ROLE, true);
+	return role_is_member(role, CUSTODIAN_ROLE);
+}
 
-	return OidIsValid(custodian) && is_member_of_role_nosuper(role, custodian);
+bool
+role_is_trusted(Oid role)
+{
+	return OidIsValid(role) &&
+		   (role_is_member(role, CUSTODIAN_ROLE) || role_is_member(role, AUDITOR_ROLE));
 }

@@ -103,6 +103,17 @@ static const RuleText rule_texts[] = {
 		 "A permit that names one of the tables would no longer be for the images, or "
 		 "would be from now on.",
 		 "Have a custodian run the command, or the permits changed first."},
+	[GUARD_LINEAGE_TWO] =
+		{"lineage_two",
+		 "A permit that names one of the tables would no longer be for the images, or "
+		 "would be from now on; while two persons are asked for none decides that alone.",
+		 "Have two custodians revoke the permit first, and grant it anew afterwards; or have "
+		 "biometric_audit.two_person switched off in postgresql.conf meanwhile."},
+	[GUARD_PERMIT] = {"permit",
+					  "A permit for the table restricts its images, and would no longer restrict "
+					  "copies of them that are elsewhere.",
+					  "Have a custodian revoke the permit first: biometric.revoke(permit_id, "
+					  "reason). While two persons are asked for, that takes two."},
 	[GUARD_SHADOW] = {"shadow",
 					  "A function beside those of biometric_audit could be called instead of one "
 					  "of them.",

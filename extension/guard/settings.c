@@ -142,13 +142,26 @@ is_by_custodian(void)
 	return role_is_custodian(GetUserId()) && role_is_custodian(GetSessionUserId());
 }
 
-/* Whether a statement lets through, by enforcement, what the policy refuses. */
+/* Whether a statement gives a setting a value other than one; RESET may give it any. */
 static bool
-loosens_enforcement(VariableSetStmt *set)
+sets_other(VariableSetStmt *set, const char *name, const char *value)
 {
-	if (pg_strcasecmp(set->name, OUR_PREFIX "enforcement") != 0)
-		return false;
-	return set->kind != VAR_SET_VALUE || pg_strcasecmp(ExtractSetVariableArgs(set), "enforce") != 0;
+	return pg_strcasecmp(set->name, name) == 0 &&
+		   (set->kind != VAR_SET_VALUE || pg_strcasecmp(ExtractSetVariableArgs(set), value) != 0);
+}
+
+/*
+ * Whether a statement lets through what the policy refuses, lets in who replicates, or takes away
+ * what keeps SQL from the server's files and memory.
+ */
+static bool
+widens_by_setting(VariableSetStmt *set)
+{
+	return sets_other(set, OUR_PREFIX "enforcement", "enforce") ||
+		   sets_other(set, OUR_PREFIX "lockdown", "on") ||
+		   pg_strcasecmp(set->name, OUR_PREFIX "replication_networks") == 0 ||
+		   pg_strcasecmp(set->name, OUR_PREFIX "replication_database") == 0 ||
+		   pg_strcasecmp(set->name, "shared_preload_libraries") == 0;
 }
 
 /*
@@ -158,13 +171,13 @@ loosens_enforcement(VariableSetStmt *set)
 static bool
 ends_two_persons(VariableSetStmt *set)
 {
-	const char *value = GetConfigOption(OUR_PREFIX "two_person", true, false);
+	/* as SHOW has it, which knows of a reload that this session has not seen yet */
+	const char *value = GetConfigOptionByName(OUR_PREFIX "two_person", NULL, true);
 
 	if (value == NULL || strcmp(value, "on") != 0)
 		return false;
 	return set->kind == VAR_RESET_ALL || pg_strcasecmp(set->name, OUR_PREFIX "two_person") == 0 ||
-		   pg_strcasecmp(set->name, OUR_PREFIX "proposal_lifetime") == 0 ||
-		   loosens_enforcement(set);
+		   pg_strcasecmp(set->name, OUR_PREFIX "proposal_lifetime") == 0 || widens_by_setting(set);
 }
 
 static void
@@ -188,6 +201,13 @@ check_setting(Node *statement, const char *command)
 		guard_record_change(command, object);
 }
 
+/* Whether a role is one of ours, or a member of one: whoever becomes its member is that, too. */
+static bool
+is_trusted_role(const char *name)
+{
+	return name != NULL && role_is_trusted(get_role_oid(name, true));
+}
+
 /* Who becomes or ceases to be a custodian or an auditor is for the ledger to know. */
 static void
 check_granted_roles(const GrantRoleStmt *statement, const char *command)
@@ -198,7 +218,7 @@ check_granted_roles(const GrantRoleStmt *statement, const char *command)
 	{
 		AccessPriv *granted = lfirst_node(AccessPriv, cell);
 
-		if (!is_our_role(granted->priv_name))
+		if (!is_trusted_role(granted->priv_name))
 			continue;
 		if (statement->is_grant)
 			guard_record_change(command, psprintf("role %s", granted->priv_name));
@@ -227,16 +247,17 @@ check_dropped_roles(List *roles, const char *command)
 	}
 }
 
+/* Who may log in as a custodian, and by which password; ALTER GROUP ADD USER as well. */
 static void
 check_altered_role(AlterRoleStmt *statement, const char *command)
 {
-	const char *name = role_name_of(statement->role);
+	Oid role = get_rolespec_oid(statement->role, true);
 
-	if (is_our_role(name))
-		guard_record_change(command, psprintf("role %s", name));
+	if (role_is_trusted(role))
+		guard_record_change(command, psprintf("role %s", GetUserNameFromId(role, false)));
 }
 
-/* CREATE ROLE x IN ROLE biometric_custodian. */
+/* CREATE ROLE x IN ROLE biometric_custodian, or in a member of it. */
 static void
 check_created_role(CreateRoleStmt *statement, const char *command)
 {
@@ -251,11 +272,12 @@ check_created_role(CreateRoleStmt *statement, const char *command)
 			continue;
 		foreach(role, (List *) option->arg)
 		{
-			const char *name = role_name_of(lfirst_node(RoleSpec, role));
+			Oid group = get_rolespec_oid(lfirst_node(RoleSpec, role), true);
 
-			if (is_our_role(name))
+			if (role_is_trusted(group))
 				guard_record_change(command,
-									psprintf("role %s, for role %s", name, statement->role));
+									psprintf("role %s, for role %s",
+											 GetUserNameFromId(group, false), statement->role));
 		}
 	}
 }

@@ -25,19 +25,19 @@
 typedef struct NamedRelation
 {
 	Oid relation;
-	bool restricted; /* sealed or refuse */
+	bool restricted; /* sealed, refuse, a quota or marking */
 } NamedRelation;
 
 /* Read again when the policy has changed. */
 static MemoryContext named_context = NULL;
 static List *named = NIL;
-static uint64 named_generation = 0;
+static uint64 named_publications = 0;
 
 /* The last answer: rows are moved by the thousand from one column to another. */
 typedef struct LastMove
 {
 	LocalTransactionId transaction; /* lineages may differ in the next */
-	uint64 generation;
+	uint64 publications;
 	ImageKind kind;
 	uint8 from[ENVELOPE_HOME_SIZE];
 	uint8 to[ENVELOPE_HOME_SIZE];
@@ -64,6 +64,7 @@ named_add(HeapTuple tuple, Relation table)
 	bool isnull;
 	Datum relation;
 	Datum delivery;
+	Datum mark;
 	char *how;
 
 	(void) permit_value(tuple, table, "revoked_at", &isnull);
@@ -78,6 +79,10 @@ named_add(HeapTuple tuple, Relation table)
 	entry->relation = DatumGetObjectId(relation);
 	/* whatever is not known to open restricts */
 	entry->restricted = how == NULL || (strcmp(how, "open") != 0 && strcmp(how, "observe") != 0);
+	(void) permit_value(tuple, table, "quota", &isnull);
+	entry->restricted |= !isnull;
+	mark = permit_value(tuple, table, "mark", &isnull);
+	entry->restricted |= isnull || DatumGetBool(mark);
 	named = lappend(named, entry);
 }
 
@@ -95,7 +100,7 @@ named_read(void)
 		named_context = AllocSetContextCreate(TopMemoryContext, "biometric named relations",
 											  ALLOCSET_SMALL_SIZES);
 	named = NIL;
-	named_generation = 0;
+	named_publications = 0;
 	MemoryContextReset(named_context);
 	if (!OidIsValid(permit))
 		return;
@@ -111,16 +116,16 @@ named_read(void)
 	table_close(table, AccessShareLock);
 }
 
-/* The relations that are named; asked anew whenever another policy is in force. */
+/* The relations that are named; asked anew whenever a policy was published. */
 static const List *
 named_relations(void)
 {
-	uint64 generation = policy_generation();
+	uint64 publications = policy_publications();
 
-	if (named_context == NULL || generation == 0 || generation != named_generation)
+	if (named_context == NULL || publications == 0 || publications != named_publications)
 	{
 		named_read();
-		named_generation = generation;
+		named_publications = publications;
 	}
 	return named;
 }
@@ -143,7 +148,22 @@ lineage_is_named(const List *lineage, bool restricted_only)
 bool
 home_lineage_restricted(const List *lineage)
 {
+	/* permits that were granted a moment ago may not be published yet */
+	named_publications = 0;
 	return lineage_is_named(lineage, true);
+}
+
+bool
+home_restricted(Oid relation)
+{
+	return home_lineage_restricted(list_make1_oid(relation));
+}
+
+bool
+home_lineage_named(const List *lineage)
+{
+	named_publications = 0;
+	return lineage_is_named(lineage, false);
 }
 
 /* Whether the client's permits themselves, whatever its purpose, keep images from being opened. */
@@ -157,8 +177,9 @@ permits_restrict(List *lineage, ImageKind kind)
 		   (decision.reason == REASON_PERMITTED && decision.delivery == DELIVERY_SEALED);
 }
 
-bool
-home_lineage_widens(List *from, List *to, ImageKind kind)
+/* Whether the client of this session would get more where images go. */
+static bool
+client_widens(List *from, List *to, ImageKind kind)
 {
 	return policy_client()->present && permits_restrict(from, kind) && !permits_restrict(to, kind);
 }
@@ -176,18 +197,18 @@ move_matters(const uint8 *from, const uint8 *to, ImageKind kind)
 	if (lineage_is_named(lineage, false))
 		return true;
 	return home_find(to, &target) &&
-		   home_lineage_widens(lineage, relation_lineage(target.relation), kind);
+		   client_widens(lineage, relation_lineage(target.relation), kind);
 }
 
 static bool
 move_matters_cached(const uint8 *from, const uint8 *to, ImageKind kind)
 {
 	LastMove move = {
-		.transaction = local_transaction_id(), .generation = policy_generation(), .kind = kind};
+		.transaction = local_transaction_id(), .publications = policy_publications(), .kind = kind};
 
 	memcpy(move.from, from, ENVELOPE_HOME_SIZE);
 	memcpy(move.to, to, ENVELOPE_HOME_SIZE);
-	if (last_move.transaction == move.transaction && last_move.generation == move.generation &&
+	if (last_move.transaction == move.transaction && last_move.publications == move.publications &&
 		last_move.kind == kind && memcmp(last_move.from, from, ENVELOPE_HOME_SIZE) == 0 &&
 		memcmp(last_move.to, to, ENVELOPE_HOME_SIZE) == 0)
 		return last_move.matters;

@@ -107,6 +107,15 @@ blob_skip_text(BlobReader *reader)
 	(void) blob_take(reader, length);
 }
 
+bool
+blob_text_is(BlobReader *reader, const char *text)
+{
+	uint32 length = blob_get_u32(reader);
+	const char *taken = blob_take(reader, length);
+
+	return taken && strlen(text) == length && memcmp(taken, text, length) == 0;
+}
+
 uint32
 blob_get_count(BlobReader *reader, Size minimum)
 {

@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -17,6 +18,7 @@
 #include "base/internal.h"
 #include "base/roles.h"
 #include "ledger/append.h"
+#include "ledger/encoding.h"
 #include "ledger/ring.h"
 #include "ledger/worker.h"
 #include "policy/change.h"
@@ -37,11 +39,14 @@ typedef struct QueuedChange
 	char *detail;
 	char *caller;
 	Size growth;
-	char *cut_off; /* a party whose connections end when the change is in force; NULL: none */
+	CutoffPlan *cut_off; /* of the connections that end when the change is in force; NULL: none */
 } QueuedChange;
 
 /* In TopTransactionContext; gone with it. */
 static List *queue = NIL;
+
+/* The subtransactions that widened access by one person; likewise. */
+static List *alone = NIL;
 
 /* Whether the transaction being committed must wait for publication. */
 static bool publication_due = false;
@@ -122,6 +127,17 @@ change_policy_changed(void)
 	return false;
 }
 
+/* Two persons may be asked for since the change was made. */
+static void
+change_check_alone(void)
+{
+	if (alone != NIL && proposal_two_persons())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("biometric_audit.two_person was switched on meanwhile"),
+						errdetail("This transaction widens access, and was begun by one person."),
+						errhint("Repeat it: the changes will be proposed.")));
+}
+
 static void
 change_transaction(XactEvent event, void *arg)
 {
@@ -130,23 +146,24 @@ change_transaction(XactEvent event, void *arg)
 	switch (event)
 	{
 		case XACT_EVENT_PRE_COMMIT:
+			change_check_alone();
 			publication_due = change_policy_changed();
 			if (queue != NIL)
 				change_append_all();
 			break;
 		case XACT_EVENT_PRE_PREPARE:
-			if (queue != NIL)
+			if (queue != NIL || alone != NIL)
 				ereport(ERROR,
 						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						 errmsg("cannot prepare a transaction that changed the biometric_audit %s",
-								change_policy_changed() ? "policy" : "incidents"),
+								alone != NIL || change_policy_changed() ? "policy" : "incidents"),
 						 errdetail("The entry of a change must be durable in the ledger just "
 								   "before the change is committed."),
 						 errhint("Make such changes in a transaction that is committed in one "
 								 "phase.")));
 			break;
 		case XACT_EVENT_COMMIT:
-			queue = NIL;
+			queue = alone = NIL;
 			if (publication_due)
 			{
 				publication_due = false;
@@ -156,7 +173,7 @@ change_transaction(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PREPARE:
-			queue = NIL;
+			queue = alone = NIL;
 			publication_due = false;
 			break;
 		default:
@@ -183,6 +200,24 @@ change_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionI
 		else
 			queue = foreach_delete_current(queue, cell);
 	}
+	foreach(cell, alone)
+	{
+		if (lfirst_int(cell) != (int) mine)
+			continue;
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			lfirst_int(cell) = (int) parent;
+		else
+			alone = foreach_delete_current(alone, cell);
+	}
+}
+
+void
+change_alone(void)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+
+	alone = list_append_unique_int(alone, (int) GetCurrentSubTransactionId());
+	MemoryContextSwitchTo(old);
 }
 
 void
@@ -229,6 +264,37 @@ change_begin(PolicyChange *change)
 {
 	change_check_caller(GetUserId());
 	change_begin_checked(change);
+}
+
+/*
+ * Keeps all others from changing the policy until the end of the transaction. Reading does not
+ * wait, and biometric.party is left out: a quarantine writes there and nowhere else.
+ */
+static void
+change_serialize(void)
+{
+	static const char *const tables[] = {"network", "permit"};
+
+	PreventCommandIfReadOnly("changes of the biometric_audit policy");
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("the biometric_audit policy cannot be changed in a transaction with "
+						"isolation level %s",
+						IsolationIsSerializable() ? "SERIALIZABLE" : "REPEATABLE READ"),
+				 errdetail("It sees the policy as it was when it began; what widens access must be "
+						   "judged by the policy as it is."),
+				 errhint("Change the policy in a transaction with isolation level READ "
+						 "COMMITTED.")));
+	for (int i = 0; i < (int) lengthof(tables); i++)
+		LockRelationOid(extension_relation(tables[i]), ShareRowExclusiveLock);
+}
+
+void
+change_begin_policy(PolicyChange *change)
+{
+	change_begin(change);
+	change_serialize();
 }
 
 void
@@ -330,14 +396,16 @@ change_check_size(Size growth)
 static void
 change_queue(const PolicyChange *change, EntryEvent event, const char *detail, Size growth)
 {
+	const EntryText text = {.bytes = detail, .length = strlen(detail)};
+	Size length = encoding_to_utf8(text, true).length;
 	MemoryContext old;
 	QueuedChange *queued;
 
-	if (strlen(detail) > CHANGE_DETAIL_SIZE)
+	if (length > CHANGE_DETAIL_SIZE)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("the change is too long to be recorded in the ledger"),
 						errdetail("Its description takes %zu bytes; at most %d are possible.",
-								  strlen(detail), CHANGE_DETAIL_SIZE),
+								  length, CHANGE_DETAIL_SIZE),
 						errhint("Use shorter texts, or several permits with fewer purposes.")));
 	old = MemoryContextSwitchTo(TopTransactionContext);
 	queued = palloc0_object(QueuedChange);
@@ -363,8 +431,10 @@ void
 change_cut_off(const char *party)
 {
 	QueuedChange *last = llast(queue);
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 
-	last->cut_off = MemoryContextStrdup(TopTransactionContext, party);
+	last->cut_off = cutoff_prepare(party);
+	MemoryContextSwitchTo(old);
 }
 
 void

@@ -36,6 +36,7 @@ static Decision
 permit_judge(const PolicyPermit *permit, const ChooseRequest *request)
 {
 	Decision judged = {.permit = permit->id,
+					   .named = OidIsValid(permit->relation),
 					   .quota = permit->quota != 0,
 					   .mark = permit->mark,
 					   .counter = (int) permit->counter};
@@ -112,6 +113,7 @@ choose_at_level(const PolicyView *view, const ChooseRequest *request, const List
 				Decision *chosen)
 {
 	int best = -1;
+	bool mark = false;
 
 	for (int i = 0; i < view->permits; i++)
 	{
@@ -123,12 +125,15 @@ choose_at_level(const PolicyView *view, const ChooseRequest *request, const List
 			!period_holds(&permit->valid, request->now))
 			continue;
 		judged = permit_judge(permit, request);
+		/* another permit without marks takes none away */
+		mark = mark || (judged.mark && judged.delivery >= DELIVERY_OBSERVE);
 		if (judgement_weight(&judged) > best)
 		{
 			best = judgement_weight(&judged);
 			*chosen = judged;
 		}
 	}
+	chosen->mark = chosen->mark || mark;
 	return best >= 0;
 }
 
@@ -180,7 +185,9 @@ policy_choose(const PolicyView *view, const ChooseRequest *request)
 {
 	Decision chosen = choose_enforced(view, request);
 
-	if (request->observe && chosen.reason != REASON_PERMITTED)
+	/* to watch a roll-out is no reason to go on giving to whoever was cut off */
+	if (request->observe && chosen.reason != REASON_PERMITTED &&
+		chosen.reason != REASON_QUARANTINED)
 		chosen.delivery = DELIVERY_OBSERVE;
 	return chosen;
 }

@@ -5,6 +5,9 @@
 
 #include <signal.h>
 
+#include "common/hashfn.h"
+#include "libpq/libpq-be.h"
+#include "miscadmin.h"
 #include "replication/walsender.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -14,8 +17,12 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "ledger/encoding.h"
 #include "policy/client.h"
 #include "policy/cutoff.h"
+#include "policy/kept.h"
+#include "policy/serving.h"
+#include "policy/settings.h"
 #include "policy/snapshot.h"
 
 /* How long, in ms, connections may take to end; nobody can interrupt the wait. */
@@ -27,6 +34,9 @@ typedef struct CutoffClient
 {
 	int pid; /* 0: nobody */
 	bool replication;
+	char database[NAMEDATALEN]; /* that it asked for; "": none, as of physical replication */
+	Oid admitted_by; /* of replication: the database that admitted it; InvalidOid: none */
+	uint64 admitted; /* as whose, a hash of the party's name */
 	ClientPlace place;
 } CutoffClient;
 
@@ -38,11 +48,16 @@ typedef struct CutoffFound
 	bool replication;
 } CutoffFound;
 
-typedef struct CutoffList
+/* All that is needed to look for them. */
+struct CutoffPlan
 {
+	char *party;
+	uint64 admitted;	   /* hash of its name in UTF-8, as it is admitted */
+	StringInfoData policy; /* has room for any */
+	CutoffClient *copy;	   /* of all connections */
 	CutoffFound *found;
 	int count;
-} CutoffList;
+};
 
 static CutoffClient *clients = NULL;
 static LWLock *clients_lock = NULL;
@@ -86,75 +101,112 @@ cutoff_enter(int status)
 		elog(FATAL, "process number %d of %d", number, MaxBackends);
 	on_shmem_exit(cutoff_leave, Int32GetDatum(number));
 	LWLockAcquire(clients_lock, LW_EXCLUSIVE);
+	memset(&clients[number], 0, sizeof(CutoffClient));
 	clients[number].pid = MyProcPid;
 	clients[number].replication = am_walsender;
+	if ((!am_walsender || am_db_walsender) && MyProcPort && MyProcPort->database_name)
+		strlcpy(clients[number].database, MyProcPort->database_name, NAMEDATALEN);
 	clients[number].place = *place;
 	LWLockRelease(clients_lock);
 }
 
-/* A copy of all connections, in the current memory context. */
-static CutoffClient *
-cutoff_copy(void)
+static uint64
+cutoff_hash(EntryText name)
 {
-	CutoffClient *copy = palloc(cutoff_shmem_size());
+	return hash_bytes_extended((const unsigned char *) name.bytes, (int) name.length, 0);
+}
 
-	LWLockAcquire(clients_lock, LW_SHARED);
-	memcpy(copy, clients, cutoff_shmem_size());
+void
+cutoff_admit(Oid database, const char *party)
+{
+	int number = MY_PROC_NUMBER;
+	/* a client for replication has no database yet, and names are in UTF-8 then: snapshot.c */
+	uint64 hash = party ? cutoff_hash((EntryText){party, strlen(party)}) : 0;
+
+	if (clients == NULL || number < 0 || number >= MaxBackends)
+		return;
+	LWLockAcquire(clients_lock, LW_EXCLUSIVE);
+	if (clients[number].pid == MyProcPid)
+	{
+		clients[number].admitted_by = party ? database : InvalidOid;
+		clients[number].admitted = hash;
+	}
 	LWLockRelease(clients_lock);
-	return copy;
 }
 
+CutoffPlan *
+cutoff_prepare(const char *party)
+{
+	CutoffPlan *plan = palloc0_object(CutoffPlan);
+
+	plan->party = pstrdup(party);
+	plan->admitted = cutoff_hash(encoding_to_utf8((EntryText){party, strlen(party)}, false));
+	initStringInfo(&plan->policy);
+	enlargeStringInfo(&plan->policy, (int) policy_capacity());
+	plan->copy = palloc(cutoff_shmem_size());
+	plan->found = palloc_array(CutoffFound, MaxBackends);
+	return plan;
+}
+
+/*
+ * Whether a connection is one to this database. One that has just been authenticated does not
+ * say so yet; this session's database bears its name as long as the session lasts.
+ */
 static bool
-cutoff_belongs(const StringInfoData *policy, const ClientPlace *place, const char *party)
+cutoff_is_here(const CutoffClient *client, int number)
 {
-	const PolicyView *view = policy_view_of(policy, MyDatabaseId, place);
+	Oid database = GetPGProcByNumber(number)->databaseId;
 
-	return view->party && strcmp(view->party, party) == 0;
+	if (OidIsValid(database))
+		return database == MyDatabaseId;
+	if (client->database[0] == '\0' || MyProcPort == NULL || MyProcPort->database_name == NULL)
+		return !client->replication;
+	return strncmp(client->database, MyProcPort->database_name, NAMEDATALEN - 1) == 0;
 }
 
-/* Finds the connections of a party; in the current memory context. */
-static CutoffList
-cutoff_find(const char *party)
+/* Finds the connections of a party. Allocates nothing. */
+static void
+cutoff_find(CutoffPlan *plan)
 {
-	CutoffList list = {0};
-	StringInfoData policy;
-	CutoffClient *copy;
 	uint64 generation;
+	bool published;
+	bool serves;
 
-	initStringInfo(&policy);
-	if (clients == NULL || publish_read(&policy, &generation) != PUBLISH_POLICY)
-		return list;
-	copy = cutoff_copy();
-	list.found = palloc_array(CutoffFound, MaxBackends);
+	plan->count = 0;
+	if (clients == NULL)
+		return;
+	published = publish_read(&plan->policy, &generation) == PUBLISH_POLICY;
+	serves = serving_name() && kept_bound(serving_name()) == MyDatabaseId;
+	LWLockAcquire(clients_lock, LW_SHARED);
+	memcpy(plan->copy, clients, cutoff_shmem_size());
+	LWLockRelease(clients_lock);
 	for (int i = 0; i < MaxBackends; i++)
 	{
-		const CutoffClient *client = &copy[i];
+		const CutoffClient *client = &plan->copy[i];
+		bool meant;
 
-		if (client->pid == 0 || client->pid == MyProcPid ||
-			(!client->replication && GetPGProcByNumber(i)->databaseId != MyDatabaseId) ||
-			!cutoff_belongs(&policy, &client->place, party))
+		if (client->pid == 0 || client->pid == MyProcPid)
 			continue;
-		list.found[list.count++] = (CutoffFound){i, client->pid, client->replication};
+		meant = client->admitted_by == MyDatabaseId && client->admitted == plan->admitted;
+		if (!meant && published && ((client->replication && serves) || cutoff_is_here(client, i)))
+			meant = policy_place_belongs(&plan->policy, MyDatabaseId, &client->place, plan->party);
+		if (meant)
+			plan->found[plan->count++] = (CutoffFound){i, client->pid, client->replication};
 	}
-	return list;
-}
-
-static MemoryContext
-cutoff_context(void)
-{
-	return AllocSetContextCreate(CurrentMemoryContext, "biometric cut off", ALLOCSET_DEFAULT_SIZES);
 }
 
 CutoffCount
 cutoff_count(const char *party)
 {
 	CutoffCount count = {0};
-	MemoryContext context = cutoff_context();
+	MemoryContext context =
+		AllocSetContextCreate(CurrentMemoryContext, "biometric cut off", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	CutoffList list = cutoff_find(party);
+	CutoffPlan *plan = cutoff_prepare(party);
 
-	for (int i = 0; i < list.count; i++)
-		if (list.found[i].replication)
+	cutoff_find(plan);
+	for (int i = 0; i < plan->count; i++)
+		if (plan->found[i].replication)
 			count.replication++;
 		else
 			count.sessions++;
@@ -165,22 +217,22 @@ cutoff_count(const char *party)
 
 /* How many of those that were found are still there; with a signal, they get it. */
 static int
-cutoff_remaining(const CutoffList *list, int signal)
+cutoff_remaining(const CutoffPlan *plan, int signal)
 {
 	int count = 0;
 
 	LWLockAcquire(clients_lock, LW_SHARED);
-	for (int i = 0; i < list->count; i++)
+	for (int i = 0; i < plan->count; i++)
 	{
-		if (clients[list->found[i].number].pid != list->found[i].pid)
+		if (clients[plan->found[i].number].pid != plan->found[i].pid)
 			continue;
 		count++;
 		if (signal == 0)
 			continue;
 #ifdef HAVE_SETSID
-		(void) kill(-list->found[i].pid, signal);
+		(void) kill(-plan->found[i].pid, signal);
 #else
-		(void) kill(list->found[i].pid, signal);
+		(void) kill(plan->found[i].pid, signal);
 #endif
 	}
 	LWLockRelease(clients_lock);
@@ -188,37 +240,36 @@ cutoff_remaining(const CutoffList *list, int signal)
 }
 
 static void
-cutoff_end_found(const char *party)
+cutoff_end_found(CutoffPlan *plan)
 {
 	TimestampTz start = GetCurrentTimestamp();
-	CutoffList list = cutoff_find(party);
-	int remaining = cutoff_remaining(&list, SIGTERM);
+	int remaining;
 
+	cutoff_find(plan);
+	remaining = cutoff_remaining(plan, SIGTERM);
 	while (remaining > 0 &&
 		   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), CUTOFF_WAIT_MS))
 	{
 		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_AGAIN_MS, PG_WAIT_EXTENSION);
-		remaining = cutoff_remaining(&list, 0);
+		remaining = cutoff_remaining(plan, 0);
 	}
 	if (remaining > 0)
-		ereport(WARNING,
-				(errmsg("%d connections of party \"%s\" have not ended yet", remaining, party),
-				 errdetail("They were told to %d s ago; nothing is released to them.",
-						   CUTOFF_WAIT_MS / 1000),
-				 errhint("See pg_stat_activity and pg_stat_replication.")));
+		ereport(WARNING, (errmsg("%d connections of party \"%s\" have not ended yet", remaining,
+								 plan->party),
+						  errdetail("They were told to %d s ago; nothing is released to them.",
+									CUTOFF_WAIT_MS / 1000),
+						  errhint("See pg_stat_activity and pg_stat_replication.")));
 }
 
 void
-cutoff_end(const char *party)
+cutoff_end(CutoffPlan *plan)
 {
 	MemoryContext outer = CurrentMemoryContext;
-	MemoryContext context = cutoff_context();
 	uint32 held = InterruptHoldoffCount;
 
-	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		cutoff_end_found(party);
+		cutoff_end_found(plan);
 	}
 	PG_CATCH();
 	{
@@ -227,10 +278,8 @@ cutoff_end(const char *party)
 		InterruptHoldoffCount = held;
 		MemoryContextSwitchTo(outer);
 		FlushErrorState();
-		ereport(WARNING, (errmsg("the connections of party \"%s\" could not be ended", party),
+		ereport(WARNING, (errmsg("the connections of party \"%s\" could not be ended", plan->party),
 						  errhint("Call biometric.quarantine() once more, with end_sessions.")));
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(outer);
-	MemoryContextDelete(context);
 }

@@ -38,11 +38,26 @@ manage_require_party(const char *party)
 				 errhint("Register it with biometric.register_party().")));
 }
 
+/*
+ * Keeps everybody else, quarantine() as well, from changing a party; false when it is not
+ * registered. A statement of its own: the next one sees what has been waited for.
+ */
+static bool
+manage_lock_party(const char *party)
+{
+	ChangeArguments arguments = {0};
+
+	change_add_text(&arguments, party);
+	return change_execute("SELECT FROM ONLY biometric.party WHERE name = $1 FOR NO KEY UPDATE",
+						  &arguments) > 0;
+}
+
 /* Renews the contract of a party that is registered; false when it is not. */
 static bool
 manage_renew_party(const PolicyChange *change, ChangeArguments *arguments, const char *party)
 {
-	if (change_execute("UPDATE biometric.party AS p SET title = $2, contract = $3 "
+	if (!manage_lock_party(party) ||
+		change_execute("UPDATE biometric.party AS p SET title = $2, contract = $3 "
 					   "FROM biometric.party AS old WHERE p.name = $1 AND old.name = $1 "
 					   "RETURNING jsonb_strip_nulls(jsonb_build_object('action', 'register_party', "
 					   "'party', p.name, 'title', p.title, 'contract', p.contract, "
@@ -67,7 +82,7 @@ manage_lengthens_contract(FunctionCallInfo fcinfo)
 	bool unlimited;
 	bool longer;
 
-	change_begin(&change);
+	change_begin_policy(&change);
 	change_add_text(&arguments, argument_party(fcinfo, 0));
 	contract = argument_period(fcinfo, 2, "contract", &unlimited);
 	change_add(&arguments, TSTZRANGEOID, contract, unlimited);
@@ -91,12 +106,12 @@ biometric_register_party(PG_FUNCTION_ARGS)
 	Datum contract;
 	bool unlimited;
 
-	if (proposal_wanted() && manage_lengthens_contract(fcinfo))
+	if (proposal_wanted(manage_lengthens_contract(fcinfo)))
 	{
 		proposal_make(fcinfo);
 		PG_RETURN_VOID();
 	}
-	change_begin(&change);
+	change_begin_policy(&change);
 	party = argument_party(fcinfo, 0);
 	contract = argument_period(fcinfo, 2, "contract", &unlimited);
 	change_add_text(&arguments, party);
@@ -119,7 +134,7 @@ biometric_register_party(PG_FUNCTION_ARGS)
  * clients are compared under the address that is their own.
  */
 static Datum
-manage_network(FunctionCallInfo fcinfo, int index, PolicyAddress *address)
+manage_plain_network(FunctionCallInfo fcinfo, int index, PolicyAddress *address)
 {
 	inet *network;
 	char text[ADDRESS_TEXT_SIZE];
@@ -133,8 +148,20 @@ manage_network(FunctionCallInfo fcinfo, int index, PolicyAddress *address)
 	if (ip_family(network) == PGSQL_AF_INET || address->family == 6)
 		return PG_GETARG_DATUM(index);
 	address_text(address, text);
-	ereport(NOTICE, (errmsg("the IPv4-mapped network is taken for %s", text)));
 	return DirectFunctionCall1(cidr_in, CStringGetDatum(text));
+}
+
+/* manage_plain_network, which says so. */
+static Datum
+manage_network(FunctionCallInfo fcinfo, int index, PolicyAddress *address)
+{
+	Datum network = manage_plain_network(fcinfo, index, address);
+	char text[ADDRESS_TEXT_SIZE];
+
+	address_text(address, text);
+	if (network != PG_GETARG_DATUM(index))
+		ereport(NOTICE, (errmsg("the IPv4-mapped network is taken for %s", text)));
+	return network;
 }
 
 /* Refuses a network (or the unix sockets, NULL) that is registered already. */
@@ -166,7 +193,10 @@ manage_insert_network(const PolicyChange *change, const char *party, Datum netwo
 	manage_require_free(network, local);
 	change_add(&arguments, CIDROID, network, local);
 	change_add_text(&arguments, party);
-	change_execute("INSERT INTO biometric.network (network, party) VALUES ($1, $2) "
+	/* never a number that is taken, whatever the sequence was set to */
+	change_execute("INSERT INTO biometric.network (id, network, party) OVERRIDING SYSTEM VALUE "
+				   "VALUES (greatest(nextval('biometric.network_id_seq'), "
+				   "(SELECT max(id) + 1 FROM ONLY biometric.network)), $1, $2) "
 				   "RETURNING jsonb_strip_nulls(jsonb_build_object('action', "
 				   "CASE WHEN network IS NULL THEN 'register_local' ELSE 'register_network' END, "
 				   "'network', network, 'party', party))::text",
@@ -212,12 +242,12 @@ biometric_register_network(PG_FUNCTION_ARGS)
 	Datum network;
 	char *party;
 
-	if (proposal_wanted())
+	if (proposal_wanted(true))
 	{
 		proposal_make(fcinfo);
 		PG_RETURN_VOID();
 	}
-	change_begin(&change);
+	change_begin_policy(&change);
 	network = manage_network(fcinfo, 0, &address);
 	party = argument_party(fcinfo, 1);
 	manage_insert_network(&change, party, network, false);
@@ -233,12 +263,12 @@ biometric_register_local(PG_FUNCTION_ARGS)
 	PolicyChange change;
 	char *party;
 
-	if (proposal_wanted())
+	if (proposal_wanted(true))
 	{
 		proposal_make(fcinfo);
 		PG_RETURN_VOID();
 	}
-	change_begin(&change);
+	change_begin_policy(&change);
 	party = argument_party(fcinfo, 0);
 	manage_insert_network(&change, party, (Datum) 0, true);
 	ereport(WARNING,
@@ -278,21 +308,25 @@ manage_delete_network(const PolicyChange *change, Datum network, bool local, con
 }
 
 /*
- * Whether the clients of a network would then belong to a wider one. The network is as it
- * was given: one that is IPv4-mapped says so when it is given up.
+ * Whether clients of a network would then belong to a wider one of another party. That of the
+ * same party gives what they have.
  */
 static bool
-manage_falls_to_wider(FunctionCallInfo fcinfo)
+manage_falls_to_other(FunctionCallInfo fcinfo)
 {
 	PolicyChange change;
 	PolicyAddress address;
 	ChangeArguments arguments = {0};
 	bool falls;
 
-	change_begin(&change);
-	change_add(&arguments, CIDROID, manage_network(fcinfo, 0, &address), false);
-	falls = change_execute("SELECT FROM biometric.network WHERE unregistered_at IS NULL "
-						   "AND network >> $1",
+	change_begin_policy(&change);
+	change_add(&arguments, CIDROID, manage_plain_network(fcinfo, 0, &address), false);
+	falls = change_execute("SELECT FROM ONLY biometric.network AS mine, LATERAL ("
+						   "SELECT party FROM ONLY biometric.network AS wider "
+						   "WHERE wider.unregistered_at IS NULL AND wider.network >> mine.network "
+						   "ORDER BY masklen(wider.network) DESC LIMIT 1) AS next "
+						   "WHERE mine.network = $1 AND mine.unregistered_at IS NULL "
+						   "AND next.party <> mine.party",
 						   &arguments) > 0;
 	change_end(&change);
 	return falls;
@@ -306,12 +340,12 @@ biometric_unregister_network(PG_FUNCTION_ARGS)
 	PolicyAddress address;
 	Datum network;
 
-	if (proposal_wanted() && manage_falls_to_wider(fcinfo))
+	if (proposal_wanted(manage_falls_to_other(fcinfo)))
 	{
 		proposal_make(fcinfo);
 		PG_RETURN_VOID();
 	}
-	change_begin(&change);
+	change_begin_policy(&change);
 	network = manage_network(fcinfo, 0, &address);
 	manage_delete_network(&change, network, false, argument_reason(fcinfo, 1));
 	change_end(&change);
@@ -324,7 +358,7 @@ biometric_unregister_local(PG_FUNCTION_ARGS)
 {
 	PolicyChange change;
 
-	change_begin(&change);
+	change_begin_policy(&change);
 	manage_delete_network(&change, (Datum) 0, true, argument_reason(fcinfo, 0));
 	change_end(&change);
 	PG_RETURN_VOID();
@@ -363,7 +397,8 @@ manage_cut_off(const char *party, const char *reason, bool end_sessions)
 
 /*
  * biometric_quarantine(party text, reason text, end_sessions bool). Twice is
- * no error: in an emergency nothing may stand in the way of the statements after it.
+ * no error: in an emergency nothing may stand in the way of the statements after it. Nor do
+ * other changes of the policy that are under way: change_begin, not change_begin_policy.
  */
 Datum
 biometric_quarantine(PG_FUNCTION_ARGS)
@@ -377,6 +412,7 @@ biometric_quarantine(PG_FUNCTION_ARGS)
 	party = argument_party(fcinfo, 0);
 	reason = argument_reason(fcinfo, 1);
 	manage_require_party(party);
+	(void) manage_lock_party(party);
 	if (manage_cut_off(party, reason, end_sessions))
 	{
 		change_record(&change, change_result(1), 0);
@@ -395,16 +431,17 @@ biometric_reinstate(PG_FUNCTION_ARGS)
 	ChangeArguments arguments = {0};
 	char *party;
 
-	if (proposal_wanted())
+	if (proposal_wanted(true))
 	{
 		proposal_make(fcinfo);
 		PG_RETURN_VOID();
 	}
-	change_begin(&change);
+	change_begin_policy(&change);
 	party = argument_party(fcinfo, 0);
 	change_add_text(&arguments, party);
 	change_add_text(&arguments, argument_reason(fcinfo, 1));
 	manage_require_party(party);
+	(void) manage_lock_party(party);
 	if (change_execute("UPDATE biometric.party AS p SET quarantined_at = NULL, "
 					   "quarantine_reason = NULL FROM biometric.party AS old "
 					   "WHERE p.name = $1 AND old.name = $1 AND p.quarantined_at IS NOT NULL "

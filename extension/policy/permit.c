@@ -14,6 +14,7 @@
 #include "policy/policy_sql.h"
 #include "policy/proposal.h"
 #include "policy/quota.h"
+#include "policy/wider.h"
 
 /* What a permit takes in the published policy besides its purposes, in bytes, rounded up. */
 #define PERMIT_SIZE 80
@@ -207,20 +208,24 @@ biometric_authorize(PG_FUNCTION_ARGS)
 	bool null;
 	bool quota;
 
-	if (proposal_wanted() && permit_delivery(fcinfo) != DELIVERY_REFUSE)
+	if (proposal_wanted(permit_delivery(fcinfo) != DELIVERY_REFUSE))
 	{
 		proposal_make(fcinfo);
 		PG_RETURN_NULL();
 	}
-	change_begin(&change);
+	change_begin_policy(&change);
 	party = argument_party(fcinfo, ARG_PARTY);
 	change_add_text(&arguments, party);
 	quota = permit_add_arguments(fcinfo, &arguments, &growth);
 	change_add_text(&arguments, change.caller_name);
 	manage_require_party(party);
-	change_execute("INSERT INTO biometric.permit (party, kinds, delivery, purposes, relation, "
+	/* never a number that is taken, whatever the sequence was set to */
+	change_execute("INSERT INTO biometric.permit (id, party, kinds, delivery, purposes, relation, "
 				   "valid, require_tls, mark, quota, quota_window, granted_by) "
-				   "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
+				   "OVERRIDING SYSTEM VALUE VALUES (greatest("
+				   "nextval('biometric.permit_id_seq'), "
+				   "(SELECT max(id) + 1 FROM ONLY biometric.permit)), $1, $2, $3, $4, $5, $6, $7, "
+				   "$8, $9, $10, $11) "
 				   "RETURNING jsonb_strip_nulls(jsonb_build_object('action', 'authorize', "
 				   "'permit', id, 'party', party, 'kinds', kinds, 'delivery', delivery, "
 				   "'purposes', purposes, 'relation', relation, 'valid', valid, "
@@ -263,40 +268,18 @@ permit_require_id(FunctionCallInfo fcinfo)
 								"the permits.")));
 }
 
-/* Whether a question about permit $1, with a row for yes, is answered by yes. */
-static bool
-permit_ask(FunctionCallInfo fcinfo, const char *question, bool with_quota)
-{
-	PolicyChange change;
-	ChangeArguments arguments = {0};
-	bool answer;
-
-	change_begin(&change);
-	permit_require_id(fcinfo);
-	change_add(&arguments, INT8OID, PG_GETARG_DATUM(0), false);
-	if (with_quota)
-		(void) permit_add_quota(fcinfo, 1, &arguments);
-	answer = change_execute(question, &arguments) > 0;
-	change_end(&change);
-	return answer;
-}
-
-/*
- * Whether more may be released without a permit than with it: it refuses or keeps sealed what
- * others may open, or, being for a relation, stands before a more general one.
- */
+/* Whether more may be released without a permit than with it. */
 static bool
 permit_holds_back(FunctionCallInfo fcinfo)
 {
-	return permit_ask(fcinfo,
-					  "SELECT FROM biometric.permit AS t WHERE t.id = $1 "
-					  "AND t.revoked_at IS NULL AND (t.delivery IN ('refuse', 'sealed') "
-					  "OR t.relation IS NOT NULL AND EXISTS (SELECT FROM biometric.permit AS o "
-					  "WHERE o.party = t.party AND o.id <> t.id AND o.revoked_at IS NULL "
-					  "AND o.relation IS DISTINCT FROM t.relation AND o.kinds && t.kinds "
-					  "AND coalesce(o.valid, '(,)') && coalesce(t.valid, '(,)') "
-					  "AND o.delivery <> 'refuse'))",
-					  false);
+	PolicyChange change;
+	bool wider;
+
+	change_begin_policy(&change);
+	permit_require_id(fcinfo);
+	wider = wider_without(PG_GETARG_INT64(0));
+	change_end(&change);
+	return wider;
 }
 
 /* biometric_revoke(permit_id bigint, reason text) */
@@ -306,12 +289,12 @@ biometric_revoke(PG_FUNCTION_ARGS)
 	PolicyChange change;
 	ChangeArguments arguments = {0};
 
-	if (proposal_wanted() && permit_holds_back(fcinfo))
+	if (proposal_wanted(permit_holds_back(fcinfo)))
 	{
 		proposal_make(fcinfo);
 		PG_RETURN_VOID();
 	}
-	change_begin(&change);
+	change_begin_policy(&change);
 	permit_require_id(fcinfo);
 	change_add(&arguments, INT8OID, PG_GETARG_DATUM(0), false);
 	change_add_text(&arguments, argument_reason(fcinfo, 1));
@@ -328,14 +311,29 @@ biometric_revoke(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Whether another quota gives a permit more than it has, at some time. */
+/*
+ * Whether another quota gives more, at some time: more of the permit itself, or by having
+ * another one chosen instead of it, or it instead of another.
+ */
 static bool
 permit_widens_quota(FunctionCallInfo fcinfo)
 {
-	return permit_ask(fcinfo,
-					  "SELECT FROM biometric.permit WHERE id = $1 AND revoked_at IS NULL "
-					  "AND quota IS NOT NULL AND ($2 IS NULL OR $2 > quota OR $3 < quota_window)",
-					  true);
+	PolicyChange change;
+	ChangeArguments arguments = {0};
+	bool quota;
+	bool wider;
+
+	change_begin_policy(&change);
+	permit_require_id(fcinfo);
+	change_add(&arguments, INT8OID, PG_GETARG_DATUM(0), false);
+	quota = permit_add_quota(fcinfo, 1, &arguments);
+	wider = change_execute("SELECT FROM ONLY biometric.permit WHERE id = $1 "
+						   "AND revoked_at IS NULL AND quota IS NOT NULL "
+						   "AND ($2 IS NULL OR $2 > quota OR $3 < quota_window)",
+						   &arguments) > 0 ||
+			wider_with_quota(PG_GETARG_INT64(0), quota ? PG_GETARG_INT64(1) : 0);
+	change_end(&change);
+	return wider;
 }
 
 /*
@@ -349,12 +347,12 @@ biometric_set_quota(PG_FUNCTION_ARGS)
 	ChangeArguments arguments = {0};
 	bool quota;
 
-	if (proposal_wanted() && permit_widens_quota(fcinfo))
+	if (proposal_wanted(permit_widens_quota(fcinfo)))
 	{
 		proposal_make(fcinfo);
 		PG_RETURN_VOID();
 	}
-	change_begin(&change);
+	change_begin_policy(&change);
 	permit_require_id(fcinfo);
 	change_add(&arguments, INT8OID, PG_GETARG_DATUM(0), false);
 	quota = permit_add_quota(fcinfo, 1, &arguments);

@@ -15,6 +15,8 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "parser/parse_func.h"
+#include "port/atomics.h"
+#include "storage/shmem.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -23,6 +25,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/numeric.h"
 #include "utils/resowner.h"
 #include "utils/timestamp.h"
 
@@ -72,6 +75,42 @@ static bool two_person = false;
 static int proposal_lifetime = 72 * SECS_PER_HOUR;
 static ProposalRun *running = NULL;
 
+/*
+ * What the postmaster has read from the server's files, for sessions and workers that
+ * have not read them since. Written by the postmaster alone, so in the order of its readings.
+ */
+static pg_atomic_uint32 *two_person_read = NULL;
+
+Size
+proposal_shmem_size(void)
+{
+	return sizeof(pg_atomic_uint32);
+}
+
+void
+proposal_shmem_init(void)
+{
+	bool found;
+
+	two_person_read = ShmemInitStruct("biometric_audit two_person", proposal_shmem_size(), &found);
+	if (!found)
+		pg_atomic_init_u32(two_person_read, two_person ? 1 : 0);
+}
+
+static void
+two_person_assign(bool value, void *extra)
+{
+	if (two_person_read && !IsUnderPostmaster)
+		pg_atomic_write_u32(two_person_read, value ? 1 : 0);
+}
+
+/* What SHOW says, and what the guard asks for. */
+static const char *
+two_person_show(void)
+{
+	return proposal_two_persons() ? "on" : "off";
+}
+
 void
 proposal_define_settings(void)
 {
@@ -79,7 +118,8 @@ proposal_define_settings(void)
 							 "Whether changes that widen access wait for another custodian.",
 							 "They become proposals, which take effect when a custodian who logged "
 							 "in as somebody else approves them.",
-							 &two_person, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
+							 &two_person, false, PGC_SIGHUP, 0, NULL, two_person_assign,
+							 two_person_show);
 	DefineCustomIntVariable("biometric_audit.proposal_lifetime",
 							"How long a proposal may be approved.", NULL, &proposal_lifetime,
 							72 * SECS_PER_HOUR, 1, 366 * SECS_PER_DAY, PGC_SIGHUP, GUC_UNIT_S, NULL,
@@ -89,13 +129,18 @@ proposal_define_settings(void)
 bool
 proposal_two_persons(void)
 {
-	return two_person;
+	return two_person || (two_person_read && pg_atomic_read_u32(two_person_read) != 0);
 }
 
 bool
-proposal_wanted(void)
+proposal_wanted(bool widens)
 {
-	return two_person && running == NULL;
+	if (!widens || running)
+		return false;
+	if (proposal_two_persons())
+		return true;
+	change_alone();
+	return false;
 }
 
 /* ---- what is recorded ---- */
@@ -130,15 +175,40 @@ proposal_tidy(const ProposedCall *call, const char *detail)
 }
 
 /*
- * What two runs of a call must agree in. A relation is the same whatever its name has
- * become, and may have got more images; a new permit has a new id.
+ * What two runs of a call must agree in: all but how many images there are to adopt, and the
+ * id of a new permit. Whoever approves has read the name of a relation; one that has another
+ * name now is not what was read.
  */
 static Datum
 proposal_essence(const ProposedCall *call, const char *detail)
 {
-	Datum value = proposal_jsonb(proposal_tidy(call, detail));
+	return proposal_without(proposal_jsonb(proposal_tidy(call, detail)), "images");
+}
 
-	return proposal_without(proposal_without(value, "relation"), "images");
+/* How many images a change is about; NULL but for adopt(). */
+static Datum
+proposal_images(const char *detail, bool *null)
+{
+	JsonbValue *value = getKeyJsonValueFromContainer(&DatumGetJsonbP(proposal_jsonb(detail))->root,
+													 "images", strlen("images"), NULL);
+
+	*null = value == NULL || value->type != jbvNumeric;
+	return *null ? (Datum) 0 : NumericGetDatum(value->val.numeric);
+}
+
+/* Whether what is about to be recorded is what was proposed, or less of it. */
+static bool
+proposal_agrees(const char *detail)
+{
+	bool had_none;
+	bool has_none;
+	Datum had = proposal_images(running->change, &had_none);
+	Datum has = proposal_images(detail, &has_none);
+
+	if (!DatumGetBool(DirectFunctionCall2(jsonb_eq, proposal_essence(running->call, detail),
+										  proposal_essence(running->call, running->change))))
+		return false;
+	return has_none || (!had_none && DatumGetBool(DirectFunctionCall2(numeric_le, has, had)));
 }
 
 static bool
@@ -162,9 +232,7 @@ proposal_check_detail(const char *detail)
 						errmsg("%s() would change more than itself", running->call->name),
 						errdetail("A proposal is for one change of the policy."),
 						errhint("See which functions the table's indexes call.")));
-	if (running->number != 0 &&
-		!DatumGetBool(DirectFunctionCall2(jsonb_eq, proposal_essence(running->call, detail),
-										  proposal_essence(running->call, running->change))))
+	if (running->number != 0 && !proposal_agrees(detail))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("proposal %lld is no longer what was proposed",
 							   (long long) running->number),
@@ -415,10 +483,12 @@ proposal_insert(const ProposedCall *call, const Person *person, const PolicyChan
 	change_add_text(&arguments, person->identity);
 	change_add_text(&arguments, change->caller_name);
 	change_add(&arguments, INT4OID, Int32GetDatum(proposal_lifetime), false);
-	change_execute("INSERT INTO biometric.proposed (function, types, arguments, change, "
+	change_execute("INSERT INTO biometric.proposed (id, function, types, arguments, change, "
 				   "proposed_by, proposed_login, proposed_identity, proposed_role, proposed_at, "
-				   "expires_at) "
-				   "SELECT $1, $2, $3, $4::jsonb, $5, $6, $7, $8, t, "
+				   "expires_at) OVERRIDING SYSTEM VALUE "
+				   "SELECT greatest(nextval('biometric.proposed_id_seq'), "
+				   "(SELECT max(id) + 1 FROM ONLY biometric.proposed)), $1, $2, $3, $4::jsonb, $5, "
+				   "$6, $7, $8, t, "
 				   "t + make_interval(secs => $9) FROM clock_timestamp() AS t "
 				   "RETURNING id, jsonb_build_object('action', 'propose', 'proposal', id, "
 				   "'change', change, 'expires_at', expires_at)::text",
@@ -440,7 +510,7 @@ proposal_make(FunctionCallInfo fcinfo)
 	call_from_fcinfo(fcinfo, &call);
 	person = person_here();
 	detail = call_try(&call);
-	change_begin(&change);
+	change_begin_policy(&change);
 	number = proposal_insert(&call, &person, &change, detail);
 	change_end(&change);
 	ereport(NOTICE, (errmsg("proposal %lld waits for another custodian", (long long) number),
@@ -561,7 +631,7 @@ proposal_approve(int64 number, const Person *person, MemoryContext context, Prop
 	PolicyChange change;
 	MemoryContext old;
 
-	change_begin(&change);
+	change_begin_policy(&change);
 	proposal_lock(number);
 	proposal_check_person(number, person);
 	old = MemoryContextSwitchTo(context);
@@ -602,7 +672,7 @@ biometric_reject(PG_FUNCTION_ARGS)
 	PolicyChange change;
 	char *reason;
 
-	change_begin(&change);
+	change_begin_policy(&change);
 	reason = argument_reason(fcinfo, 1);
 	proposal_lock(number);
 	change_record(&change, proposal_decide(number, "rejected", &person, &change, reason), 0);

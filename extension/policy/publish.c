@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "base/internal.h"
+#include "ledger/encoding.h"
 #include "ledger/ring.h"
 #include "ledger/worker.h"
 #include "policy/address.h"
@@ -28,6 +29,7 @@
 #include "policy/kept.h"
 #include "policy/policy.h"
 #include "policy/policy_sql.h"
+#include "policy/proposal.h"
 #include "policy/publish.h"
 #include "policy/quota.h"
 #include "policy/serving.h"
@@ -42,8 +44,9 @@
 typedef struct PublishSlot
 {
 	pg_atomic_uint64 generation;
-	uint32 state[2];  /* PublishState of the buffer, guarded as the buffer is */
-	uint32 length[2]; /* bytes used of the buffer */
+	pg_atomic_uint64 publications; /* also of what was there already */
+	uint32 state[2];			   /* PublishState of the buffer, guarded as the buffer is */
+	uint32 length[2];			   /* bytes used of the buffer */
 	char bytes[FLEXIBLE_ARRAY_MEMBER];
 } PublishSlot;
 
@@ -68,7 +71,8 @@ Size
 policy_shmem_size(void)
 {
 	return add_size(mul_size(ledger_slots(), publish_slot_size()),
-					add_size(kept_shmem_size(), add_size(quota_shmem_size(), cutoff_shmem_size())));
+					add_size(add_size(kept_shmem_size(), proposal_shmem_size()),
+							 add_size(quota_shmem_size(), cutoff_shmem_size())));
 }
 
 /* A lock for each slot, one for what is kept, and one for who is connected. */
@@ -91,12 +95,14 @@ policy_shmem_init(void)
 	kept_shmem_init(&slot_locks[ledger_slots()].lock);
 	cutoff_shmem_init(&slot_locks[ledger_slots() + 1].lock);
 	quota_shmem_init();
+	proposal_shmem_init();
 	for (int i = 0; i < ledger_slots() && !found; i++)
 	{
 		PublishSlot *slot = publish_slot(i);
 
 		memset(slot, 0, offsetof(PublishSlot, bytes));
 		pg_atomic_init_u64(&slot->generation, 0);
+		pg_atomic_init_u64(&slot->publications, 0);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -109,9 +115,30 @@ policy_generation(void)
 	return slot ? pg_atomic_read_u64(&slot->generation) : 0;
 }
 
-/* Puts a policy, or that there is none, into a slot's spare buffer and makes it the valid one. */
+uint64
+policy_publications(void)
+{
+	PublishSlot *slot = publish_slot(ledger_my_slot());
+
+	return slot ? pg_atomic_read_u64(&slot->publications) : 0;
+}
+
+/* Whether this is what a slot's valid buffer has; the lock is held. */
+static bool
+publish_is_valid(PublishSlot *slot, PublishState state, const char *bytes, Size length)
+{
+	int buffer = pg_atomic_read_u64(&slot->generation) % 2;
+
+	return slot->state[buffer] == state && slot->length[buffer] == length &&
+		   (length == 0 || memcmp(slot->bytes + buffer * policy_capacity(), bytes, length) == 0);
+}
+
+/*
+ * Puts a policy, or that there is none, into a slot's spare buffer and makes it the valid one,
+ * unless that has it already and nothing changed beside it: what was decided holds then.
+ */
 static void
-publish_store(int number, PublishState state, const char *bytes, Size length)
+publish_store(int number, PublishState state, const char *bytes, Size length, bool changed)
 {
 	PublishSlot *slot = publish_slot(number);
 	uint64 generation;
@@ -120,14 +147,18 @@ publish_store(int number, PublishState state, const char *bytes, Size length)
 	if (slot == NULL || length > policy_capacity())
 		return;
 	LWLockAcquire(&slot_locks[number].lock, LW_EXCLUSIVE);
-	generation = pg_atomic_read_u64(&slot->generation) + 1;
-	buffer = generation % 2;
-	slot->state[buffer] = state;
-	slot->length[buffer] = length;
-	if (length > 0)
-		memcpy(slot->bytes + buffer * policy_capacity(), bytes, length);
-	pg_write_barrier();
-	pg_atomic_write_u64(&slot->generation, generation);
+	if (changed || !publish_is_valid(slot, state, bytes, length))
+	{
+		generation = pg_atomic_read_u64(&slot->generation) + 1;
+		buffer = generation % 2;
+		slot->state[buffer] = state;
+		slot->length[buffer] = length;
+		if (length > 0)
+			memcpy(slot->bytes + buffer * policy_capacity(), bytes, length);
+		pg_write_barrier();
+		pg_atomic_write_u64(&slot->generation, generation);
+	}
+	pg_atomic_fetch_add_u64(&slot->publications, 1);
 	LWLockRelease(&slot_locks[number].lock);
 }
 
@@ -220,11 +251,13 @@ publish_await(void)
 	static TimestampTz given_up = 0;
 	uint64 generation = policy_generation();
 	TimestampTz start = GetCurrentTimestamp();
+	uint64 request;
 
 	if (ledger_my_slot() < 0 || !TimestampDifferenceExceeds(given_up, start, ledger_timeout_ms()))
 		return;
-	(void) ledger_request_tasks();
-	while (policy_generation() == generation)
+	request = ledger_request_tasks();
+	/* what is published may be that there is none, as before */
+	while (policy_generation() == generation && !ledger_wait_tasks(request, 0))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ledger_timeout_ms()))
@@ -287,6 +320,17 @@ publish_put_text(StringInfo blob, uint64 row, int column)
 	blob_put_text(blob, text ? text : "");
 }
 
+/* Writes a text once more as entries have it, for who has no database; empty where it is the same. */
+static void
+publish_put_utf8(StringInfo blob, uint64 row, int column)
+{
+	char *text = SPI_getvalue(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column);
+	EntryText own = {.bytes = text, .length = text ? strlen(text) : 0};
+	EntryText utf8 = encoding_to_utf8(own, false);
+
+	blob_put_text(blob, utf8.bytes == own.bytes ? "" : pnstrdup(utf8.bytes, utf8.length));
+}
+
 /*
  * Writes the range in two columns (lower, upper) and their inclusiveness in
  * the two that follow as a half-open period. An empty range has no bounds,
@@ -335,6 +379,7 @@ publish_put_parties(StringInfo blob)
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		publish_put_text(blob, row, 1);
+		publish_put_utf8(blob, row, 1);
 		publish_put_period(blob, row, 3);
 		blob_put_u8(blob, publish_bool(row, 2));
 	}
@@ -409,7 +454,7 @@ publish_put_purposes(StringInfo blob, uint64 row, int column)
 
 /* The permits with a quota among those that the query at hand returned, as counter.h wants them. */
 static List *
-publish_quotas(int slot, QuotaPermit **of_row)
+publish_quotas(int slot, QuotaPermit **of_row, bool *changed)
 {
 	List *permits = NIL;
 
@@ -427,21 +472,23 @@ publish_quotas(int slot, QuotaPermit **of_row)
 		permit->quota = publish_int64(row, 14);
 		permit->length = Max(publish_int64(row, 15), QUOTA_WINDOW_MIN);
 		permit->party = policy_text(publish_value(row, 16, &null));
+		permit->granted_at = publish_int64(row, 17);
 		permit->counter = -1;
 		permits = lappend(permits, permit);
 		of_row[row] = permit;
 	}
-	counter_assign(slot, permits);
+	*changed = counter_assign(slot, permits);
 	return permits;
 }
 
 /*
  * A permit of a relation that is gone is left out: its OID may one day be
  * given to another. So are permits that can never be valid again. Returns those
- * with a quota, which are to be counted when all this is published.
+ * with a quota, which are to be counted when all this is published. changed: whether anything of
+ * the counters did, also what is not in the blob.
  */
 static List *
-publish_put_permits(int slot, StringInfo blob)
+publish_put_permits(int slot, StringInfo blob, bool *changed)
 {
 	QuotaPermit **quotas;
 	List *counted;
@@ -451,14 +498,15 @@ publish_put_permits(int slot, StringInfo blob)
 		"SELECT p.number, t.id, t.kinds, t.delivery, t.relation::oid::int8, t.require_tls, "
 		"t.purposes, " PERIOD_COLUMNS(
 			"t.valid") ", t.mark, t.quota, "
-					   "(extract(epoch FROM t.quota_window) * 1000000)::int8, t.party "
+					   "(extract(epoch FROM t.quota_window) * 1000000)::int8, t.party, "
+					   "t.granted_at "
 					   "FROM biometric.permit AS t JOIN numbered AS p ON p.name = t.party "
 					   "LEFT JOIN pg_class AS c ON c.oid = t.relation "
 					   "WHERE t.revoked_at IS NULL AND (t.relation IS NULL OR c.oid IS NOT NULL) "
 					   "AND (t.valid IS NULL OR upper_inf(t.valid) OR upper(t.valid) >= now()) "
 					   "ORDER BY t.id");
 	quotas = palloc_array(QuotaPermit *, SPI_processed + 1);
-	counted = publish_quotas(slot, quotas);
+	counted = publish_quotas(slot, quotas, changed);
 	blob_put_u32(blob, SPI_processed);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
@@ -488,11 +536,12 @@ publish_task(int slot)
 	List *quotas;
 	int settings;
 	bool serves;
+	bool changed;
 
 	if (!OidIsValid(extension_relation("party")) || !OidIsValid(extension_relation("network")) ||
 		!OidIsValid(extension_relation("permit")))
 	{
-		publish_store(slot, PUBLISH_NOTHING, NULL, 0);
+		publish_store(slot, PUBLISH_NOTHING, NULL, 0, false);
 		return;
 	}
 	two_person_check();
@@ -504,19 +553,19 @@ publish_task(int slot)
 	blob_put_u32(&blob, MyDatabaseId);
 	publish_put_parties(&blob);
 	publish_put_networks(&blob);
-	quotas = publish_put_permits(slot, &blob);
+	quotas = publish_put_permits(slot, &blob, &changed);
 
 	kept_ledgers(true);
 	serves = serving_bind();
 	if ((Size) blob.len <= policy_capacity())
 	{
-		publish_store(slot, PUBLISH_POLICY, blob.data, blob.len);
+		publish_store(slot, PUBLISH_POLICY, blob.data, blob.len, changed);
 		if (serves)
 			kept_policy(MyDatabaseId, blob.data, blob.len);
 	}
 	else
 	{
-		publish_store(slot, PUBLISH_TOO_LARGE, NULL, 0);
+		publish_store(slot, PUBLISH_TOO_LARGE, NULL, 0, changed);
 		if (serves)
 			kept_policy(MyDatabaseId, NULL, 0);
 		ereport(LOG, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -538,7 +587,7 @@ publish_reset(int number)
 	PublishSlot *slot = publish_slot(number);
 	bool had = slot && slot->state[pg_atomic_read_u64(&slot->generation) % 2] != PUBLISH_NOTHING;
 
-	publish_store(number, PUBLISH_NOTHING, NULL, 0);
+	publish_store(number, PUBLISH_NOTHING, NULL, 0, false);
 	counter_reset(number);
 	if (had && !publish_any())
 		kept_ledgers(false);
@@ -547,5 +596,5 @@ publish_reset(int number)
 void
 publish_init(void)
 {
-	ledger_worker_add_task(publish_task, publish_reset);
+	ledger_worker_add_task(publish_task, quota_count_some, publish_reset);
 }

@@ -9,6 +9,7 @@
 #include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/hsearch.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -72,22 +73,45 @@ counter_get(int slot, int number)
 
 /* ---- giving counters to permits ---- */
 
-static QuotaPermit *
-counter_find_permit(List *permits, int64 id)
+/* A permit of a list, by its id. */
+typedef struct PermitFound
 {
+	int64 id; /* key */
+	QuotaPermit *permit;
+} PermitFound;
+
+static HTAB *
+counter_index_permits(List *permits)
+{
+	HASHCTL control = {
+		.keysize = sizeof(int64), .entrysize = sizeof(PermitFound), .hcxt = CurrentMemoryContext};
+	HTAB *index = hash_create("biometric permits with a quota", list_length(permits) + 1, &control,
+							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	ListCell *cell;
 
 	foreach(cell, permits)
-		if (((QuotaPermit *) lfirst(cell))->id == id)
-			return lfirst(cell);
-	return NULL;
+	{
+		QuotaPermit *permit = lfirst(cell);
+		bool found;
+		PermitFound *entry = hash_search(index, &permit->id, HASH_ENTER, &found);
+
+		entry->permit = permit;
+	}
+	return index;
 }
 
-/* Makes a counter a permit's. A count is kept unless the window has become another. */
-static void
+/*
+ * Makes a counter a permit's; true if anything of it changes. A count is kept unless the
+ * window has become another.
+ */
+static bool
 counter_give(QuotaCounter *counter, const QuotaPermit *permit)
 {
+	bool changed;
+
 	SpinLockAcquire(&counter->lock);
+	changed = counter->state == COUNTER_FREE || counter->permit != permit->id ||
+			  counter->length != permit->length || counter->quota != permit->quota;
 	if (counter->state == COUNTER_FREE || counter->permit != permit->id ||
 		counter->length != permit->length)
 	{
@@ -98,6 +122,7 @@ counter_give(QuotaCounter *counter, const QuotaPermit *permit)
 	counter->quota = permit->quota;
 	counter->length = permit->length;
 	SpinLockRelease(&counter->lock);
+	return changed;
 }
 
 static void
@@ -110,27 +135,45 @@ counter_free(QuotaCounter *counter)
 	SpinLockRelease(&counter->lock);
 }
 
-void
-counter_assign(int slot, List *permits)
+/*
+ * Leaves counters to the permits that have them, and frees the others; true if anything changed.
+ * Only the worker, or who has seen it end, writes permit and state: it reads them unlocked.
+ */
+static bool
+counter_keep(int slot, List *permits)
 {
-	ListCell *cell;
-	int next = 0;
+	HTAB *index = counter_index_permits(permits);
+	bool changed = false;
 
-	/* only the worker, or who has seen it end, writes permit and state: it reads them unlocked */
 	for (int number = 0; number < max_quotas; number++)
 	{
 		QuotaCounter *counter = counter_get(slot, number);
-		QuotaPermit *permit =
-			counter->state == COUNTER_FREE ? NULL : counter_find_permit(permits, counter->permit);
+		int64 id = counter->permit;
+		PermitFound *found;
 
-		if (permit)
+		if (counter->state == COUNTER_FREE)
+			continue;
+		found = hash_search(index, &id, HASH_FIND, NULL);
+		if (found)
 		{
-			permit->counter = number;
-			counter_give(counter, permit);
+			found->permit->counter = number;
+			changed |= counter_give(counter, found->permit);
+			continue;
 		}
-		else if (counter->state != COUNTER_FREE)
-			counter_free(counter);
+		counter_free(counter);
+		changed = true;
 	}
+	hash_destroy(index);
+	return changed;
+}
+
+bool
+counter_assign(int slot, List *permits)
+{
+	bool changed = counter_keep(slot, permits);
+	ListCell *cell;
+	int next = 0;
+
 	foreach(cell, permits)
 	{
 		QuotaPermit *permit = lfirst(cell);
@@ -140,7 +183,7 @@ counter_assign(int slot, List *permits)
 			if (counter_get(slot, next)->state == COUNTER_FREE)
 			{
 				permit->counter = next;
-				counter_give(counter_get(slot, next), permit);
+				changed |= counter_give(counter_get(slot, next), permit);
 			}
 			next++;
 		}
@@ -150,6 +193,7 @@ counter_assign(int slot, List *permits)
 								 (long long) permit->id),
 						  errhint("Increase biometric_audit.max_quotas and restart the server.")));
 	}
+	return changed;
 }
 
 void
@@ -160,6 +204,24 @@ counter_reset(int slot)
 }
 
 /* ---- taking ---- */
+
+/*
+ * Notes what is released though the count is not known: for quota_keep, which counts it if it gets
+ * into the ledger behind what the worker counts. It is of no epoch that counts. The lock is held.
+ */
+static void
+quota_note_unknown(const Decision *decision, const QuotaCounter *counter, int count,
+				   QuotaTaken *taken)
+{
+	if (counter->permit != decision->permit || counter->state == COUNTER_READY)
+		return;
+	taken->permit = counter->permit;
+	taken->counter = decision->counter;
+	taken->epoch = counter->epoch - 1;
+	taken->count = count;
+	taken->quota = counter->quota;
+	taken->window = counter->length;
+}
 
 int
 quota_take(const Decision *decision, int wanted, bool beyond, QuotaTaken *taken)
@@ -183,9 +245,13 @@ quota_take(const Decision *decision, int wanted, bool beyond, QuotaTaken *taken)
 		taken->permit = counter->permit;
 		taken->counter = decision->counter;
 		taken->epoch = counter->epoch;
+		taken->quota = counter->quota;
+		taken->window = counter->length;
 		taken->count = beyond ? wanted : within;
 		taken->part = quota_window_add(&counter->window, now, taken->count);
 	}
+	else if (beyond)
+		quota_note_unknown(decision, counter, wanted, taken);
 	SpinLockRelease(&counter->lock);
 	return within;
 }

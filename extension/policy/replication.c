@@ -24,6 +24,7 @@
 #include "policy/advice.h"
 #include "policy/choose.h"
 #include "policy/client.h"
+#include "policy/cutoff.h"
 #include "policy/kept.h"
 #include "policy/publish.h"
 #include "policy/replication.h"
@@ -361,12 +362,31 @@ replication_record(Oid database, const Port *port, const Decision *decision)
 	return problem;
 }
 
+/*
+ * Decides on this client. Whose it is is remembered before the policy is asked for the last time: who
+ * cuts the party off after that finds it, though it has no network any more.
+ */
+static Decision
+replication_decide(Oid database, TimestampTz start)
+{
+	Decision decision = policy_decide_replication(replication_view(database, start));
+	const char *admitted;
+
+	do
+	{
+		admitted = decision.party;
+		cutoff_admit(database, admitted);
+		decision = policy_decide_replication(replication_view(database, start));
+	} while (decision.party && (admitted == NULL || strcmp(decision.party, admitted) != 0));
+	return decision;
+}
+
 static void
 replication_check_on_primary(const Port *port)
 {
 	TimestampTz start = GetCurrentTimestamp();
 	Oid database = replication_serving(start);
-	Decision decision = policy_decide_replication(replication_view(database, start));
+	Decision decision = replication_decide(database, start);
 	const char *problem = replication_record(database, port, &decision);
 
 	if (decision.reason == REASON_LEDGER_UNAVAILABLE ||

@@ -13,7 +13,7 @@
 #include "policy/snapshot.h"
 
 /* The least bytes of a record of each sort. */
-#define PARTY_MINIMUM (4 + 8 + 8 + 1)
+#define PARTY_MINIMUM (4 + 4 + 8 + 8 + 1)
 #define NETWORK_MINIMUM (1 + 1 + 16 + 4 + 4)
 #define PERMIT_MINIMUM (4 + 8 + 4 + 1 + 4 + 8 + 8 + 1 + 1 + 8 + 4 + 4)
 #define TEXT_MINIMUM 4
@@ -45,7 +45,10 @@ snapshot_get_period(BlobReader *reader)
 	return period;
 }
 
-/* Returns the number of the party whose network matches, the longest prefix first, or NO_PARTY. */
+/*
+ * Returns the number of the party whose network matches, the longest prefix first, or NO_PARTY.
+ * place: NULL matches none.
+ */
 static uint32
 snapshot_get_networks(BlobReader *reader, const ClientPlace *place, PolicyView *found)
 {
@@ -61,7 +64,7 @@ snapshot_get_networks(BlobReader *reader, const ClientPlace *place, PolicyView *
 		network.bits = blob_get_u8(reader);
 		blob_get_bytes(reader, network.bytes, sizeof(network.bytes));
 		owner = blob_get_u32(reader);
-		if (party == NO_PARTY && client_place_matches(place, &network))
+		if (place != NULL && party == NO_PARTY && client_place_matches(place, &network))
 		{
 			party = owner;
 			found->network = blob_get_text(reader);
@@ -70,6 +73,19 @@ snapshot_get_networks(BlobReader *reader, const ClientPlace *place, PolicyView *
 			blob_skip_text(reader);
 	}
 	return party;
+}
+
+/*
+ * A party's name: in the encoding of the policy's database, or, where this process has
+ * none yet, as the entries have it.
+ */
+static char *
+snapshot_get_name(BlobReader *reader)
+{
+	char *name = blob_get_text(reader);
+	char *utf8 = blob_get_text(reader);
+
+	return OidIsValid(MyDatabaseId) || utf8[0] == '\0' ? name : utf8;
 }
 
 /* Reads the parties again, from where they start, for the one that was found. */
@@ -83,9 +99,12 @@ snapshot_get_party(BlobReader *reader, uint32 number, PolicyView *found)
 		bool wanted = i == number;
 
 		if (wanted)
-			found->party = blob_get_text(reader);
+			found->party = snapshot_get_name(reader);
 		else
+		{
 			blob_skip_text(reader);
+			blob_skip_text(reader);
+		}
 		if (wanted)
 			found->contract = snapshot_get_period(reader);
 		else
@@ -190,6 +209,78 @@ policy_view_of(const StringInfoData *blob, Oid database, const ClientPlace *plac
 	}
 	built->state = PUBLISH_POLICY;
 	return built;
+}
+
+PolicyView *
+policy_view_of_party(const StringInfoData *blob, Oid database, uint32 party)
+{
+	BlobReader reader = {blob->data, blob->data + blob->len, false};
+	PolicyView *built = palloc0_object(PolicyView);
+	uint32 magic = blob_get_u32(&reader);
+	uint32 owner = blob_get_u32(&reader);
+	PolicyView unused = {0};
+
+	if (magic != BLOB_MAGIC || owner != database)
+		return NULL;
+	snapshot_get_party(&reader, party, built);
+	(void) snapshot_get_networks(&reader, NULL, &unused);
+	snapshot_get_permits(&reader, party, built);
+	if (reader.broken || built->party == NULL)
+		return NULL;
+	built->network = "";
+	built->contract = (PolicyPeriod){DT_NOBEGIN, DT_NOEND};
+	built->quarantined = false;
+	built->state = PUBLISH_POLICY;
+	return built;
+}
+
+/* Reads the parties, and returns the number of one of them, or NO_PARTY. */
+static uint32
+snapshot_find_party(BlobReader *reader, const char *party)
+{
+	uint32 count = blob_get_count(reader, PARTY_MINIMUM);
+	uint32 number = NO_PARTY;
+
+	for (uint32 i = 0; i < count; i++)
+	{
+		if (blob_text_is(reader, party))
+			number = i;
+		blob_skip_text(reader);
+		(void) snapshot_get_period(reader);
+		(void) blob_get_u8(reader);
+	}
+	return number;
+}
+
+bool
+policy_place_belongs(const StringInfoData *blob, Oid database, const ClientPlace *place,
+					 const char *party)
+{
+	BlobReader reader = {blob->data, blob->data + blob->len, false};
+	uint32 magic = blob_get_u32(&reader);
+	uint32 owner = blob_get_u32(&reader);
+	uint32 number;
+	uint32 count;
+
+	if (magic != BLOB_MAGIC || owner != database)
+		return false;
+	number = snapshot_find_party(&reader, party);
+	count = blob_get_count(&reader, NETWORK_MINIMUM);
+	for (uint32 i = 0; i < count && number != NO_PARTY && !reader.broken; i++)
+	{
+		PolicyAddress network;
+		uint32 its;
+
+		network.family = blob_get_u8(&reader);
+		network.bits = blob_get_u8(&reader);
+		blob_get_bytes(&reader, network.bytes, sizeof(network.bytes));
+		its = blob_get_u32(&reader);
+		blob_skip_text(&reader);
+		/* the narrowest one comes first, and it alone decides */
+		if (!reader.broken && client_place_matches(place, &network))
+			return its == number;
+	}
+	return false;
 }
 
 PolicyView *

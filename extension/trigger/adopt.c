@@ -211,7 +211,7 @@ biometric_adopt(PG_FUNCTION_ARGS)
 	ListCell *cell;
 	List *tables;
 
-	if (proposal_wanted())
+	if (proposal_wanted(true))
 	{
 		proposal_make(fcinfo);
 		PG_RETURN_NULL();

@@ -259,6 +259,8 @@ attach_dropping(Oid relation, int column, const ObjectAccessDrop *drop)
 {
 	/* it holds no image itself, but may have been described */
 	sync_wanted |= get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE;
+	if (!dropped_by_server(drop ? drop->dropflags : 0))
+		lineage_check_dropping(relation, column);
 	if (!dropped_object(relation, column, drop ? drop->dropflags : 0))
 		return;
 	sync_wanted = true;

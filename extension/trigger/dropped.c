@@ -147,12 +147,8 @@ dropped_queue_unknown(Relation relation, AttrNumber attribute)
 	}
 }
 
-/*
- * Dropped by the server itself: a transient heap whose content lives on, or
- * temporary tables at the end of a transaction or session, when nothing can be
- * put on record any more. DISCARD TEMP comes the same way, but earlier.
- */
-static bool
+/* DISCARD TEMP comes the same way, but before the session ends. */
+bool
 dropped_by_server(int flags)
 {
 	if (proc_exit_inprogress || MyBackendType == B_AUTOVAC_WORKER)

@@ -15,62 +15,121 @@
 #include "base/internal.h"
 #include "base/lineage.h"
 #include "base/roles.h"
+#include "guard/ddl.h"
 #include "guard/objects.h"
 #include "guard/refuse.h"
 #include "home/named.h"
 #include "home/relations.h"
+#include "image/image.h"
+#include "policy/proposal.h"
 #include "trigger/attach.h"
 #include "trigger/trigger.h"
 
-/*
- * The relation that a name means, and its kinds of image; InvalidOid if it has
- * none. No lock is kept: the command takes a stronger one, and two commands that
- * both held a weaker one first would wait for each other.
- */
 static Oid
-with_images(RangeVar *name, uint32 *kinds)
+relation_by_name(RangeVar *name)
 {
-	Oid relation = name
-					   ? RangeVarGetRelidExtended(name, AccessShareLock, RVR_MISSING_OK, NULL, NULL)
-					   : InvalidOid;
+	return name ? RangeVarGetRelidExtended(name, NoLock, RVR_MISSING_OK, NULL, NULL) : InvalidOid;
+}
 
-	*kinds = 0;
-	if (!OidIsValid(relation))
-		return InvalidOid;
-	*kinds = relation_images(relation)->kinds;
-	UnlockRelationOid(relation, AccessShareLock);
-	return *kinds != 0 ? relation : InvalidOid;
+/*
+ * The kinds of image that a relation has. No lock is kept: the command takes a stronger one,
+ * and two commands that both held a weaker one first would wait for each other.
+ */
+static uint32
+kinds_of(RangeVar *name, Oid *relation)
+{
+	uint32 kinds;
+
+	*relation = name ? RangeVarGetRelidExtended(name, AccessShareLock, RVR_MISSING_OK, NULL, NULL)
+					 : InvalidOid;
+	if (!OidIsValid(*relation))
+		return 0;
+	kinds = relation_images(*relation)->kinds;
+	UnlockRelationOid(*relation, AccessShareLock);
+	return kinds;
+}
+
+/* Whether one person may do what permits are changed by: a custodian, unless it takes two. */
+static bool
+one_decides(void)
+{
+	return role_is_custodian(GetUserId()) && !proposal_two_persons();
 }
 
 static void
 refuse_lineage(const char *command, Oid relation)
 {
-	guard_refuse_command(GUARD_LINEAGE, command, guard_describe(RelationRelationId, relation));
+	guard_refuse_command(role_is_custodian(GetUserId()) ? GUARD_LINEAGE_TWO : GUARD_LINEAGE,
+						 command, guard_describe(RelationRelationId, relation));
 }
 
 /* What leaves its parent leaves the parent's permits. */
 static void
 check_leaving(RangeVar *parent, const char *command)
 {
-	uint32 kinds;
-	Oid relation = with_images(parent, &kinds);
+	Oid relation = relation_by_name(parent);
 
 	if (OidIsValid(relation) && home_lineage_restricted(relation_lineage(relation)))
 		refuse_lineage(command, relation);
 }
 
-/* What joins a parent gets the parent's permits, for the images that it has already, too. */
+/*
+ * What joins a parent gets the parent's permits, for the images that it has already, too.
+ * Permits that name it itself stay the nearest.
+ */
 static void
 check_joining(RangeVar *parent, RangeVar *child, const char *command)
 {
-	uint32 kinds;
-	Oid to = with_images(parent, &kinds);
-	Oid from = with_images(child, &kinds);
+	Oid from;
+	Oid to = relation_by_name(parent);
+	uint32 kinds = kinds_of(child, &from);
 
-	for (int kind = IMAGE_KIND_NONE + 1; OidIsValid(to) && kind <= IMAGE_KIND_LAST; kind++)
-		if ((kinds & (1u << kind)) != 0 &&
-			home_lineage_widens(relation_lineage(from), relation_lineage(to), kind))
-			refuse_lineage(command, from);
+	if (OidIsValid(to) && kinds != 0 &&
+		home_lineage_widens(relation_lineage(from),
+							list_concat(list_make2_oid(from, InvalidOid), relation_lineage(to)),
+							kinds))
+		refuse_lineage(command, from);
+}
+
+static bool
+drops_images(Oid relation, AttrNumber column)
+{
+	switch (get_rel_relkind(relation))
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+		case RELKIND_MATVIEW:
+		case RELKIND_FOREIGN_TABLE:
+			return column == 0 ? relation_images(relation)->kinds != 0
+							   : image_type_kinds(get_atttype(relation, column)) != 0;
+		default:
+			return false; /* holds no rows */
+	}
+}
+
+/*
+ * Copies of images are judged by the column that they come from, by what it inherits from, too,
+ * as long as it is there. Of tables that no permit names themselves a custodian decides:
+ * partitions are dropped every day.
+ */
+void
+lineage_check_dropping(Oid relation, AttrNumber column)
+{
+	const GuardCommand *command = guard_command_current();
+	char *object;
+
+	if ((command != NULL && command->may_drop) || IsBinaryUpgrade || internal_ddl() ||
+		guard_in_own_script() || !drops_images(relation, column))
+		return;
+	if (home_restricted(relation))
+	{
+		object = guard_describe(RelationRelationId, relation);
+		if (column != 0 && object != NULL)
+			object = psprintf("column \"%s\" of %s", get_attname(relation, column, false), object);
+		guard_refuse_command(GUARD_PERMIT, guard_command_name(), object);
+	}
+	if (!one_decides() && home_lineage_restricted(relation_lineage(relation)))
+		refuse_lineage(guard_command_name(), relation);
 }
 
 void
@@ -79,8 +138,8 @@ attach_check_lineage(Node *statement, const char *command)
 	AlterTableStmt *alter = (AlterTableStmt *) statement;
 	ListCell *cell;
 
-	if (!IsA(statement, AlterTableStmt) || !IsTransactionState() || !OidIsValid(extension_oid()) ||
-		role_is_custodian(GetUserId()))
+	if (!IsA(statement, AlterTableStmt) || !IsTransactionState() || IsBinaryUpgrade ||
+		!OidIsValid(extension_oid()) || one_decides())
 		return;
 	foreach(cell, alter->cmds)
 	{

@@ -62,8 +62,10 @@ trigger_relation_changed(Datum arg, Oid relation)
 	if (tables == NULL)
 		return;
 	invalidations++;
-	if (!OidIsValid(relation) || relation == home_relation || relation == collection_relation ||
-		relation == log_relation || hash_search(ancestors, &relation, HASH_FIND, NULL) != NULL)
+	/* there are no ancestors where making their table once failed */
+	if (ancestors == NULL || !OidIsValid(relation) || relation == home_relation ||
+		relation == collection_relation || relation == log_relation ||
+		hash_search(ancestors, &relation, HASH_FIND, NULL) != NULL)
 	{
 		tables_stale = true;
 		return;
@@ -108,7 +110,8 @@ forget_all_tables(void)
 	hash_seq_init(&scan, tables);
 	while ((cached = hash_seq_search(&scan)) != NULL)
 		forget_table(cached);
-	hash_destroy(ancestors);
+	if (ancestors != NULL)
+		hash_destroy(ancestors);
 	ancestors = NULL;
 }
 

@@ -16,4 +16,10 @@
  */
 extern bool role_is_custodian(Oid role);
 
+/*
+ * role_is_trusted tells whether a role is biometric_custodian or biometric_auditor, or a
+ * member of one, directly or through others; likewise. False for InvalidOid.
+ */
+extern bool role_is_trusted(Oid role);
+
 #endif

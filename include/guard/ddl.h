@@ -26,6 +26,12 @@ typedef struct GuardCommand
 	struct GuardCommand *outer;
 } GuardCommand;
 
+/* guard_command_current returns the utility command that is running, or NULL. */
+extern GuardCommand *guard_command_current(void);
+
+/* guard_command_name returns its command tag, or "a function call". */
+extern const char *guard_command_name(void);
+
 /* guard_define_settings: biometric_audit.lockdown. */
 extern void guard_define_settings(void);
 

@@ -12,12 +12,6 @@
 #include "guard/ddl.h"
 #include "guard/refuse.h"
 
-/* guard_command_current returns the utility command that is running, or NULL. */
-extern GuardCommand *guard_command_current(void);
-
-/* guard_command_name returns its command tag, or "a function call". */
-extern const char *guard_command_name(void);
-
 /* guard_find_relation returns the relation that a name means to a command, or InvalidOid. */
 extern Oid guard_find_relation(const RangeVar *name);
 

@@ -29,6 +29,8 @@ typedef enum GuardRule
 	GUARD_SURGERY,		/* functions that write to tables behind the server's back */
 	GUARD_WRITE,		/* DML on tables of the extension */
 	GUARD_LINEAGE,		/* taking a table out of what a permit restricts, or into what one opens */
+	GUARD_LINEAGE_TWO,	/* the same, by a custodian alone while two persons are asked for */
+	GUARD_PERMIT,		/* dropping a table or image column that a permit names and restricts */
 	GUARD_SHADOW		/* functions that would be called instead of the extension's */
 } GuardRule;
 

@@ -22,16 +22,23 @@
 extern const uint8 *home_origin(const uint8 *home, const EnvelopeHeader *header);
 
 /*
- * home_lineage_restricted tells whether a permit in force, of any party, says
- * sealed or refuse of one of some relations, as relation_lineage() has them.
+ * home_lineage_restricted tells whether a permit that is not revoked, of any party,
+ * restricts one of some relations, as relation_lineage() has them: delivery sealed
+ * or refuse, a quota, or marking. home_restricted tells so of one relation, its ancestors
+ * not counted; home_lineage_named whether any permit names one of some. All read the
+ * permits as they are committed now.
  */
 extern bool home_lineage_restricted(const List *lineage);
+extern bool home_restricted(Oid relation);
+extern bool home_lineage_named(const List *lineage);
 
 /*
- * home_lineage_widens tells whether the client of this session, by its own
- * permits, has images of a kind sealed or refused where they are, and would
- * get more of them where they go. Lineages as relation_lineage().
+ * home_lineage_widens tells whether any party would get more of images, where they go,
+ * than its permits give it where they are: with whatever purpose, with TLS or without.
+ * Images that no permit of a party speaks of where they are do not count for it.
+ * Lineages as relation_lineage(); kinds: bit 1 << ImageKind. True when permits
+ * name one of the relations, but no policy is in force.
  */
-extern bool home_lineage_widens(List *from, List *to, ImageKind kind);
+extern bool home_lineage_widens(List *from, List *to, uint32 kinds);
 
 #endif

@@ -52,8 +52,9 @@ extern void blob_get_bytes(BlobReader *reader, void *out, Size length);
 /* blob_get_text returns a copy in the current memory context, "" when broken. */
 extern char *blob_get_text(BlobReader *reader);
 
-/* blob_skip_text passes over a text. */
+/* blob_skip_text passes over a text; blob_text_is tells, doing so, whether it is a certain one. */
 extern void blob_skip_text(BlobReader *reader);
+extern bool blob_text_is(BlobReader *reader, const char *text);
 
 /*
  * blob_get_count reads a number of records of at least minimum bytes each; a

@@ -41,11 +41,23 @@ extern void change_init(void);
 
 /*
  * change_begin checks that the caller may change the policy and becomes the
- * tables' owner, connected to SPI, until change_end.
+ * tables' owner, connected to SPI, until change_end. It keeps nobody else from changing
+ * it meanwhile: for incidents, and for quarantine(), which waits for nobody's
+ * transaction but one that has changed the same party.
  * Errors: 42501 when the caller is not a member of biometric_custodian,
  * superuser or not; 55000 when this transaction created the extension.
  */
 extern void change_begin(PolicyChange *change);
+
+/*
+ * change_begin_policy is change_begin for all other changes of the policy, and for what is
+ * asked to decide about them: one transaction at a time, until its end. Whatever is
+ * asked afterwards sees all that is committed; only quarantine() changes anything meanwhile,
+ * so a row of biometric.party is locked before what it says is put on record.
+ * Errors: those of change_begin; 25001 in a transaction of a higher isolation level than READ
+ * COMMITTED, which sees what was; 25006 in a read-only one.
+ */
+extern void change_begin_policy(PolicyChange *change);
 
 /*
  * change_begin_checked is change_begin for what others than custodians may do, too:
@@ -76,6 +88,12 @@ extern char *change_result(int column);
  * biometric_audit.policy_size cannot hold.
  */
 extern void change_record(const PolicyChange *change, const char *detail, Size growth);
+
+/*
+ * change_alone notes that this transaction widens access by one person. Should two be asked
+ * for by the time it commits, it fails: 55000.
+ */
+extern void change_alone(void);
 
 /*
  * change_cut_off has the connections of a party end as soon as the change that was queued

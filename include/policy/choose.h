@@ -27,7 +27,8 @@ typedef struct ChooseRequest
  * on, any relation. Among these a permit that refuses wins; then the most
  * generous whose conditions hold (of those that release alike one without a quota,
  * then the oldest: quotas do not add up); else the condition that failed last in the
- * order TLS, purpose declared, purpose permitted.
+ * order TLS, purpose declared, purpose permitted. Released is with marks if any permit that
+ * would release asks for them.
  */
 extern Decision policy_choose(const PolicyView *view, const ChooseRequest *request);
 

@@ -9,13 +9,15 @@
  * A permit is published with the number of its counter, and only then
  * counted: who decides by the new policy waits until the counter is ready, and
  * who has decided by the old one decides again before he sends anything. So
- * nothing is released between the count and its use that is not counted.
+ * nothing is released between the count and its use that is not counted. The count is
+ * the worker's work, which it does between its batches: nobody else waits for it.
  */
 #ifndef BIOMETRIC_POLICY_COUNTER_H
 #define BIOMETRIC_POLICY_COUNTER_H
 
 #include "postgres.h"
 
+#include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "storage/spin.h"
 
@@ -47,6 +49,7 @@ typedef struct QuotaPermit
 {
 	int64 id;
 	const char *party;
+	TimestampTz granted_at;
 	int64 quota;
 	int64 length;
 	int counter; /* set by counter_assign; -1: there is none */
@@ -57,18 +60,21 @@ extern QuotaCounter *counter_get(int slot, int number);
 
 /*
  * counter_assign sees to it that each permit of a list of QuotaPermit has a
- * counter with its quota and window, and nobody else has one. The worker's.
+ * counter with its quota and window, and nobody else has one; and returns whether any
+ * counter became another's, or its quota or window another. The worker's.
  */
-extern void counter_assign(int slot, List *permits);
+extern bool counter_assign(int slot, List *permits);
 
 /* counter_reset frees all counters of a slot. */
 extern void counter_reset(int slot);
 
 /*
- * quota_count counts, from the ledger, for the permits of such a list whose
- * count is not known; to be called when they are published. What cannot be counted
- * is logged, and gives nothing. The worker's; needs a transaction with an active snapshot.
+ * quota_count has those permits of such a list counted, from the ledger, whose count is not
+ * known; to be called when they are published. quota_count_some does a little of that, and tells
+ * whether there may be more (LedgerWorkerWork). What cannot be counted is logged, and gives
+ * nothing, until the next call of quota_count. The worker's.
  */
 extern void quota_count(int slot, List *permits);
+extern bool quota_count_some(int slot);
 
 #endif

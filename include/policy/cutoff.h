@@ -20,7 +20,7 @@
 typedef struct CutoffCount
 {
 	int sessions;	 /* client sessions of this database */
-	int replication; /* replication connections of the whole server */
+	int replication; /* replication connections that this database's policy is about */
 } CutoffCount;
 
 /* cutoff_shmem_size returns the bytes of shared memory that this needs. */
@@ -33,17 +33,32 @@ extern void cutoff_shmem_init(LWLock *lock);
 extern void cutoff_enter(int status);
 
 /*
+ * cutoff_admit says whose this replication connection is by the policy of a database, by which
+ * it is about to be let in: it stays theirs when their networks are registered no more. To be
+ * called before that policy is asked for the last time.
+ */
+extern void cutoff_admit(Oid database, const char *party);
+
+/*
  * cutoff_count counts the connections whose client belongs to a party by the published
- * policy of this database, without this session. Nobody belongs to anybody while none is
- * published.
+ * policy of this database, without this session: its sessions; all replication
+ * connections where this database serves replication (serving.h), else those for logical
+ * decoding of this database; and those which it admitted for the party. Nobody belongs to anybody
+ * by networks while no policy is published.
  */
 extern CutoffCount cutoff_count(const char *party);
 
+/* What it takes to end a party's connections. */
+typedef struct CutoffPlan CutoffPlan;
+
+/* cutoff_prepare allocates all that cutoff_end needs, in the current memory context. */
+extern CutoffPlan *cutoff_prepare(const char *party);
+
 /*
  * cutoff_end ends those connections, as pg_terminate_backend does, and waits until they
- * have gone, at most 10 s; with a WARNING if some have not. For the time after a commit: never
- * raises, and nothing can interrupt it there.
+ * have gone, at most 10 s; with a WARNING if some have not. For the time after a commit: allocates
+ * nothing, never raises, and nothing can interrupt it there.
  */
-extern void cutoff_end(const char *party);
+extern void cutoff_end(CutoffPlan *plan);
 
 #endif

@@ -45,6 +45,7 @@ typedef struct Decision
 	Delivery delivery;
 	Reason reason;		 /* REASON_PERMITTED, or the first rule that failed */
 	int64 permit;		 /* permit that decided; 0: none */
+	bool named;			 /* the permit is for a relation, not for any */
 	bool quota;			 /* the permit has a quota: quota_take() before anything is released */
 	bool mark;			 /* the permit asks for marked release */
 	int counter;		 /* of the quota; for quota.c */
@@ -76,7 +77,7 @@ extern void policy_init(void);
  * policy_decide is the only code that says yes or no. Order, the first that
  * fails giving the reason: ledger, keys, standby, client, network, party's
  * contract and quarantine, permit, TLS, purpose. biometric_audit.enforcement
- * = observe turns a refusal by policy (not by ledger, keys or standby) into
+ * = observe turns a refusal by policy (not by ledger, keys, standby or quarantine) into
  * DELIVERY_OBSERVE with the reason kept. Never raises for a policy reason;
  * any internal doubt is DELIVERY_REFUSE.
  */
@@ -94,6 +95,12 @@ extern bool policy_names_relation(Oid relation);
  * contracts and permits does not change it: decide again at every batch.)
  */
 extern uint64 policy_generation(void);
+
+/*
+ * policy_publications returns a number that changes with each publication, also of what
+ * was published already: for what is kept of the policy's tables but is not in what is published.
+ */
+extern uint64 policy_publications(void);
 
 /* policy_client returns what is known of this session's client. */
 extern const PolicyClient *policy_client(void);

@@ -9,12 +9,13 @@
  *
  * A function that can widen access begins with
  *
- *     if (proposal_wanted())
+ *     if (proposal_wanted(true))
  *     {
  *         proposal_make(fcinfo);
  *         PG_RETURN_NULL();        (or PG_RETURN_VOID)
  *     }
  *
+ * (or, where only some changes widen, what it finds out about that instead of true),
  * stands in the table of proposal.c, and makes exactly one call of
  * change_record (or proposal_note), whose detail's "action" is the function's name.
  */
@@ -28,15 +29,23 @@
 /* proposal_define_settings: biometric_audit.two_person, .proposal_lifetime; from policy_define_settings. */
 extern void proposal_define_settings(void);
 
-/* proposal_two_persons tells whether biometric_audit.two_person is on. */
+/* proposal_shmem_size, proposal_shmem_init: what all sessions know of two_person; as policy's. */
+extern Size proposal_shmem_size(void);
+extern void proposal_shmem_init(void);
+
+/*
+ * proposal_two_persons tells whether biometric_audit.two_person is on: from the moment
+ * that the postmaster has read it, also in sessions that have not; switched off, it still
+ * counts until they have.
+ */
 extern bool proposal_two_persons(void);
 
 /*
- * proposal_wanted tells whether a change that widens access must be proposed
- * rather than made: two_person is on, and this is not the execution of an approved
- * proposal (nor its trial).
+ * proposal_wanted tells whether a change must be proposed rather than made: it widens
+ * access, two_person is on, and this is not the execution of an approved proposal (nor its
+ * trial). While two_person is off, a change that widens is noted by change_alone.
  */
-extern bool proposal_wanted(void);
+extern bool proposal_wanted(bool widens);
 
 /*
  * proposal_make tries the change in a subtransaction that it rolls back, so that what is wrong

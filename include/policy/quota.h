@@ -33,6 +33,8 @@ typedef struct QuotaTaken
 	uint32 epoch; /* of the count: it may have been counted anew since */
 	int64 part;	  /* of the window */
 	int count;
+	int64 quota;  /* the permit's, when it was taken from */
+	int64 window; /* likewise, microseconds */
 } QuotaTaken;
 
 /* quota_define_settings: biometric_audit.max_quotas; from policy_define_settings. */
@@ -48,7 +50,8 @@ extern int quota_places(void);
  * and returns how many are within it: fewer than wanted means that the next
  * image goes over. With beyond all wanted are counted, for what is released
  * nevertheless. wanted, and nothing taken, if the permit has no quota;
- * QUOTA_UNKNOWN, and nothing taken, when its count is not known. Never raises.
+ * QUOTA_UNKNOWN when its count is not known, and nothing taken, but with beyond what
+ * quota_keep counts all the same. Never raises.
  * taken: what quota_keep or quota_return must be called for.
  */
 extern int quota_take(const Decision *decision, int wanted, bool beyond, QuotaTaken *taken);

@@ -65,6 +65,20 @@ extern PolicyView *policy_view_build(const StringInfoData *blob, Oid database);
 extern PolicyView *policy_view_of(const StringInfoData *blob, Oid database,
 								  const ClientPlace *place);
 
+/*
+ * policy_view_of_party makes the view that a client of a party has, whatever its network, its
+ * contract and quarantine left out: only the permits count. party: 0-based, in the order of the
+ * published bytes. NULL when there is none, or the bytes are damaged.
+ */
+extern PolicyView *policy_view_of_party(const StringInfoData *blob, Oid database, uint32 party);
+
+/*
+ * policy_place_belongs tells whether a client's network is that of a party, by the published bytes
+ * of a database. Allocates nothing, never raises.
+ */
+extern bool policy_place_belongs(const StringInfoData *blob, Oid database, const ClientPlace *place,
+								 const char *party);
+
 /* period_holds tells whether now lies in a period. */
 extern bool period_holds(const PolicyPeriod *period, TimestampTz now);
 

@@ -81,6 +81,13 @@ extern void dropped_queue(Relation relation, const uint64 *images, AttrNumber at
 						  EntryEvent event, EntryOperation operation);
 
 /*
+ * dropped_by_server tells whether the server itself drops something: a transient heap
+ * whose content lives on, or temporary tables at the end of a transaction or session,
+ * when nothing can be put on record any more. flags: as ObjectAccessDrop's.
+ */
+extern bool dropped_by_server(int flags);
+
+/*
  * dropped_object queues `dropped` for a relation or column that is about to be dropped.
  * attribute: 0 for the relation. flags: as ObjectAccessDrop's. Returns true when it has a home.
  */
@@ -109,5 +116,15 @@ extern Oid receiver_rewritten(Oid transient);
  * InvalidOid. transient: set to the heap that takes its new rows, unless NULL.
  */
 extern Oid receiver_refreshing(Oid *transient);
+
+/* ---- lineage.c: permits for a table are permits for what descends from it */
+
+/*
+ * lineage_check_dropping refuses to drop a relation, or one of its columns (0: all), with
+ * images that a permit restricts: one that names it, to everybody; one that names an ancestor,
+ * to others than custodians, and to a custodian alone while two persons are asked for.
+ * The caller holds the locks of the command. Errors: 42501, recorded.
+ */
+extern void lineage_check_dropping(Oid relation, AttrNumber column);
 
 #endif

@@ -71,10 +71,10 @@ extern void attach_leave(const AttachCommand *command);
 extern void attach_utility_end(Node *statement);
 
 /*
- * attach_check_lineage refuses ALTER TABLE, by others than custodians, that takes a table out of
- * one that a permit restricts (DETACH PARTITION, NO INHERIT), or into one of which
- * the client may have more than of itself (ATTACH PARTITION, INHERIT). Called
- * before the command. command: command tag. Errors: 42501, recorded.
+ * attach_check_lineage refuses ALTER TABLE, by others than custodians, and by a custodian alone
+ * while two persons are asked for, that takes a table out of one that a permit restricts
+ * (DETACH PARTITION, NO INHERIT), or into one of which some party may have more than
+ * of itself (ATTACH PARTITION, INHERIT). Called before the command. command: command tag. Errors: 42501, recorded.
  */
 extern void attach_check_lineage(Node *statement, const char *command);
 

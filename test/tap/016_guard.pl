@@ -209,6 +209,33 @@ refused(catalog => $_)
 		  . 'EXECUTE FUNCTION suppress_redundant_updates_trigger()'
 	]);
 
+note 'tables and columns that a permit restricts';
+{
+	$node->sql($db, $_) foreach (
+		'CREATE SCHEMA archive',
+		'GRANT USAGE ON SCHEMA archive TO PUBLIC',
+		'CREATE ROLE keeper',
+		'CREATE DOMAIN archive.portrait AS biometric.face_image',
+		'CREATE TABLE archive.held (id int, note text, img archive.portrait)',
+		'ALTER TABLE archive.held OWNER TO keeper');
+	my $permit = $node->policy($db,
+		q{SELECT biometric.authorize('house', '{face}', 'refuse', relation => 'archive.held')});
+	refused(permit => $_)
+	  foreach (
+		'DROP TABLE archive.held',
+		'DROP TABLE IF EXISTS t, archive.held CASCADE',
+		'ALTER TABLE archive.held DROP COLUMN img',
+		'ALTER TABLE archive.held DROP COLUMN note, DROP COLUMN img CASCADE',
+		'DROP SCHEMA archive CASCADE',
+		'DROP DOMAIN archive.portrait CASCADE',
+		'DROP OWNED BY keeper CASCADE',
+		'DO $$BEGIN DROP TABLE archive.held; END$$');
+	allowed('ALTER TABLE archive.held DROP COLUMN note');
+	$node->policy($db, "SELECT biometric.revoke($permit, 'the table goes')");
+	allowed('DROP OWNED BY keeper CASCADE');
+	allowed('DROP SCHEMA archive CASCADE');
+}
+
 note 'locks and maintenance';
 refused(lock => [ 'BEGIN', $_ ])
   foreach (
@@ -293,6 +320,24 @@ allowed($_)
 	$node->sql($db,
 		'GRANT biometric_custodian TO officer; REVOKE biometric_custodian FROM officer');
 	like($node->events($db, $mark), qr/(?:policy_changed.*){2}/, 'who becomes one is recorded');
+	$node->sql($db, 'CREATE ROLE deputy IN ROLE custodian; CREATE ROLE watcher IN ROLE auditor; '
+		  . 'CREATE ROLE stranger');
+	foreach my $sql (
+		'GRANT deputy TO stranger', 'GRANT watcher TO stranger',
+		'CREATE ROLE indirect IN ROLE deputy', 'ALTER GROUP deputy ADD USER officer',
+		'ALTER ROLE deputy PASSWORD $$known$$', 'ALTER ROLE deputy LOGIN',
+		'GRANT custodian TO indirect')
+	{
+		$mark = $node->mark($db);
+		$node->sql($db, $sql);
+		like($node->events($db, $mark), qr/policy_changed/, "$sql is recorded");
+	}
+	$mark = $node->mark($db);
+	$node->sql($db, 'CREATE ROLE nobody IN ROLE reader; ALTER ROLE nobody PASSWORD $$x$$; '
+		  . 'GRANT reader TO nobody; DROP ROLE nobody')
+	  if $node->sql($db, q{SELECT count(*) FROM pg_roles WHERE rolname = 'reader'});
+	is($node->events($db, $mark), '', 'other roles are not');
+	$node->sql($db, 'REVOKE deputy FROM officer; DROP ROLE deputy, watcher, indirect, stranger');
 }
 
 note 'what concerns the whole server, from a database without the extension';
@@ -431,7 +476,8 @@ is( attempt([ 'BEGIN', 'CREATE EXTENSION biometric_audit', 'DROP EXTENSION biome
 		'brief')->sqlstate,
 	undef,
 	'who has just created the extension can drop it');
-$node->sql($db, 'DROP TABLE t; DROP TYPE pair');
+$node->sql($db, 'DROP TABLE t; DROP TYPE pair; CREATE TABLE kept (img biometric.face_image)');
+$node->policy($db, q{SELECT biometric.authorize('house', '{face}', 'refuse', relation => 'kept')});
 $node->policy($db, q{SELECT biometric.retire_ledger('the system is given up')});
 is(attempt('DROP TABLE biometric.entry_00')->sqlstate,
 	'42501', 'a retired ledger is not dropped piece by piece');
@@ -440,7 +486,7 @@ is(attempt('DROP TABLE biometric.entry_00')->sqlstate,
 	$forker->query('BEGIN');
 	$forker->query(q{SELECT biometric.fork_ledger('it is used after all')});
 	my $dropper = $node->connect_from('local', $db, 'dba');
-	$dropper->send_query('DROP EXTENSION biometric_audit');
+	$dropper->send_query('DROP EXTENSION biometric_audit CASCADE');
 	my $waits = 'SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND pid = ' . $dropper->pid;
 	ok(poll_until(sub { $node->sql('bare', $waits) eq 't' }), 'DROP EXTENSION waits for a fork');
 	is($forker->query('COMMIT')->sqlstate, undef, 'which is committed');
@@ -454,7 +500,8 @@ is(attempt('DROP TABLE biometric.entry_00')->sqlstate,
 	ok(poll_until($takes_entries), 'the ledger goes on');
 	$node->policy($db, q{SELECT biometric.retire_ledger('the system is given up again')});
 }
-is(attempt('DROP EXTENSION biometric_audit')->sqlstate, undef, 'but as a whole');
+is(attempt('DROP EXTENSION biometric_audit CASCADE')->sqlstate,
+	undef, 'but as a whole, with columns that a permit restricts');
 is( $node->sql(
 		$db, q{SELECT count(*) FROM pg_namespace AS n JOIN pg_class AS c
 		ON c.relnamespace = n.oid WHERE n.nspname = 'biometric'}),

@@ -114,6 +114,10 @@ subtest 'nobody moves tables to where his permits give him more' => sub {
 		'ALTER TABLE trunk OWNER TO officer', 'ALTER TABLE twig OWNER TO officer', 'INSERT INTO twig TABLE traveller');
 	$node->policy($db, "SELECT biometric.authorize('archive', '{face}', 'open', relation => 'trunk')");
 	is($clerk->()->query('ALTER TABLE trunk ATTACH PARTITION twig DEFAULT')->sqlstate, '42501', 'as a partition');
+	is($wire->query('ALTER TABLE trunk ATTACH PARTITION twig DEFAULT')->sqlstate, '42501', 'nor for somebody else');
+	$node->sql($db, $_) foreach ('CREATE TABLE stem (LIKE traveller)', 'ALTER TABLE stem OWNER TO officer');
+	is($wire->query('ALTER TABLE twig INHERIT stem')->error, undef, 'where no permit names a table nothing is asked');
+	is($wire->query('ALTER TABLE twig NO INHERIT stem')->error, undef, 'nor on the way back');
 	$node->policy($db, "SELECT biometric.quarantine('archive', 'done')");
 };
 
@@ -130,6 +134,66 @@ subtest 'what is restricted as a part stays restricted when it is taken out' => 
 	$node->sql($db, 'REVOKE biometric_custodian FROM CURRENT_USER');
 	is($wire->query('ALTER TABLE heir NO INHERIT traveller')->error, undef, 'of an open table it may go');
 	$node->sql($db, 'DROP TABLE heir');
+};
+
+subtest 'what a permit restricts is not dropped while copies remain' => sub {
+	my $custodian = sub {
+		$node->sql($db, 'GRANT biometric_custodian TO CURRENT_USER');
+		my $result = $node->connect_from('local', $db, $super)->query($_[0]);
+		$node->sql($db, 'REVOKE biometric_custodian FROM CURRENT_USER');
+		return $result;
+	};
+	foreach my $sql (
+		'DROP TABLE asylum', 'ALTER TABLE asylum DROP COLUMN img', 'DROP TABLE traveller, asylum CASCADE')
+	{
+		is($node->admin($db)->query($sql)->sqlstate, '42501', "a superuser does not $sql");
+		is($custodian->($sql)->sqlstate, '42501', 'nor does a custodian');
+	}
+	is(seen(officer()->query('SELECT img FROM loot')), '42501', 'a copy is refused still');
+
+	my %restrictions = (
+		quota => "'open', relation => 'held', quota => 5, quota_window => '1 day'",
+		mark => "'open', relation => 'held', mark => true");
+	foreach my $name (sort keys %restrictions)
+	{
+		table('held', 1);
+		my $permit = $node->policy($db, "SELECT biometric.authorize('agency', '{face}', $restrictions{$name})");
+		is($node->admin($db)->query('DROP TABLE held')->sqlstate, '42501', "a $name restricts");
+		is($node->admin($db)->query('ALTER TABLE held ADD COLUMN n int')->error, undef, 'other columns come');
+		is($node->admin($db)->query('ALTER TABLE held DROP COLUMN n')->error, undef, 'and go');
+		$node->policy($db, "SELECT biometric.revoke($permit, 'to drop it')");
+		is($node->admin($db)->query('DROP TABLE held')->error, undef, 'without the permit it is dropped');
+	}
+	table('held', 1, 'open');
+	is($node->admin($db)->query('DROP TABLE held')->error, undef, 'a permit that only opens is in nobody\'s way');
+
+	$node->sql($db, $_) foreach (
+		'CREATE TABLE year PARTITION OF estate FOR VALUES IN (2020)',
+		'ALTER TABLE year OWNER TO officer');
+	is($wire->query('DROP TABLE year')->sqlstate, '42501', 'a partition of what is restricted its owner does not drop');
+	is($custodian->('DROP TABLE year')->error, undef, 'a custodian does');
+};
+
+subtest 'while two persons are asked for, no custodian does it alone' => sub {
+	$node->sql($db, "CREATE TABLE $_ (id int, img biometric.face_image)") foreach ('road', 'lot');
+	$node->sql($db, 'CREATE TABLE year PARTITION OF estate FOR VALUES IN (2021)');
+	$node->sql($db, 'GRANT biometric_custodian TO CURRENT_USER');
+	my $mark = $node->mark($db);
+	$node->set('biometric_audit.two_person', 'on');
+	foreach my $sql ('ALTER TABLE estate DETACH PARTITION year', 'DROP TABLE year')
+	{
+		my $result = $node->connect_from('local', $db, $super)->query($sql);
+		is($result->sqlstate, '42501', $sql);
+		like($result->hint // '', qr/two custodians/, 'who is told what to do');
+	}
+	is($node->connect_from('local', $db, $super)->query('ALTER TABLE lot INHERIT road')->error, undef,
+		'what changes nobody\'s rights is done');
+	$node->set('biometric_audit.two_person', undef);
+	is(join(' ', map { $_->{rule} } $node->records($db, 'SELECT detail ->> \'rule\' AS rule '
+		. "FROM biometric.ledger WHERE seq >= $mark AND event = 'ddl_refused'")), 'lineage_two lineage_two',
+		'each refusal is an entry');
+	$node->sql($db, 'ALTER TABLE estate DETACH PARTITION year; DROP TABLE year, road, lot');
+	$node->sql($db, 'REVOKE biometric_custodian FROM CURRENT_USER');
 };
 
 subtest 'images of several tables in one statement are judged one by one' => sub {

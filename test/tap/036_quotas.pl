@@ -185,6 +185,63 @@ goes_over($wire->query('SELECT img FROM many'), 1200, 'a batch of many');
 is(counted($permit), 1200, 'a batch of many: the ledger has as many');
 $node->set('biometric_audit.release_batch_rows', 4);
 
+# ---------------------------------------------------------------- which permit's quota
+
+my $general = $node->policy($db, <<'END');
+SELECT biometric.authorize('agency', '{face}', 'open', '{border}',
+	quota => 1000000, quota_window => '1 day')
+END
+$wire->close;
+
+sub copied
+{
+	my ($name, @statements) = @_;
+	my $table = "secret_$name";
+	my $id = limited($table, 8, "quota => 3, quota_window => '1 day'");
+	my $session = officer();
+	my @results = map { $session->query(s/SOURCE/$table/gr) } @statements;
+	$session->close;
+	goes_over($results[-1], 3, $name);
+	is(counted($id), 3, "$name: by the quota of the table that they are from");
+	return;
+}
+
+$node->sql($db, 'CREATE TABLE pocket (id int, img biometric.face_image);
+	GRANT ALL ON pocket TO officer');
+copied('copy', 'CREATE TEMP TABLE c2 AS SELECT * FROM SOURCE', 'SELECT img FROM c2');
+copied('copied_again', 'CREATE TEMP TABLE c2 AS SELECT * FROM SOURCE',
+	'CREATE TEMP TABLE c3 AS SELECT * FROM c2', 'SELECT img FROM c3');
+copied('insert_returning', 'INSERT INTO pocket SELECT * FROM SOURCE RETURNING img');
+is(counted($general), 0, 'of the quota of a general permit nothing is taken for them');
+
+$node->sql($db, <<'END');
+CREATE TABLE gate (id int, img biometric.face_image) PARTITION BY LIST (id);
+CREATE TABLE gate_one PARTITION OF gate FOR VALUES IN (1);
+CREATE TABLE gate_two PARTITION OF gate FOR VALUES IN (2);
+INSERT INTO gate SELECT 1 + n % 2, numbered_jpeg(n, 300)::biometric.face_image
+	FROM generate_series(1, 16) AS n;
+GRANT SELECT ON gate, gate_one, gate_two TO officer;
+END
+my $parent = authorized('gate', "quota => 1000, quota_window => '1 day'");
+my $partition = authorized('gate_one', "quota => 3, quota_window => '1 day'");
+$wire = officer();
+goes_over($wire->query('SELECT img FROM gate WHERE id = 1'), 3, 'a partition read through its parent');
+is(counted($partition), 3, 'by its own quota');
+is(pictures($wire->query('SELECT img FROM gate WHERE id = 2')), 8, 'another partition is not held up');
+is(counted($parent), 8, 'and counts for the parent');
+goes_over($wire->query('SELECT img FROM gate_one'), 0, 'the partition itself has no other');
+$wire->close;
+my $busy = authorized('gate_two', "quota => 20, quota_window => '1 minute'");
+$wire = officer();
+is(pictures($wire->query('SELECT img FROM gate WHERE id = 2')), 8, 'of two quotas');
+is(counted($parent) . ' ' . counted($busy), '16 0', 'that counts which allows fewer a day');
+$wire->close;
+$node->policy($db, "SELECT biometric.revoke($_, 'a test')") foreach $general, $parent, $partition, $busy;
+my $watch = $node->policy($db, q{SELECT biometric.authorize('agency', '{face}', 'observe')});
+copied('copy_that_is_observed', 'CREATE TEMP TABLE c2 AS SELECT * FROM SOURCE', 'SELECT img FROM c2');
+$node->policy($db, "SELECT biometric.revoke($watch, 'a test')");
+$wire = officer();
+
 # ---------------------------------------------------------------- observed
 
 $permit = limited('seen', 10, "quota => 3, quota_window => '1 day'", delivery => 'observe');

@@ -316,21 +316,44 @@ subtest 'nobody writes to the proposals, and what was changed offline is not mad
 	is(as('bob', "SELECT biometric.approve($number)")->sqlstate, '42883', 'nor is another function');
 };
 
-subtest 'a proposal outlives a restart, and its relation a new name' => sub {
+subtest 'a proposal outlives a restart, but not its relation\'s name' => sub {
 	my $number =
 	  proposed(as('alice', q{SELECT biometric.authorize('relay', '{face}', 'open', NULL, 'traveller')}));
 	$node->restart;
 	$node->sql($db, 'ALTER TABLE traveller RENAME TO voyager; '
 		  . 'CREATE TABLE traveller (id int PRIMARY KEY, img biometric.face_image)');
-	is(as('bob', "SELECT biometric.approve($number)")->message, undef, 'approved');
+	my $permits = $node->sql($db, 'SELECT count(*) FROM biometric.permit');
+	my $result = as('bob', "SELECT biometric.approve($number)");
+	is($result->sqlstate, '55000', 'what has another name now is not what was shown');
+	like($result->message, qr/no longer what was proposed/, 'which is told');
+	is($node->sql($db, 'SELECT count(*) FROM biometric.permit'), $permits, 'no permit');
+	$node->sql($db, 'ALTER TABLE traveller RENAME TO other; ALTER TABLE voyager RENAME TO traveller');
+	is(as('bob', "SELECT biometric.approve($number)")->message, undef, 'with its name it is approved');
 	is($node->sql($db, 'SELECT relation FROM biometric.permit ORDER BY id DESC LIMIT 1'),
-		'voyager', 'for the table that it was proposed for');
+		'traveller', 'for the table that it was proposed for');
+	$node->sql($db, 'ALTER TABLE traveller RENAME TO voyager; ALTER TABLE other RENAME TO traveller');
 	$number =
 	  proposed(as('alice', q{SELECT biometric.authorize('relay', '{face}', 'open', NULL, 'traveller')}));
 	$node->sql($db, 'DROP TABLE traveller; '
 		  . 'CREATE TABLE traveller (id int PRIMARY KEY, img biometric.face_image)');
 	is(as('bob', "SELECT biometric.approve($number)")->sqlstate, '42P01', 'one that is gone is not');
 	is(state_of($number), 'open', 'which stays open');
+};
+
+subtest 'no more images are adopted than were shown' => sub {
+	$node->sql($db, <<'END');
+CREATE TABLE source (id int PRIMARY KEY, img biometric.face_image);
+INSERT INTO source SELECT i, numbered_jpeg(i, 1000)::biometric.face_image FROM generate_series(1, 3) i;
+CREATE TABLE grows (id int PRIMARY KEY, img biometric.face_image);
+GRANT INSERT ON grows TO officer;
+END
+	my @sealed = map { $node->sql($db, "SELECT img::text FROM source WHERE id = $_") } 1 .. 3;
+	as('officer', "INSERT INTO grows VALUES ($_, '$sealed[$_ - 1]')") foreach 1, 2;
+	my $number = proposed(as('alice', q{SELECT biometric.adopt('grows', 'img')}));
+	as('officer', "INSERT INTO grows VALUES (3, '$sealed[2]')");
+	is(as('bob', "SELECT biometric.approve($number)")->sqlstate, '55000', 'one more than shown');
+	$node->sql($db, 'DELETE FROM grows WHERE id > 1');
+	is(as('bob', "SELECT biometric.approve($number)")->message, undef, 'less of it is approved');
 };
 
 subtest 'circumstances that have changed make a proposal void' => sub {
@@ -457,6 +480,15 @@ subtest 'two_person is not switched off by SQL' => sub {
 	is($result->sqlstate, '42501', 'nor by one custodian alone');
 	like($result->detail, qr/two persons/i, 'which the rule says');
 	is(as('alice', 'ALTER SYSTEM RESET ALL')->sqlstate, '42501', 'nor by RESET ALL');
+	is(as('alice', "ALTER SYSTEM $_")->sqlstate, '42501', $_)
+	  foreach ('SET biometric_audit.enforcement = observe', 'RESET biometric_audit.enforcement',
+		q{SET biometric_audit.replication_networks = '0.0.0.0/0'},
+		'RESET biometric_audit.replication_networks',
+		q{SET biometric_audit.replication_database = 'desk'},
+		'SET biometric_audit.lockdown = off', 'RESET biometric_audit.lockdown',
+		q{SET shared_preload_libraries = ''});
+	is(as('alice', 'ALTER SYSTEM SET biometric_audit.lockdown = on')->message,
+		undef, 'what takes away is set by one');
 	$node->sql($db, 'ALTER ROLE alice NOSUPERUSER');
 };
 

@@ -338,6 +338,77 @@ subtest 'replication connections end and do not come back' => sub {
 	is(replication(OFFICE)->startup->sqlstate, undef, 'reinstate() brings them back');
 };
 
+subtest 'a session that has authenticated and is not in its database yet ends as well' => sub {
+	my $barred = BiometricAudit::Node->create('barred');
+	$barred->prepare($db);
+	$barred->register($db, 'relay', OFFICE . '/32', $all, 'open');
+	my $custodian = $barred->connect_from('local', $db, 'custodian');
+	my $holder = $barred->connect_from('local', $db, $super);
+	my $mark = $barred->mark($db);
+	is($holder->query('BEGIN; LOCK TABLE pg_database IN ACCESS EXCLUSIVE MODE')->error,
+		undef, 'nobody gets into a database');
+	my $child = fork // die "fork: $!";
+	if ($child == 0)
+	{
+		BiometricAudit::Wire->connect(
+			host => LOOPBACK,
+			local => OFFICE,
+			port => $barred->port,
+			user => 'officer',
+			database => $db,
+			fail_ok => 1);
+		POSIX::_exit(0);
+	}
+	# a session has no statistics before it is in its database
+	my $waits = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'pg_database'::regclass "
+	  . 'AND pid NOT IN (SELECT pid FROM pg_stat_get_activity(NULL))';
+	my $pid = poll_until(sub { $holder->query($waits)->value });
+	ok($pid, 'a session is on its way into one');
+	my $result =
+	  $custodian->query(q{SELECT biometric.quarantine('relay', 'a leak', end_sessions => true)});
+	is($result->message, undef, 'quarantined');
+	is(scalar(grep { $_->{S} eq 'WARNING' } $result->notices), 0, 'without a warning');
+	$holder->query('ROLLBACK');
+	my ($entry) = $barred->records($db, "SELECT detail FROM biometric.ledger "
+		  . "WHERE seq >= $mark AND event = 'policy_changed'");
+	is($entry->{detail}{sessions}, 1, 'the entry counts it');
+	ok(poll_until(sub { !BiometricAudit::Node::process_alive($pid) }), 'gone');
+	waitpid $child, 0;
+	$barred->stop;
+};
+
+subtest 'a party whose networks are registered no more is found by what it was let in as' => sub {
+	my $physical = replication(OFFICE);
+	is($physical->startup->sqlstate, undef, 'a replication connection is let in');
+	$node->policy($db, q{SELECT biometric.unregister_network('127.0.0.2/32', 'first of all')});
+	my $result = quarantine(', end_sessions => true');
+	is($result->message, undef, 'quarantined');
+	ok(gone($physical), 'gone');
+	reinstate();
+	$node->policy($db, q{SELECT biometric.register_network('127.0.0.2/32', 'relay')});
+};
+
+subtest 'a database ends no replication that another one serves' => sub {
+	$node->sql($db, 'CREATE DATABASE trial');
+	$node->prepare('trial');
+	$node->register('trial', 'relay', OFFICE . '/32', $all, 'open');
+	my $physical = replication(OFFICE);
+	my $logical = replication(OFFICE, replication => 'database');
+	my $here = replication(OFFICE, replication => 'database', database => 'trial');
+	is($_->startup->sqlstate, undef, 'let in') foreach $physical, $logical, $here;
+	my $custodian = $node->connect_from('local', 'trial', 'custodian');
+	my $mark = $node->mark('trial');
+	my $result =
+	  $custodian->query(q{SELECT biometric.quarantine('relay', 'a test', end_sessions => true)});
+	is($result->message, undef, 'quarantined in a database that serves no replication');
+	ok(gone($here), 'logical decoding of that database ends');
+	my ($entry) = $node->records('trial', "SELECT detail FROM biometric.ledger "
+		  . "WHERE seq >= $mark AND event = 'policy_changed'");
+	is($entry->{detail}{replication}, 1, 'and nothing else is counted');
+	ok(BiometricAudit::Node::process_alive($_->pid), 'what the other one serves goes on')
+	  foreach $physical, $logical;
+};
+
 subtest 'replication connections that are being made do not slip past' => sub {
 	my $count = "SELECT count(*) FROM pg_stat_replication WHERE client_addr = '127.0.0.2'";
 	foreach my $round (1 .. 5)
