@@ -8,8 +8,10 @@
 
 #include <string.h>
 
-/* What the MAC covers: the mark before it, then the image id. */
+/* What the MAC covers: the mark before it, then the image id and the entry's time. */
 #define MARK_MACED_SIZE 36
+#define MARK_TIME_SIZE 8
+#define MARK_MESSAGE_SIZE (MARK_MACED_SIZE + ENVELOPE_ID_SIZE + MARK_TIME_SIZE)
 
 #define JPEG_MARKER_SIZE 2
 #define JPEG_LENGTH_SIZE 2
@@ -31,6 +33,7 @@ static const uint8_t png_head[PNG_CHUNK_HEAD] = {0, 0, 0, MARK_SIZE, 'b', 'm', '
 static const uint8_t png_start[16] = {0x89, 'P', 'N', 'G', 0x0d, 0x0a, 0x1a, 0x0a,
 									  0,	0,	 0,	  13,  'I',	 'H',  'D',	 'R'};
 
+_Static_assert(MARK_MESSAGE_SIZE <= MARK_SIZE, "the MAC's message is made where a mark fits");
 _Static_assert(sizeof(jpeg_head) - JPEG_MARKER_SIZE + MARK_SIZE == 0x56,
 			   "the segment's length is what its head says");
 
@@ -73,19 +76,19 @@ read_mark(const uint8_t *bytes, Mark *mark)
 }
 
 static CoreStatus
-mark_mac(const SealKey *key, const Mark *mark, const uint8_t *image_id, uint8_t out[32])
+mark_mac(const SealKey *key, const Mark *mark, int64_t at, const uint8_t *image_id, uint8_t out[32])
 {
 	uint8_t message[MARK_SIZE];
 
 	write_mark(mark, message);
 	memcpy(message + MARK_MACED_SIZE, image_id, ENVELOPE_ID_SIZE);
-	return core_hmac_sha256(key->mark, sizeof(key->mark), message,
-							MARK_MACED_SIZE + ENVELOPE_ID_SIZE, out);
+	write_uint(message + MARK_MACED_SIZE + ENVELOPE_ID_SIZE, (uint64_t) at, MARK_TIME_SIZE);
+	return core_hmac_sha256(key->mark, sizeof(key->mark), message, MARK_MESSAGE_SIZE, out);
 }
 
 CoreStatus
-mark_make(const SealKey *key, const uint8_t *log_id, int64_t sequence, const uint8_t *image_id,
-		  Mark *mark)
+mark_make(const SealKey *key, const uint8_t *log_id, int64_t sequence, int64_t at,
+		  const uint8_t *image_id, Mark *mark)
 {
 	CoreStatus status;
 
@@ -95,21 +98,21 @@ mark_make(const SealKey *key, const uint8_t *log_id, int64_t sequence, const uin
 	mark->key_id = key->id;
 	memcpy(mark->log_id, log_id, MARK_LOG_ID_SIZE);
 	mark->sequence = sequence;
-	status = mark_mac(key, mark, image_id, mark->mac);
+	status = mark_mac(key, mark, at, image_id, mark->mac);
 	if (status != CORE_OK)
 		memset(mark, 0, sizeof(*mark));
 	return status;
 }
 
 CoreStatus
-mark_check(const SealKey *key, const Mark *mark, const uint8_t *image_id)
+mark_check(const SealKey *key, const Mark *mark, int64_t at, const uint8_t *image_id)
 {
 	uint8_t mac[32];
 	CoreStatus status;
 
 	if (key->id != mark->key_id)
 		return CORE_WRONG_KEY;
-	status = mark_mac(key, mark, image_id, mac);
+	status = mark_mac(key, mark, at, image_id, mac);
 	if (status == CORE_OK && !core_equal(mac, mark->mac, sizeof(mac)))
 		status = CORE_NOT_AUTHENTIC;
 	core_wipe(mac, sizeof(mac));

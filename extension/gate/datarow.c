@@ -194,7 +194,8 @@ datarow_mark(const SealKey *key, const GateImage *image)
 						errdetail("A mark names a disclosure and its log. Nothing of the image's "
 								  "row was sent."),
 						errhint("Run the statement again.")));
-	if (mark_make(key, log_id, image->sequence, image->header.image_id, &mark) != CORE_OK)
+	if (mark_make(key, log_id, image->sequence, image->at, image->header.image_id, &mark) !=
+		CORE_OK)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not make a mark"),
 						errhint("See whether the server's OpenSSL works.")));
 	return mark;

@@ -67,6 +67,8 @@ typedef struct PermitQuota
 	int within; /* of these, the first so many are within the quota */
 	int met;	/* how many of them were looked at */
 	QuotaTaken taken;
+	int64 quota;  /* what it was when the batch took of it; -1: it changed meanwhile */
+	int64 window; /* likewise, microseconds; 0: nothing was taken yet */
 } PermitQuota;
 
 /*
@@ -81,6 +83,7 @@ typedef struct BatchVerdict
 	bool own;				   /* home_may_open() was asked */
 	bool may_open;			   /* and its answer */
 	struct PermitQuota *quota; /* NULL: its permit has none, or nothing was opened by it yet */
+	bool quota_stands;		   /* promise_quota_stands() said so */
 } BatchVerdict;
 
 static bool
@@ -198,6 +201,50 @@ promise_decide_image(BatchVerdict *judged, GateImage *image, EntryFields *entry)
 	return true;
 }
 
+/* ---- answers ---- */
+
+/* What was decided on an image. Of one that is not opened, the rest is zero. */
+typedef struct PromiseAnswer
+{
+	bool open;
+	bool outside;
+	bool mark;
+	bool quota; /* its permit has one */
+	EntryEvent event;
+	Reason reason;
+	uint64 permit;
+	const GateRelation *of;
+} PromiseAnswer;
+
+/* Decides one image, filling in its entry if it is to be opened. */
+static PromiseAnswer
+promise_answer(BatchVerdict *judged, GateImage *image, EntryFields *entry)
+{
+	bool open;
+
+	memset(entry, 0, sizeof(*entry));
+	open = promise_decide_image(judged, image, entry);
+	if (!open)
+		return (PromiseAnswer){.outside = image->outside};
+	return (PromiseAnswer){
+		.open = true,
+		.mark = image->mark,
+		.quota = judged->verdict.decision.quota,
+		.event = entry->event,
+		.reason = entry->reason,
+		.permit = entry->permit,
+		.of = judged->of,
+	};
+}
+
+static bool
+promise_same_answer(const PromiseAnswer *one, const PromiseAnswer *other)
+{
+	return one->open == other->open && one->outside == other->outside && one->mark == other->mark &&
+		   one->quota == other->quota && one->event == other->event &&
+		   one->reason == other->reason && one->permit == other->permit && one->of == other->of;
+}
+
 /* ---- promising ---- */
 
 /* An image that is to be opened, and where it is. */
@@ -245,13 +292,15 @@ promise_row(Promise *promise, int number)
 {
 	GateRow *row = &promise->batch->rows[number];
 
+	if (row->answers == NULL && row->count > 0)
+		row->answers = palloc_array(PromiseAnswer, row->count);
 	for (int i = 0; i < row->count; i++)
 	{
 		GateImage *image = &row->images[i];
 		BatchVerdict *judged = promise_verdict(promise->gate, &promise->verdicts, image);
 
-		memset(&promise->entries[promise->count], 0, sizeof(EntryFields));
-		if (!promise_decide_image(judged, image, &promise->entries[promise->count]))
+		row->answers[i] = promise_answer(judged, image, &promise->entries[promise->count]);
+		if (!row->answers[i].open)
 			continue;
 		if (judged->verdict.decision.quota)
 		{
@@ -261,6 +310,18 @@ promise_row(Promise *promise, int number)
 		}
 		promise->promised[promise->count++] = (PromisedImage){number, image, judged};
 	}
+}
+
+static void
+promise_note_quota(PermitQuota *quota)
+{
+	const QuotaTaken *taken = &quota->taken;
+
+	if (quota->window != 0 && (quota->quota != taken->quota || quota->window != taken->window))
+		quota->quota = -1;
+	else
+		quota->quota = taken->quota;
+	quota->window = taken->window;
 }
 
 /*
@@ -279,6 +340,7 @@ promise_take(const Promise *promise, PermitQuota *quota)
 		quota_await(&quota->decision, promise->batch->generation);
 		quota->within = quota_take(&quota->decision, quota->wanted, beyond, &quota->taken);
 	}
+	promise_note_quota(quota);
 	return quota->within == quota->wanted || promise->batch->generation == policy_generation();
 }
 
@@ -374,6 +436,7 @@ promise_keep(Promise *promise, int first, int count)
 		{
 			promised->image->sequence = ledger_ticket_sequence(ticket, i);
 			promised->image->generation = ticket->generation;
+			promised->image->at = promise->entries[first + i].at;
 		}
 	}
 	foreach(cell, promise->quotas)
@@ -424,6 +487,7 @@ promise_flush(Promise *promise)
 	promise->count = 0;
 	foreach(cell, promise->quotas)
 		((PermitQuota *) lfirst(cell))->wanted = 0;
+	promise->batch->complete = taken;
 	return taken && promise->batch->sendable == promise->batch->count;
 }
 
@@ -440,6 +504,7 @@ promise_make(const PromiseGate *gate, GateBatch *batch)
 	memset(&batch->ticket, 0, sizeof(batch->ticket));
 	batch->generation = policy_generation();
 	batch->sendable = batch->count;
+	batch->complete = true;
 	for (int r = 0; r < batch->count && more; r++)
 	{
 		/* whole rows go together: a quota lets all of a row pass, or nothing */
@@ -450,7 +515,93 @@ promise_make(const PromiseGate *gate, GateBatch *batch)
 	}
 	if (more)
 		(void) promise_flush(&promise);
+	batch->quotas = promise.quotas;
+	batch->party = gate->statement->party;
+	batch->network = gate->statement->network;
+	batch->purpose = gate->statement->purpose;
 	MemoryContextSwitchTo(old);
+}
+
+/* ---- renewing ---- */
+
+/*
+ * Tells whether a permit's quota is what it was when the batch took of it. What was taken is counted
+ * by then, in whichever way: by who took it, or by the worker from the ledger.
+ */
+static bool
+promise_quota_stands(const GateBatch *batch, const Decision *decision)
+{
+	QuotaState state = quota_look(decision);
+	ListCell *cell;
+
+	foreach(cell, batch->quotas)
+	{
+		const PermitQuota *quota = lfirst(cell);
+
+		if (quota->decision.permit == decision->permit)
+			return quota->quota == state.quota && quota->window == state.window;
+	}
+	return false;
+}
+
+/* Tells whether the images of a row get the answers that they got. */
+static bool
+promise_row_stands(const PromiseGate *gate, const GateBatch *batch, List **verdicts,
+				   const GateRow *row)
+{
+	for (int i = 0; i < row->count; i++)
+	{
+		GateImage image = row->images[i];
+		BatchVerdict *judged = promise_verdict(gate, verdicts, &image);
+		EntryFields entry;
+		PromiseAnswer answer = promise_answer(judged, &image, &entry);
+
+		if (row->answers == NULL || !promise_same_answer(&answer, &row->answers[i]))
+			return false;
+		if (answer.quota && !judged->quota_stands)
+			judged->quota_stands = promise_quota_stands(batch, &judged->verdict.decision);
+		if (answer.quota && !judged->quota_stands)
+			return false;
+	}
+	return true;
+}
+
+static bool
+promise_same_text(const char *one, const char *other)
+{
+	return one == NULL || other == NULL ? one == other : strcmp(one, other) == 0;
+}
+
+/* Tells whether what was promised is what would be promised now. Raises when it is refused. */
+static bool
+promise_stands(const PromiseGate *gate, const GateBatch *batch)
+{
+	const GateStatement *statement = gate->statement;
+	List *verdicts = NIL;
+
+	if (!batch->complete)
+		return false;
+	/* the row that goes over a quota counts, too: it might not any more */
+	for (int r = 0; r < batch->count && r <= batch->sendable; r++)
+		if (!promise_row_stands(gate, batch, &verdicts, &batch->rows[r]))
+			return false;
+	return promise_same_text(batch->party, statement->party) &&
+		   promise_same_text(batch->network, statement->network) &&
+		   promise_same_text(batch->purpose, statement->purpose);
+}
+
+void
+promise_renew(const PromiseGate *gate, GateBatch *batch)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+	uint64 generation = policy_generation();
+	bool stands = promise_stands(gate, batch);
+
+	MemoryContextSwitchTo(old);
+	if (stands)
+		batch->generation = generation;
+	else
+		promise_make(gate, batch);
 }
 
 void

@@ -6,7 +6,7 @@
  * Several batches are under way: while the worker makes the disclosures of some
  * durable, the executor fills the next. A batch is decided when it is full;
  * should the policy have changed by the time it is to be sent, it is decided
- * again.
+ * again, and put on record again only if the answer is another.
  */
 #include "postgres.h"
 
@@ -178,7 +178,7 @@ release_send(ReleaseGate *gate, GateBatch *batch)
 	do
 	{
 		if (batch->generation != policy_generation())
-			promise_make(&gate->promise, batch);
+			promise_renew(&gate->promise, batch);
 		ledger_wait(&batch->ticket);
 	} while (batch->generation != policy_generation());
 	for (int r = 0; r < batch->sendable; r++)

@@ -20,6 +20,8 @@
 #include "home/home.h"
 #include "home/relations.h"
 #include "image/image.h"
+#include "policy/quota.h"
+#include "policy/settings.h"
 
 static dlist_head statements = DLIST_STATIC_INIT(statements);
 static GateStatement *current = NULL;
@@ -288,7 +290,75 @@ gate_statement_home(GateStatement *statement, const uint8 *home)
 
 /* ---- deciding ---- */
 
-/* Replaces a verdict by what some relations' permits say, if that is more restrictive. */
+/* How many images a second a quota allows in the long run; 0 when that is not known (yet). */
+static double
+gate_quota_rate(const Decision *decision)
+{
+	QuotaState state = quota_look(decision);
+
+	return state.window == 0 ? 0 : (double) state.quota / (double) state.window;
+}
+
+/*
+ * Whether of two permits with a quota, both of which release an image, this one is to be taken
+ * from. Nothing that changes while images are taken may count: who asks twice must get one answer.
+ */
+static bool
+gate_quota_precedes(const Decision *decision, const Decision *other)
+{
+	double rate;
+	double other_rate;
+
+	/* what is copied counts as what it is a copy of */
+	if (decision->named != other->named)
+		return decision->named;
+	if (decision->permit == other->permit)
+		return false;
+	if (decision->delivery != other->delivery)
+		return decision->delivery == DELIVERY_OPEN;
+	rate = gate_quota_rate(decision);
+	other_rate = gate_quota_rate(other);
+	return rate != other_rate ? rate < other_rate : decision->permit < other->permit;
+}
+
+/* Whether a decision is released though a rule stands against it, because none is enforced. */
+static bool
+gate_is_unenforced(const Decision *decision)
+{
+	return decision->reason != REASON_PERMITTED && policy_observes();
+}
+
+/* Whether a decision is more restrictive than another one. */
+static bool
+gate_is_stricter(const Decision *decision, const Decision *other)
+{
+	if (decision->delivery < DELIVERY_OBSERVE || other->delivery < DELIVERY_OBSERVE)
+		return decision->delivery < other->delivery;
+	/* what would be refused is to be seen, before all */
+	if (gate_is_unenforced(decision) != gate_is_unenforced(other))
+		return gate_is_unenforced(decision);
+	if (decision->quota != other->quota)
+		return decision->quota;
+	if (decision->quota)
+		return gate_quota_precedes(decision, other);
+	return decision->delivery < other->delivery;
+}
+
+/* Replaces a verdict by another decision, if that is more restrictive. */
+static void
+gate_judge(const Decision *decision, const GateRelation *relation, GateVerdict *verdict)
+{
+	bool mark = decision->mark || verdict->decision.mark;
+
+	if (verdict->relation == NULL || gate_is_stricter(decision, &verdict->decision))
+	{
+		verdict->decision = *decision;
+		verdict->relation = relation;
+	}
+	verdict->decision.mark = mark;
+}
+
+/* Judges by what the permits for some relations say. */
 static void
 gate_judge_by_lineage(const GateStatement *statement, ImageKind kind, List *lineage,
 					  const GateRelation *relation, GateVerdict *verdict)
@@ -296,34 +366,35 @@ gate_judge_by_lineage(const GateStatement *statement, ImageKind kind, List *line
 	DecideRequest request = {.kind = kind, .relations = lineage, .purpose = statement->declared};
 	Decision decision = policy_decide(&request);
 
-	/* of two that release alike the one with a quota is the more restrictive */
-	if (verdict->relation == NULL || decision.delivery < verdict->decision.delivery ||
-		(decision.delivery == verdict->decision.delivery && decision.quota &&
-		 !verdict->decision.quota))
-	{
-		decision.mark = decision.mark || verdict->decision.mark;
-		verdict->decision = decision;
-		verdict->relation = relation;
-	}
-	else if (decision.mark)
-		verdict->decision.mark = true;
+	gate_judge(&decision, relation, verdict);
 }
 
-/* A relation as it is read: with its heirs. */
+/* A relation as it is read: with its heirs, of which an image whose home is known is one at most. */
 static void
-gate_judge_by_relation(const GateStatement *statement, ImageKind kind, const GateRelation *relation,
-					   GateVerdict *verdict)
+gate_judge_by_relation(const GateStatement *statement, const GateSubject *subject,
+					   const GateRelation *relation, GateVerdict *verdict)
 {
+	DecideRequest request = {.kind = subject->kind, .purpose = statement->declared};
 	ListCell *cell;
 
-	gate_judge_by_lineage(statement, kind, relation->lineage, relation, verdict);
+	gate_judge_by_lineage(statement, subject->kind, relation->lineage, relation, verdict);
 	foreach(cell, relations_heirs_to_judge(relation->lineage, relation->heirs, relation->relatives))
-		gate_judge_by_lineage(statement, kind, lfirst(cell), relation, verdict);
+	{
+		Decision decision;
+
+		request.relations = lfirst(cell);
+		decision = policy_decide(&request);
+		/* the quota of a home is that of the permits for it, not of those for another heir */
+		if (!(decision.quota && decision.delivery >= DELIVERY_OBSERVE && subject->home->relation))
+			gate_judge(&decision, relation, verdict);
+		else if (decision.mark)
+			verdict->decision.mark = true;
+	}
 }
 
 /* Every relation that the statement reads images of a kind of. */
 static void
-gate_judge_by_all(const GateStatement *statement, ImageKind kind, GateVerdict *verdict)
+gate_judge_by_all(const GateStatement *statement, const GateSubject *subject, GateVerdict *verdict)
 {
 	ListCell *cell;
 
@@ -331,11 +402,11 @@ gate_judge_by_all(const GateStatement *statement, ImageKind kind, GateVerdict *v
 	{
 		const GateRelation *relation = lfirst(cell);
 
-		if ((relation->kinds & (1u << kind)) != 0)
-			gate_judge_by_relation(statement, kind, relation, verdict);
+		if ((relation->kinds & (1u << subject->kind)) != 0)
+			gate_judge_by_relation(statement, subject, relation, verdict);
 	}
 	if (verdict->relation == NULL)
-		gate_judge_by_lineage(statement, kind, NIL, NULL, verdict);
+		gate_judge_by_lineage(statement, subject->kind, NIL, NULL, verdict);
 }
 
 /* Whether the client's party has a permit for a relation or for what it inherits from. */
@@ -358,11 +429,11 @@ gate_statement_judge(const GateStatement *statement, const GateSubject *subject)
 	GateVerdict verdict = {.relation = NULL};
 
 	if (subject->shown)
-		gate_judge_by_relation(statement, subject->kind, subject->shown, &verdict);
+		gate_judge_by_relation(statement, subject, subject->shown, &verdict);
 	if (home && home != subject->shown)
 		gate_judge_by_lineage(statement, subject->kind, home->lineage, home, &verdict);
 	if (!home && !subject->shown)
-		gate_judge_by_all(statement, subject->kind, &verdict);
+		gate_judge_by_all(statement, subject, &verdict);
 	if (origin && origin != home && origin != subject->shown && gate_relation_is_named(origin))
 		gate_judge_by_lineage(statement, subject->kind, origin->lineage, origin, &verdict);
 	return verdict;

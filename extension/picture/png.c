@@ -25,7 +25,7 @@ typedef struct PngWork
 {
 	png_structp file;
 	png_infop info;
-	const PictureWatch *watch;
+	PictureWatch *watch;
 	PictureSink *sink;
 	size_t row_size;
 	uint8_t *row;
@@ -137,7 +137,7 @@ read_pass(PngWork *work, int pass, bool interlaced)
 		return;
 	for (uint32_t i = 0; i < rows; i++)
 	{
-		if (picture_give_up(work->watch))
+		if (picture_give_up(work->watch, row.count))
 			give_up(work->file, NULL);
 		png_read_row(work->file, work->row, NULL);
 		flatten(work->row, row.count, channels);
@@ -182,7 +182,7 @@ try_file(PngWork *work)
 }
 
 PictureSink *
-picture_decode_png(const uint8_t *bytes, size_t length, const PictureWatch *watch)
+picture_decode_png(const uint8_t *bytes, size_t length, PictureWatch *watch)
 {
 	PngWork work = {.watch = watch, .bytes = bytes, .length = length};
 	PictureSink *sink = NULL;

@@ -10,26 +10,55 @@
 #include <stdlib.h>
 #include <string.h>
 
+static uint32_t
+cells_of(uint32_t pixels)
+{
+	return pixels <= PICTURE_MOST_SIDE ? pixels : PICTURE_SIDE;
+}
+
 PictureSink *
 picture_sink_begin(uint32_t width, uint32_t height)
 {
-	PictureSink *sink = calloc(1, sizeof(*sink));
+	PictureSink *sink = malloc(sizeof(*sink));
+	size_t count;
 
 	if (sink == NULL)
 		return NULL;
-	sink->width = width;
-	sink->height = height;
-	sink->cells_across = width < PICTURE_SIDE ? width : PICTURE_SIDE;
-	sink->cells_down = height < PICTURE_SIDE ? height : PICTURE_SIDE;
-	return sink;
+	*sink = (PictureSink){.width = width,
+						  .height = height,
+						  .cells_across = cells_of(width),
+						  .cells_down = cells_of(height)};
+	count = (size_t) sink->cells_across * sink->cells_down;
+	sink->pixels = calloc(count, 1);
+	if (sink->cells_across < width || sink->cells_down < height)
+		sink->cells = calloc(count, sizeof(*sink->cells));
+	else if (sink->pixels != NULL)
+		return sink;
+	if (sink->pixels != NULL && sink->cells != NULL)
+		return sink;
+	picture_sink_end(sink);
+	return NULL;
+}
+
+static void
+wipe_and_free(void *memory, size_t size)
+{
+	if (memory != NULL)
+		core_wipe(memory, size);
+	free(memory);
 }
 
 void
 picture_sink_end(PictureSink *sink)
 {
-	if (sink != NULL)
-		core_wipe(sink, sizeof(*sink));
-	free(sink);
+	size_t count;
+
+	if (sink == NULL)
+		return;
+	count = (size_t) sink->cells_across * sink->cells_down;
+	wipe_and_free(sink->pixels, count);
+	wipe_and_free(sink->cells, count * sizeof(*sink->cells));
+	wipe_and_free(sink, sizeof(*sink));
 }
 
 /* How much of pixel i lies in cell j, the first that it touches; the rest lies in the next. */
@@ -50,7 +79,7 @@ add_pixels(PictureSink *sink, const PictureRow *row)
 	uint64_t x = row->first;
 	uint64_t cell = x * m / n;
 
-	memset(sink->row, 0, sizeof(sink->row));
+	memset(sink->row, 0, sink->cells_across * sizeof(sink->row[0]));
 	for (uint32_t i = 0; i < row->count && x < n; i++, x += row->step)
 	{
 		int64_t pixel = row->pixels[i];
@@ -68,8 +97,23 @@ add_pixels(PictureSink *sink, const PictureRow *row)
 static void
 add_row(PictureSink *sink, uint64_t cell, int64_t weight)
 {
+	int64_t *cells = sink->cells + cell * sink->cells_across;
+
 	for (uint32_t i = 0; i < sink->cells_across; i++)
-		sink->cells[cell][i] += sink->row[i] * weight;
+		cells[i] += sink->row[i] * weight;
+}
+
+/* Puts pixels where they are to stay. */
+static void
+put_pixels(PictureSink *sink, const PictureRow *row)
+{
+	uint8_t *to = sink->pixels + (size_t) row->y * sink->width;
+
+	if (row->step == 1 && row->count <= sink->width - row->first)
+		memcpy(to + row->first, row->pixels, row->count);
+	else
+		for (uint64_t i = 0, x = row->first; i < row->count && x < sink->width; i++, x += row->step)
+			to[x] = row->pixels[i];
 }
 
 void
@@ -80,6 +124,11 @@ picture_sink_add(PictureSink *sink, const PictureRow *row)
 
 	if (row->y >= sink->height || row->first >= sink->width)
 		return;
+	if (sink->cells == NULL)
+	{
+		put_pixels(sink, row);
+		return;
+	}
 	add_pixels(sink, row);
 	first = share_of_first(row->y, cell, sink->height, sink->cells_down);
 	add_row(sink, cell, first);
@@ -87,18 +136,14 @@ picture_sink_add(PictureSink *sink, const PictureRow *row)
 		add_row(sink, cell + 1, sink->cells_down - first);
 }
 
-bool
-picture_sink_read(const PictureSink *sink, PictureGrey *grey)
+void
+picture_sink_read(PictureSink *sink, PictureGrey *grey)
 {
 	int64_t whole = (int64_t) sink->width * sink->height;
-	uint8_t *pixels = malloc((size_t) sink->cells_across * sink->cells_down);
+	size_t count = (size_t) sink->cells_across * sink->cells_down;
 
-	if (pixels == NULL)
-		return false;
-	for (uint32_t j = 0; j < sink->cells_down; j++)
-		for (uint32_t i = 0; i < sink->cells_across; i++)
-			pixels[(size_t) j * sink->cells_across + i] =
-				(uint8_t) ((sink->cells[j][i] + whole / 2) / whole);
-	*grey = (PictureGrey){sink->cells_across, sink->cells_down, pixels};
-	return true;
+	for (size_t i = 0; sink->cells != NULL && i < count; i++)
+		sink->pixels[i] = (uint8_t) ((sink->cells[i] + whole / 2) / whole);
+	*grey = (PictureGrey){sink->cells_across, sink->cells_down, sink->pixels};
+	sink->pixels = NULL;
 }

@@ -9,8 +9,12 @@
  *        8    4  key id, big-endian
  *       12   16  log id
  *       28    8  sequence number of the disclosure, big-endian
- *       36   32  HMAC-SHA256 by the key's mark key of the bytes above and the
- *                image id of the image that was released
+ *       36   32  HMAC-SHA256 by the key's mark key of the bytes above, the image id
+ *                of the image that was released, and the time of the disclosure's
+ *                entry, 8 bytes, big-endian
+ *
+ * The time makes the entry the only one of its number: after a failover that lost the ledger's
+ * end, or with a volume that was rewound, numbers are given again under the same log id.
  *
  * In a JPEG file it is an APP11 segment of its own, which begins with the identifier
  * "biometric_audit" and a NUL, after the APP0 and APP1 segments that the file begins with;
@@ -38,18 +42,20 @@ typedef struct Mark
 extern size_t mark_overhead(ImageFormat format);
 
 /*
- * mark_make fills in a mark with its MAC. log_id: MARK_LOG_ID_SIZE bytes; image_id:
- * ENVELOPE_ID_SIZE bytes. Returns CORE_OK, CORE_MALFORMED (a negative sequence number) or
- * CORE_CRYPTO_FAILURE; the mark is zeroed on failure.
+ * mark_make fills in a mark with its MAC. log_id: MARK_LOG_ID_SIZE bytes; sequence, at: of the
+ * disclosure's entry, at in microseconds since 1970-01-01 UTC; image_id: ENVELOPE_ID_SIZE
+ * bytes. Returns CORE_OK, CORE_MALFORMED (a negative sequence number) or CORE_CRYPTO_FAILURE;
+ * the mark is zeroed on failure.
  */
 extern CORE_MUST_CHECK CoreStatus mark_make(const SealKey *key, const uint8_t *log_id,
-											int64_t sequence, const uint8_t *image_id, Mark *mark);
+											int64_t sequence, int64_t at, const uint8_t *image_id,
+											Mark *mark);
 
 /*
- * mark_check verifies a mark's MAC, for the image that its disclosure was of. Returns CORE_OK,
- * CORE_WRONG_KEY, CORE_NOT_AUTHENTIC or CORE_CRYPTO_FAILURE.
+ * mark_check verifies a mark's MAC, for the time of its disclosure and the image that this was
+ * of. Returns CORE_OK, CORE_WRONG_KEY, CORE_NOT_AUTHENTIC or CORE_CRYPTO_FAILURE.
  */
-extern CORE_MUST_CHECK CoreStatus mark_check(const SealKey *key, const Mark *mark,
+extern CORE_MUST_CHECK CoreStatus mark_check(const SealKey *key, const Mark *mark, int64_t at,
 											 const uint8_t *image_id);
 
 /*

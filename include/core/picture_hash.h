@@ -27,8 +27,9 @@
 /* What is not looked at on each edge, in 1/1000 of the side: as much may be cut off. */
 #define PICTURE_HASH_MARGIN 100
 
-/* A picture with a shorter side, in pixels, has no hash. */
+/* A picture with a shorter or a longer side, in pixels, has no hash. */
 #define PICTURE_HASH_LEAST_SIDE 32
+#define PICTURE_HASH_MOST_SIDE 1024
 
 /*
  * The most guesses that picture_hash_guesses makes: the picture as it is, mirrored and
@@ -52,7 +53,8 @@ typedef struct PictureGrey
 
 /*
  * picture_hash computes the hash of a whole picture. False, and zeroes, when it
- * shows too little for a hash to mean anything (a plain surface), or is too small.
+ * shows too little for a hash to mean anything (a plain surface), or is too small or
+ * too large.
  */
 extern bool picture_hash(const PictureGrey *picture, uint8_t hash[PICTURE_HASH_SIZE]);
 

@@ -24,6 +24,7 @@ typedef struct GateImage
 	bool authentic;			  /* its key is at hand, and has authenticated its header */
 	bool mark;				  /* it is to be sent with a mark: open, and a JPEG or PNG file */
 	int64 sequence;			  /* of its disclosure in the ledger, once that is durable; if mark */
+	int64 at;				  /* the time of its disclosure, as the entry has it; if mark */
 	uint32 generation;		  /* of the ticket that this is from: which log it is; if mark */
 	struct varlena *envelope; /* owned copy, 4-byte header, not compressed */
 	EnvelopeHeader header;	  /* of it */

@@ -30,6 +30,7 @@ typedef struct GateRow
 	MinimalTuple others; /* the row, image columns NULL */
 	GateImage *images;
 	int count;
+	struct PromiseAnswer *answers; /* of the images, by promise_make; NULL: not decided */
 } GateRow;
 
 typedef struct GateBatch
@@ -41,6 +42,11 @@ typedef struct GateBatch
 	/* set by promise_make: */
 	uint64 generation; /* of the policy that it was decided by */
 	LedgerTicket ticket;
+	bool complete;		 /* nothing that is sendable is missing in the ledger */
+	List *quotas;		 /* what was taken of which; promise.c's */
+	const char *party;	 /* what its entries' statement says; of the GateStatement */
+	const char *network; /* likewise */
+	const char *purpose; /* likewise */
 	int sendable; /* how many rows may be sent; fewer than count: the next goes over a quota */
 	/* if so, what holds for the image that does: */
 	Decision over;
@@ -62,11 +68,17 @@ extern GateSubject promise_subject(const PromiseGate *gate, const GateImage *ima
 /*
  * promise_make decides a batch, takes the quotas that it needs, and appends its
  * disclosures to the ledger, without waiting for the last of them. What was taken and not
- * appended is given back, also on errors. May be called again for the same
- * batch when the policy has changed: what was promised before then stays on record
- * and counted. Errors: policy_refuse's, ledger_append's.
+ * appended is given back, also on errors. Errors: policy_refuse's, ledger_append's.
  */
 extern void promise_make(const PromiseGate *gate, GateBatch *batch);
+
+/*
+ * promise_renew decides a batch once more, because the policy has changed since it was promised.
+ * When each of its images gets the very answer that it got, by the same permit with the
+ * same quota, what was promised holds, and nothing is appended or counted. Else all of it is
+ * promised again, and what was promised before stays on record and counted. Errors: as promise_make.
+ */
+extern void promise_renew(const PromiseGate *gate, GateBatch *batch);
 
 /* promise_refuse_rest raises the refusal of the first row of a batch that is not sendable. */
 pg_noreturn extern void promise_refuse_rest(const GateBatch *batch);

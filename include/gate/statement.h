@@ -103,6 +103,10 @@ extern const char *gate_statement_purpose(void);
  *    party has a permit that names that relation or an ancestor of it.
  * An image of which neither the first nor the second is known is judged by
  * every relation that the statement reads.
+ * Of several permits that release it one with a quota is taken, and of several with a quota
+ * one that names a relation; then one of delivery open; then that with the fewest images a
+ * second, quota divided by window; then the oldest. Those for heirs that the image is not of do
+ * not count here. It gets a mark if any of them asks for it.
  */
 extern GateVerdict gate_statement_judge(const GateStatement *statement, const GateSubject *subject);
 

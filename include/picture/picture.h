@@ -20,8 +20,15 @@
 #include "core/formats.h"
 #include "core/picture_hash.h"
 
-/* Each side is brought down to at most so many pixels, on its own; never up. */
+/* A side of more than PICTURE_MOST_SIDE pixels is brought down to PICTURE_SIDE, on its own. */
+#define PICTURE_MOST_SIDE 512
 #define PICTURE_SIDE 256
+
+/*
+ * JPEG files are decoded to the smallest of 1/8, 1/4, 1/2 and all of their size that leaves the
+ * shorter side at least as many pixels.
+ */
+#define PICTURE_LEAST_SIDE 192
 
 /* Bytes that libjpeg may keep of a progressive file; one that needs more has no picture. */
 #define PICTURE_MEMORY (128 * 1024 * 1024)
@@ -31,10 +38,11 @@
 
 typedef struct PictureLimits
 {
-	uint64_t pixels;			 /* of the file; more: not decoded */
-	uint32_t time_ms;			 /* of decoding; more: given up */
-	bool (*stop)(void *context); /* asked about once a row; true: give up. NULL: never */
-	void *context;				 /* for stop, which must return, not jump */
+	uint64_t pixels;  /* of the file; more: not decoded */
+	uint32_t time_ms; /* of decoding; more: given up */
+	bool (*stop)(
+		void *context); /* asked about once a row or block of rows; true: give up. NULL: never */
+	void *context;		/* for stop, which must return, not jump */
 } PictureLimits;
 
 /*

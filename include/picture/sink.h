@@ -17,8 +17,9 @@ typedef struct PictureSink
 	uint32_t height;
 	uint32_t cells_across; /* of what goes out */
 	uint32_t cells_down;
-	int64_t row[PICTURE_SIDE];
-	int64_t cells[PICTURE_SIDE][PICTURE_SIDE];
+	uint8_t *pixels; /* what goes out; being filled where the picture stays as large as it is */
+	int64_t *cells;	 /* else: what has been added up, cells_across to a row */
+	int64_t row[PICTURE_MOST_SIDE];
 } PictureSink;
 
 /* Part of a row: count pixels, the first at place first, each step pixels after the one before. */
@@ -36,6 +37,7 @@ typedef struct PictureWatch
 {
 	const PictureLimits *limits;
 	int64_t deadline_ms;
+	uint64_t work; /* pixels since the clock was last looked at */
 } PictureWatch;
 
 /* picture_sink_begin returns a sink for a picture of these dimensions, NULL without memory. */
@@ -47,11 +49,14 @@ extern void picture_sink_add(PictureSink *sink, const PictureRow *row);
 /* picture_sink_end wipes and frees a sink, or nothing for NULL. */
 extern void picture_sink_end(PictureSink *sink);
 
-/* picture_sink_read makes the result, every pixel having been added once. False without memory. */
-extern CORE_MUST_CHECK bool picture_sink_read(const PictureSink *sink, PictureGrey *grey);
+/* picture_sink_read hands over the result, every pixel having been added once. */
+extern void picture_sink_read(PictureSink *sink, PictureGrey *grey);
 
-/* picture_give_up tells whether time is up, or somebody wants decoding to stop. */
-extern bool picture_give_up(const PictureWatch *watch);
+/*
+ * picture_give_up tells whether time is up, or somebody wants decoding to stop. pixels: about how
+ * many will be decoded before it is asked again; the clock is looked at once for many of them.
+ */
+extern bool picture_give_up(PictureWatch *watch, uint64_t pixels);
 
 /* picture_allowed tells whether a file of these dimensions may be decoded. */
 extern bool picture_allowed(const PictureWatch *watch, uint32_t width, uint32_t height);
@@ -67,9 +72,7 @@ picture_luminance(uint32_t red, uint32_t green, uint32_t blue)
  * picture_decode_jpeg and picture_decode_png decode into a sink that they make. Result:
  * the sink, for picture_sink_end; NULL where picture_decode shall return false.
  */
-extern PictureSink *picture_decode_jpeg(const uint8_t *bytes, size_t length,
-										const PictureWatch *watch);
-extern PictureSink *picture_decode_png(const uint8_t *bytes, size_t length,
-									   const PictureWatch *watch);
+extern PictureSink *picture_decode_jpeg(const uint8_t *bytes, size_t length, PictureWatch *watch);
+extern PictureSink *picture_decode_png(const uint8_t *bytes, size_t length, PictureWatch *watch);
 
 #endif

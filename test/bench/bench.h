@@ -91,7 +91,7 @@ typedef struct Figure
  */
 extern bool figure_report(const Bench *bench, const Figure *figure);
 
-/* ---- jpeg.c */
+/* ---- jpeg.c, photo.c */
 
 /*
  * jpeg_make writes a structurally valid grey JPEG (SOI, JFIF, SOF0, SOS,
@@ -99,6 +99,13 @@ extern bool figure_report(const Bench *bench, const Figure *figure);
  * size: bytes, at least 64. seed: another seed gives other data.
  */
 extern void jpeg_make(uint8_t *bytes, size_t size, uint64_t seed);
+
+/*
+ * photo_make writes a colour picture of 640 x 480 that can be decoded, as a JPEG of exactly size
+ * bytes: the best quality that fits, and a comment.
+ * size: bytes, from some 20,000 to 100,000. seed: another seed gives another picture.
+ */
+extern void photo_make(uint8_t *bytes, size_t size, uint64_t seed);
 
 /* random_next steps a xorshift generator; its state must not be 0. */
 extern uint64_t random_next(uint64_t *state);

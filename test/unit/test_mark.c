@@ -10,6 +10,9 @@ static const uint8_t log_id[MARK_LOG_ID_SIZE] = {9, 8, 7};
 static const uint8_t image_id[ENVELOPE_ID_SIZE] = {1, 2, 3};
 static SealKey key;
 
+/* The time of the disclosures, so that each of its bytes counts. */
+#define AT INT64_C(0x0102030405060708)
+
 /* A file with room before it for marks, as they are put in. */
 typedef struct Marked
 {
@@ -22,7 +25,7 @@ made_mark(int64_t sequence)
 {
 	Mark mark;
 
-	if (mark_make(&key, log_id, sequence, image_id, &mark) != CORE_OK)
+	if (mark_make(&key, log_id, sequence, AT, image_id, &mark) != CORE_OK)
 		abort();
 	return mark;
 }
@@ -80,7 +83,8 @@ check_format(ImageFormat format, const char *name)
 	tap_ok(mark_find(file.bytes, file.length, &mark, &offset, &size) && mark.sequence == 77 &&
 			   mark.key_id == key.id && memcmp(mark.log_id, log_id, sizeof(log_id)) == 0,
 		   "the %s file's mark is found", name);
-	tap_ok(mark_check(&key, &mark, image_id) == CORE_OK, "the %s file's mark is authentic", name);
+	tap_ok(mark_check(&key, &mark, AT, image_id) == CORE_OK, "the %s file's mark is authentic",
+		   name);
 	tap_ok(size == mark_overhead(format) &&
 			   is_without(&file, offset, size, sample.bytes, sample.length),
 		   "without its mark the %s file is what it was, byte for byte", name);
@@ -151,7 +155,7 @@ check_flipped(ImageFormat format, const char *name)
 
 		file.bytes[bit / 8] ^= (uint8_t) (1 << bit % 8);
 		if (mark_find(file.bytes, file.length, &mark, &its_offset, &its_size) &&
-			mark_check(&key, &mark, image_id) == CORE_OK && !is_same(&mark, &whole) &&
+			mark_check(&key, &mark, AT, image_id) == CORE_OK && !is_same(&mark, &whole) &&
 			failed++ == 0)
 			first = (long) bit;
 		file.bytes[bit / 8] ^= (uint8_t) (1 << bit % 8);
@@ -288,6 +292,21 @@ check_others(void)
 	tap_all(failed, total, 0, "other formats take no mark");
 }
 
+/* Of two entries of one number, in one log, of one image, the mark is of one. */
+static void
+check_times(const Mark *mark)
+{
+	long failed = 0;
+	long first = -1;
+
+	for (int bit = 0; bit < 64; bit++)
+		if (mark_check(&key, mark, (int64_t) ((uint64_t) AT ^ UINT64_C(1) << bit), image_id) !=
+				CORE_NOT_AUTHENTIC &&
+			failed++ == 0)
+			first = bit;
+	tap_all(failed, 64, first, "nor for a disclosure of the same number at any other time");
+}
+
 static void
 check_macs(void)
 {
@@ -297,23 +316,25 @@ check_macs(void)
 	Mark changed;
 	SealKey other;
 
-	tap_ok(mark_check(&key, &mark, other_image) == CORE_NOT_AUTHENTIC,
+	tap_ok(mark_check(&key, &mark, AT, other_image) == CORE_NOT_AUTHENTIC,
 		   "a mark is not authentic for another image");
 	changed = mark;
 	changed.sequence = 13;
-	tap_ok(mark_check(&key, &changed, image_id) == CORE_NOT_AUTHENTIC,
+	tap_ok(mark_check(&key, &changed, AT, image_id) == CORE_NOT_AUTHENTIC,
 		   "nor for another disclosure");
 	changed = mark;
 	changed.log_id[15] ^= 1;
-	tap_ok(mark_check(&key, &changed, image_id) == CORE_NOT_AUTHENTIC, "nor for another log");
+	tap_ok(mark_check(&key, &changed, AT, image_id) == CORE_NOT_AUTHENTIC, "nor for another log");
+	check_times(&mark);
 	if (seal_key_init(&other, key.id, other_master) != CORE_OK)
 		abort();
-	tap_ok(mark_check(&other, &mark, image_id) == CORE_NOT_AUTHENTIC,
+	tap_ok(mark_check(&other, &mark, AT, image_id) == CORE_NOT_AUTHENTIC,
 		   "nor by another key of the same number");
 	if (seal_key_init(&other, key.id + 1, other_master) != CORE_OK)
 		abort();
-	tap_ok(mark_check(&other, &mark, image_id) == CORE_WRONG_KEY, "a key has a number");
-	tap_ok(mark_make(&key, log_id, -1, image_id, &changed) == CORE_MALFORMED && changed.key_id == 0,
+	tap_ok(mark_check(&other, &mark, AT, image_id) == CORE_WRONG_KEY, "a key has a number");
+	tap_ok(mark_make(&key, log_id, -1, AT, image_id, &changed) == CORE_MALFORMED &&
+			   changed.key_id == 0,
 		   "what has no number gets no mark");
 }
 

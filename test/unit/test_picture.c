@@ -10,8 +10,7 @@
 #include <jpeglib.h>
 #include <png.h>
 
-#define WIDTH 301
-#define HEIGHT 270
+#define MOST_WIDTH 601
 #define MANY 1000000
 
 typedef struct File
@@ -40,13 +39,17 @@ typedef struct PngForm
 	int tolerance;
 } PngForm;
 
+/* Of the pictures that are written: one side is brought down, the other stays as it is. */
+static uint32_t width = MOST_WIDTH;
+static uint32_t height = 500;
+
 static const PictureLimits unlimited = {.pixels = 1000000000, .time_ms = 60000};
 
 /* The luminance that pictures in this file have: soft, and another one everywhere. */
 static uint8_t
 shade(uint32_t x, uint32_t y)
 {
-	return (uint8_t) (40 + (x * 90 / WIDTH + y * 70 / HEIGHT) % 200);
+	return (uint8_t) (40 + (x * 90 / width + y * 70 / height) % 200);
 }
 
 static File
@@ -54,15 +57,15 @@ write_jpeg(const JpegForm *form, const jpeg_scan_info *scans, int scan_count)
 {
 	struct jpeg_compress_struct file;
 	struct jpeg_error_mgr errors;
-	uint8_t row[4 * WIDTH];
+	uint8_t row[4 * MOST_WIDTH];
 	unsigned long length = 0;
 	File made = {0};
 
 	file.err = jpeg_std_error(&errors);
 	jpeg_create_compress(&file);
 	jpeg_mem_dest(&file, &made.bytes, &length);
-	file.image_width = WIDTH;
-	file.image_height = HEIGHT;
+	file.image_width = width;
+	file.image_height = height;
 	file.in_color_space = form->given;
 	file.input_components = form->given == JCS_GRAYSCALE ? 1 : form->given == JCS_CMYK ? 4 : 3;
 	jpeg_set_defaults(&file);
@@ -76,11 +79,11 @@ write_jpeg(const JpegForm *form, const jpeg_scan_info *scans, int scan_count)
 		file.num_scans = scan_count;
 	}
 	jpeg_start_compress(&file, TRUE);
-	while (file.next_scanline < HEIGHT)
+	while (file.next_scanline < height)
 	{
 		JSAMPROW rows = row;
 
-		for (uint32_t x = 0; x < WIDTH; x++)
+		for (uint32_t x = 0; x < width; x++)
 		{
 			uint8_t *pixel = row + (size_t) x * file.input_components;
 
@@ -115,8 +118,8 @@ fill_row(const PngForm *form, uint32_t y, uint8_t *row)
 				   : form->colour_type == PNG_COLOR_TYPE_GRAY_ALPHA ? 2
 																	: 1;
 
-	memset(row, 0, 8 * WIDTH);
-	for (uint32_t x = 0; x < WIDTH; x++)
+	memset(row, 0, 8 * MOST_WIDTH);
+	for (uint32_t x = 0; x < width; x++)
 	{
 		uint8_t value = shade(x, y);
 
@@ -142,11 +145,11 @@ fill_row(const PngForm *form, uint32_t y, uint8_t *row)
 static void
 write_rows(png_structp file, const PngForm *form)
 {
-	uint8_t row[8 * WIDTH];
+	uint8_t row[8 * MOST_WIDTH];
 	int passes = png_set_interlace_handling(file);
 
 	for (int pass = 0; pass < passes; pass++)
-		for (uint32_t y = 0; y < HEIGHT; y++)
+		for (uint32_t y = 0; y < height; y++)
 		{
 			fill_row(form, y, row);
 			png_write_row(file, row);
@@ -164,7 +167,7 @@ write_png(const PngForm *form, char *text)
 	png_color palette[256];
 
 	png_set_write_fn(file, &made, append, NULL);
-	png_set_IHDR(file, info, WIDTH, HEIGHT, form->depth, form->colour_type,
+	png_set_IHDR(file, info, width, height, form->depth, form->colour_type,
 				 form->interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE,
 				 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
 	for (int i = 0; i < 256; i++)
@@ -194,14 +197,21 @@ decode(ImageFormat format, const File *file, const PictureLimits *limits, Pictur
 static bool
 looks_right(const PictureGrey *grey, int tolerance)
 {
-	if (grey->width != PICTURE_SIDE || grey->height != PICTURE_SIDE)
-		return false;
-	for (uint32_t y = 1; y + 1 < PICTURE_SIDE; y++)
-		for (uint32_t x = 1; x + 1 < PICTURE_SIDE; x++)
-			if (abs(grey->pixels[y * PICTURE_SIDE + x] -
-					shade(x * WIDTH / PICTURE_SIDE, y * HEIGHT / PICTURE_SIDE)) > tolerance)
+	for (uint32_t y = 1; y + 1 < grey->height; y++)
+		for (uint32_t x = 1; x + 1 < grey->width; x++)
+			if (abs(grey->pixels[y * grey->width + x] -
+					shade(x * width / grey->width, y * height / grey->height)) > tolerance)
 				return false;
 	return true;
+}
+
+/* The size that a picture is to have when it has been decoded. */
+static bool
+sized_right(ImageFormat format, const PictureGrey *grey)
+{
+	if (format == IMAGE_FORMAT_PNG)
+		return grey->width == PICTURE_SIDE && grey->height == height;
+	return grey->width == (width + 1) / 2 && grey->height == height / 2;
 }
 
 static bool
@@ -212,7 +222,7 @@ decodes(ImageFormat format, const File *file, int tolerance)
 
 	if (!decode(format, file, &unlimited, &grey))
 		return false;
-	right = looks_right(&grey, tolerance);
+	right = sized_right(format, &grey) && looks_right(&grey, tolerance);
 	picture_free(&grey);
 	return right && grey.pixels == NULL;
 }
@@ -265,7 +275,7 @@ check_png_forms(void)
 }
 
 static void
-check_interlaced_is_the_same(void)
+check_interlaced_is_the_same(const char *name)
 {
 	static const PngForm plain = {"", 8, PNG_COLOR_TYPE_RGB, false, 0};
 	static const PngForm interlaced = {"", 8, PNG_COLOR_TYPE_RGB, true, 0};
@@ -277,7 +287,7 @@ check_interlaced_is_the_same(void)
 	tap_ok(decode(IMAGE_FORMAT_PNG, &one, &unlimited, &a) &&
 			   decode(IMAGE_FORMAT_PNG, &other, &unlimited, &b) && a.width == b.width &&
 			   a.height == b.height && memcmp(a.pixels, b.pixels, (size_t) a.width * a.height) == 0,
-		   "an interlaced file has the very picture of the plain one");
+		   "%s: an interlaced file has the very picture of the plain one", name);
 	picture_free(&a);
 	picture_free(&b);
 	free(one.bytes);
@@ -319,8 +329,8 @@ stop_at(void *context)
 static void
 check_limits(ImageFormat format, const File *file, const char *name)
 {
-	static const PictureLimits too_small = {.pixels = WIDTH * HEIGHT - 1, .time_ms = 60000};
-	static const PictureLimits just_right = {.pixels = WIDTH * HEIGHT, .time_ms = 60000};
+	PictureLimits too_small = {.pixels = width * height - 1, .time_ms = 60000};
+	PictureLimits just_right = {.pixels = width * height, .time_ms = 60000};
 	int left = 5;
 	PictureLimits stopped = {.pixels = MANY, .time_ms = 60000, .stop = stop_at, .context = &left};
 	PictureGrey grey;
@@ -443,6 +453,73 @@ check_text_bomb(void)
 	free(text);
 }
 
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+#include <malloc.h>
+
+/* Blocks up to this size are libjpeg's own: it made them before it knew of a file. */
+#define LARGE_BLOCK 4096
+#define FEW_BYTES 64
+
+extern void __libc_free(void *memory);
+static bool watching = false;
+static int freed_large = 0;
+static int freed_with_content = 0;
+
+/* Takes the place of the C library's, for libjpeg and libpng, too. */
+__attribute__((visibility("default"))) void
+free(void *memory)
+{
+	size_t size = watching && memory != NULL ? malloc_usable_size(memory) : 0;
+
+	if (size > LARGE_BLOCK)
+	{
+		const volatile uint8_t *bytes = memory;
+		size_t set = 0;
+
+		for (size_t i = 0; i < size; i++)
+			set += bytes[i] != 0;
+		freed_large++;
+		freed_with_content += set > FEW_BYTES;
+	}
+	__libc_free(memory);
+}
+
+static void
+check_wiped(ImageFormat format, const File *file, const char *name)
+{
+	PictureGrey grey;
+	bool decoded;
+
+	freed_large = freed_with_content = 0;
+	watching = true;
+	decoded = picture_decode(format, file->bytes, file->length, &unlimited, &grey);
+	watching = false;
+	tap_ok(decoded && freed_large > 0, "%s: what decoding frees is looked at", name);
+	tap_ok(freed_with_content == 0, "%s: and holds nothing any more", name);
+	picture_free(&grey);
+}
+
+static void
+check_all_wiped(const File *jpeg, const File *png)
+{
+	static const JpegForm form = {"", JCS_RGB, JCS_YCbCr, true, 3};
+	File progressive = write_jpeg(&form, NULL, 0);
+
+	check_wiped(IMAGE_FORMAT_JPEG, jpeg, "JPEG");
+	check_wiped(IMAGE_FORMAT_JPEG, &progressive, "progressive JPEG");
+	check_wiped(IMAGE_FORMAT_PNG, png, "PNG");
+	free(progressive.bytes);
+}
+#else
+static void
+check_all_wiped(const File *jpeg, const File *png)
+{
+	/* the sanitizer has a free() of its own */
+	(void) jpeg;
+	(void) png;
+}
+#endif
+
 int
 main(void)
 {
@@ -453,7 +530,7 @@ main(void)
 
 	check_jpeg_forms();
 	check_png_forms();
-	check_interlaced_is_the_same();
+	check_interlaced_is_the_same("brought down");
 	check_transparency();
 	check_limits(IMAGE_FORMAT_JPEG, &jpeg, "JPEG");
 	check_limits(IMAGE_FORMAT_PNG, &png, "PNG");
@@ -464,7 +541,11 @@ main(void)
 	check_scans();
 	check_memory();
 	check_text_bomb();
+	check_all_wiped(&jpeg, &png);
 	free(jpeg.bytes);
 	free(png.bytes);
+	width = 151;
+	height = 97;
+	check_interlaced_is_the_same("as it is");
 	return tap_done();
 }

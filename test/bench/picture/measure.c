@@ -385,34 +385,34 @@ measure_strangers(const char *name, Drawing draw, int count, int group)
 	free(guesses);
 }
 
+/* What the fastest of several runs took, in ms: others use the machine, too. */
 static void
 measure_cost(const char *name, const File *file, int times)
 {
-	PictureGrey decoded;
-	Guesses guesses;
-	Hash hash;
-	double start = seconds();
-	double decoding;
-	double hashing;
+	double best[3] = {1e9, 1e9, 1e9};
 
 	for (int i = 0; i < times; i++)
 	{
+		PictureGrey decoded;
+		Guesses guesses;
+		Hash hash;
+		double at[4];
+
+		at[0] = seconds();
 		if (!decode(file, &decoded))
 			die("a picture cannot be decoded");
-		if (i + 1 < times)
-			picture_free(&decoded);
-	}
-	decoding = (seconds() - start) / times;
-	start = seconds();
-	for (int i = 0; i < times; i++)
+		at[1] = seconds();
 		if (!picture_hash(&decoded, hash.bits))
 			die("a picture has no hash");
-	hashing = (seconds() - start) / times;
-	start = seconds();
-	guesses.count = picture_hash_guesses(&decoded, guesses.bits);
-	printf("| %s | %zu | %.2f | %.2f | %.1f |\n", name, file->length / 1000, decoding * 1000,
-		   hashing * 1000, (seconds() - start) * 1000);
-	picture_free(&decoded);
+		at[2] = seconds();
+		guesses.count = picture_hash_guesses(&decoded, guesses.bits);
+		at[3] = seconds();
+		for (int k = 0; k < 3; k++)
+			best[k] = at[k + 1] - at[k] < best[k] ? at[k + 1] - at[k] : best[k];
+		picture_free(&decoded);
+	}
+	printf("| %s | %zu | %.2f | %.2f | %.1f |\n", name, file->length / 1000, best[0] * 1000,
+		   best[1] * 1000, best[2] * 1000);
 	fflush(stdout);
 }
 
@@ -425,13 +425,14 @@ measure_costs(const Canvas *real)
 		int width, height, quality, times;
 		bool progressive;
 	} cases[] = {
-		{"JPEG, 300 x 400", 300, 400, 90, 50, false},
-		{"JPEG, 640 x 480", 640, 480, 93, 50, false},
-		{"JPEG, 640 x 480, progressive", 640, 480, 93, 20, true},
-		{"JPEG, 4000 x 3000", 4000, 3000, 85, 3, false},
-		{"JPEG, 4000 x 3000, progressive", 4000, 3000, 85, 2, true},
+		{"JPEG, 240 x 300", 240, 300, 86, 100, false},
+		{"JPEG, 300 x 400", 300, 400, 90, 100, false},
+		{"JPEG, 640 x 480", 640, 480, 93, 100, false},
+		{"JPEG, 640 x 480, progressive", 640, 480, 93, 50, true},
+		{"JPEG, 4000 x 3000", 4000, 3000, 85, 20, false},
+		{"JPEG, 4000 x 3000, progressive", 4000, 3000, 85, 5, true},
 		{"PNG, 640 x 480", 640, 480, 0, 20, false},
-		{"PNG, 4000 x 3000", 4000, 3000, 0, 2, false},
+		{"PNG, 4000 x 3000", 4000, 3000, 0, 3, false},
 	};
 
 	printf(
