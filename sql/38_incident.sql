@@ -37,7 +37,7 @@ GRANT SELECT ON biometric.notification TO biometric_custodian, biometric_auditor
 COMMENT ON TABLE biometric.notification IS
 	'Who has been told of an incident, when and by what means. Changed by mark_notified() only, each call of which is in the ledger.';
 COMMENT ON COLUMN biometric.notification.person IS
-	'SHA-256 of relation, a newline, and subject as text: the same person has the same in every incident';
+	'SHA-256 of relation, a newline, and subject as text, in UTF-8 as entries have them: the same person has the same in every incident';
 
 CREATE FUNCTION biometric.open_incident(party pg_catalog.text, during pg_catalog.tstzrange,
 		title pg_catalog.text, notify_within pg_catalog.interval DEFAULT NULL)

@@ -8,6 +8,9 @@
 /* Nothing that describe_collection() lets in nests deeper. */
 #define DEPTH_MAX 100
 
+/* Objects of as many members, and more, are left in their order. */
+#define MEMBERS_SORTED 64
+
 typedef struct Scanner
 {
 	const char *at;
@@ -133,4 +136,87 @@ collected_parse(EntryText collected, Collected *parsed)
 	memset(parsed, 0, sizeof(*parsed));
 	if (collected.bytes == NULL || !parse_members(collected, parsed))
 		memset(parsed, 0, sizeof(*parsed));
+}
+
+/* ---- members in order ---- */
+
+typedef struct Member
+{
+	EntryText name; /* without its quotes */
+	EntryText value;
+} Member;
+
+static int
+compare_members(const void *one, const void *other)
+{
+	const Member *a = one;
+	const Member *b = other;
+
+	if (a->name.length != b->name.length)
+		return a->name.length < b->name.length ? -1 : 1;
+	return memcmp(a->name.bytes, b->name.bytes, a->name.length);
+}
+
+/* Takes an object apart; returns how many members it has, 0 for none and for too many. */
+static int
+split_members(EntryText object, Member *members)
+{
+	Scanner scanner = {.at = object.bytes, .end = object.bytes + object.length};
+	int count = 0;
+
+	if (!skip_mark(&scanner, '{'))
+		return 0;
+	do
+	{
+		Member *member = &members[count];
+
+		if (!skip_string(&scanner, &member->name) || !skip_mark(&scanner, ':') ||
+			!skip_value(&scanner, &member->value) || ++count == MEMBERS_SORTED)
+			return 0;
+	} while (skip_mark(&scanner, ','));
+	return skip_mark(&scanner, '}') ? count : 0;
+}
+
+/* Appends a value with no other blanks than those that jsonb has. */
+static void
+append_plain(EntryText value, StringInfo text)
+{
+	bool quoted = false;
+
+	for (size_t i = 0; i < value.length; i++)
+	{
+		char c = value.bytes[i];
+
+		if (!quoted && (c == ' ' || c == '\t' || c == '\r' || c == '\n'))
+			continue;
+		appendStringInfoChar(text, c);
+		if (quoted && c == '\\' && i + 1 < value.length)
+			appendStringInfoChar(text, value.bytes[++i]);
+		else if (c == '"')
+			quoted = !quoted;
+		else if (!quoted && (c == ',' || c == ':'))
+			appendStringInfoChar(text, ' ');
+	}
+}
+
+void
+collected_sorted(EntryText object, StringInfo text)
+{
+	Member members[MEMBERS_SORTED];
+	int count = split_members(object, members);
+
+	if (count == 0)
+	{
+		append_plain(object, text);
+		return;
+	}
+	qsort(members, count, sizeof(Member), compare_members);
+	for (int i = 0; i < count; i++)
+	{
+		appendStringInfoString(text, i == 0 ? "{\"" : ", \"");
+		appendBinaryStringInfo(text, members[i].name.bytes, (int) members[i].name.length);
+		appendStringInfoString(text, "\": ");
+		append_plain(members[i].value, text);
+	}
+	appendStringInfoChar(text, '}');
 }

@@ -188,6 +188,8 @@ read_all(void)
 	if (table == NULL)
 		return NIL;
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	/* what the snapshot sees committed, the catalogs' caches must see, too */
+	AcceptInvalidationMessages();
 	own = store_logs(snapshot);
 	restored = store_restored_logs(snapshot);
 	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);

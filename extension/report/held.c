@@ -2,8 +2,10 @@
  * held.c - looks up which rows held an image when it was released.
  *
  * All changes of an image are read when it is first asked for, in the order of
- * their entries. How it was held is worked out once for each number of changes that
- * came before a release, and relation that was read.
+ * their entries, also those behind a release: what was collected of a row is what the
+ * last of them says, so that a table may be described when it has come to that. How an
+ * image was held is worked out once for each number of changes that came before a release,
+ * and relation that was read.
  */
 #include "postgres.h"
 
@@ -11,6 +13,7 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
 #include "utils/hsearch.h"
@@ -31,8 +34,8 @@ typedef struct Change
 {
 	int64 sequence;
 	int relation;
-	int state;		/* number; what was collected counts only if: */
-	bool collected; /* the entry says something of it */
+	int state;		/* number: the row as the latest change of it describes it */
+	bool collected; /* this entry says something of what was collected */
 } Change;
 
 /* How an image was held, as it is looked for. */
@@ -263,6 +266,19 @@ person_number(ReleasedBuilder *builder, int relation, int subject)
 	return number;
 }
 
+/* The number of an object's text, its members in order. */
+static int
+object_number(ReleasedBuilder *builder, EntryText object)
+{
+	StringInfoData sorted;
+
+	if (object.bytes == NULL)
+		return RELEASED_NONE;
+	initStringInfo(&sorted);
+	collected_sorted(object, &sorted);
+	return builder_text(builder, (EntryText){.bytes = sorted.data, .length = sorted.len}, true);
+}
+
 static int
 state_number(ReleasedBuilder *builder, int relation, int row, const Collected *collected)
 {
@@ -271,9 +287,9 @@ state_number(ReleasedBuilder *builder, int relation, int row, const Collected *c
 	bool known;
 	int number;
 
-	state.subject = builder_text(builder, collected->subject);
-	state.place = builder_text(builder, collected->place);
-	state.collected_on = builder_text(builder, date_of(collected->time));
+	state.subject = object_number(builder, collected->subject);
+	state.place = object_number(builder, collected->place);
+	state.collected_on = builder_text(builder, date_of(collected->time), false);
 	state.person = person_number(builder, relation, state.subject);
 	number = numbering_number(&builder->states, &state, &known);
 	if (known)
@@ -303,11 +319,54 @@ take_change(HeldLog *held, History *history, const uint8 *image_id, int64 sequen
 	change->sequence = sequence;
 	change->collected = fields.collected.bytes != NULL;
 	change->relation =
-		builder_text(builder, entry_line(&fields, read_statement(held, fields.reference)));
+		builder_text(builder, entry_line(&fields, read_statement(held, fields.reference)), false);
 	change->state = state_number(
 		builder, change->relation,
-		row_number(builder, change->relation, builder_text(builder, fields.row_key)), &collected);
+		row_number(builder, change->relation, object_number(builder, fields.row_key)), &collected);
 	history->count++;
+}
+
+/* A change, on the way to those of the same row. */
+typedef struct RowChange
+{
+	int row;
+	bool collected;
+	int number;
+} RowChange;
+
+/* By row; of a row, what has something collected behind what has not, the latest last. */
+static int
+compare_row_changes(const void *one, const void *other)
+{
+	const RowChange *a = one;
+	const RowChange *b = other;
+
+	if (a->row != b->row)
+		return a->row < b->row ? -1 : 1;
+	if (a->collected != b->collected)
+		return a->collected ? 1 : -1;
+	return a->number < b->number ? -1 : a->number > b->number;
+}
+
+/* Describes each row by the latest of its changes that says anything of what was collected. */
+static void
+settle_states(const Released *answer, History *history)
+{
+	Change *changes = history->changes;
+	RowChange *sorted;
+
+	if (history->count < 2)
+		return;
+	sorted = MemoryContextAllocHuge(CurrentMemoryContext, history->count * sizeof(RowChange));
+	for (int i = 0; i < history->count; i++)
+		sorted[i] = (RowChange){.row = answer->state[changes[i].state].row,
+								.collected = changes[i].collected,
+								.number = i};
+	qsort(sorted, history->count, sizeof(RowChange), compare_row_changes);
+	for (int i = history->count - 2; i >= 0; i--)
+		if (sorted[i].row == sorted[i + 1].row)
+			changes[sorted[i].number].state = changes[sorted[i + 1].number].state;
+	pfree(sorted);
 }
 
 /* ---- histories */
@@ -384,6 +443,8 @@ image_history(HeldLog *held, int image)
 		MemoryContextReset(held->entry);
 	}
 	pfree(sequences);
+	MemoryContextSwitchTo(held->builder->working);
+	settle_states(held->builder->answer, history);
 	MemoryContextSwitchTo(old);
 	history->read = true;
 	return history;
@@ -408,59 +469,6 @@ changes_before(const History *history, int64 sequence)
 	return low;
 }
 
-/* A row that a change names, on the way to being told apart from others. */
-typedef struct Candidate
-{
-	int row;
-	int state;
-	bool collected;
-	int order;
-} Candidate;
-
-/* By row; of a row, what has something collected behind what has not, the latest last. */
-static int
-compare_candidates(const void *one, const void *other)
-{
-	const Candidate *a = one;
-	const Candidate *b = other;
-
-	if (a->row != b->row)
-		return a->row < b->row ? -1 : 1;
-	if (a->collected != b->collected)
-		return a->collected ? 1 : -1;
-	return a->order < b->order ? -1 : a->order > b->order;
-}
-
-/* Fills in the states that some changes make: of a relation only, or of all. Returns how many. */
-static int
-collect_states(const HeldLog *held, const History *history, const HeldKey *key, bool all,
-			   int *states)
-{
-	Candidate *candidates =
-		MemoryContextAllocHuge(CurrentMemoryContext, Max(key->changes, 1) * sizeof(Candidate));
-	int candidate_count = 0;
-	int count = 0;
-
-	for (int i = 0; i < key->changes; i++)
-	{
-		const Change *change = &history->changes[i];
-
-		if (!all && change->relation != key->relation)
-			continue;
-		candidates[candidate_count++] =
-			(Candidate){.row = held->builder->answer->state[change->state].row,
-						.state = change->state,
-						.collected = change->collected,
-						.order = i};
-	}
-	qsort(candidates, candidate_count, sizeof(Candidate), compare_candidates);
-	for (int i = 0; i < candidate_count; i++)
-		if (i + 1 == candidate_count || candidates[i + 1].row != candidates[i].row)
-			states[count++] = candidates[i].state;
-	pfree(candidates);
-	return count;
-}
-
 static int
 compare_ints(const void *one, const void *other)
 {
@@ -468,6 +476,24 @@ compare_ints(const void *one, const void *other)
 	int b = *(const int *) other;
 
 	return a < b ? -1 : a > b;
+}
+
+/* Fills in the states that some changes make, each once: of a relation only, or of all.
+ * Returns how many. */
+static int
+collect_states(const History *history, const HeldKey *key, bool all, int *states)
+{
+	int found = 0;
+	int count = 0;
+
+	for (int i = 0; i < key->changes; i++)
+		if (all || history->changes[i].relation == key->relation)
+			states[found++] = history->changes[i].state;
+	qsort(states, found, sizeof(int), compare_ints);
+	for (int i = 0; i < found; i++)
+		if (count == 0 || states[count - 1] != states[i])
+			states[count++] = states[i];
+	return count;
 }
 
 /* Works out how an image was held. */
@@ -481,10 +507,9 @@ held_make(HeldLog *held, int image, const History *history, const HeldKey *key)
 	int number = answer->helds++;
 
 	if (key->relation != RELEASED_NONE)
-		count = collect_states(held, history, key, false, states);
+		count = collect_states(history, key, false, states);
 	if (count == 0)
-		count = collect_states(held, history, key, true, states);
-	qsort(states, count, sizeof(int), compare_ints);
+		count = collect_states(history, key, true, states);
 	builder->helds.count = answer->helds;
 	answer->held =
 		numbering_grow(&builder->helds, answer->held, sizeof(ReleasedHeld), builder->context);

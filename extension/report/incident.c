@@ -3,20 +3,26 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "ledger/encoding.h"
 #include "policy/arguments.h"
 #include "policy/change.h"
 #include "policy/manage.h"
 #include "report/incident.h"
 
 #define HOURS(n) ((n) *60 * 60)
+
+/* The longest that may be left for notification; what is added to now() must stay a time. */
+#define LONGEST_PERIOD_YEARS 100
 
 PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_open_incident);
 PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_set_incident_due);
@@ -86,6 +92,7 @@ incident_period(FunctionCallInfo fcinfo, int index)
 {
 	Interval *period;
 	Interval zero = {0};
+	Interval longest = {.month = LONGEST_PERIOD_YEARS * MONTHS_PER_YEAR};
 
 	if (PG_ARGISNULL(index))
 	{
@@ -101,6 +108,14 @@ incident_period(FunctionCallInfo fcinfo, int index)
 							   "less than nothing"),
 						errhint("Leave it out: biometric_audit.notification_period "
 								"then says how long.")));
+	if (DatumGetBool(DirectFunctionCall2(interval_gt, IntervalPGetDatum(period),
+										 IntervalPGetDatum(&longest))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"notify_within\" cannot be used: it is more than %d years",
+						LONGEST_PERIOD_YEARS),
+				 errhint("Give a shorter time; biometric.set_incident_due() moves the "
+						 "deadline later on.")));
 	return period;
 }
 
@@ -137,8 +152,9 @@ biometric_open_incident(PG_FUNCTION_ARGS)
 						errhint("Give the period whose releases the incident is about.")));
 	change_add_text(&arguments, party);
 	change_add(&arguments, TSTZRANGEOID, during, false);
-	change_add_text(&arguments, incident_title(fcinfo, 2));
-	change_add_text(&arguments, change.caller_name);
+	/* these as their entry reads, so that every client can be shown them */
+	change_add_text(&arguments, encoding_recorded(incident_title(fcinfo, 2)));
+	change_add_text(&arguments, encoding_recorded(change.caller_name));
 	change_add(&arguments, INTERVALOID, IntervalPGetDatum(incident_period(fcinfo, 3)), false);
 	manage_require_party(party);
 	change_execute("INSERT INTO biometric.incident (party, during, title, opened_by, "
@@ -171,7 +187,7 @@ biometric_set_incident_due(PG_FUNCTION_ARGS)
 						errhint("An incident always has a deadline.")));
 	change_add(&arguments, INT8OID, PG_GETARG_DATUM(0), false);
 	change_add(&arguments, TIMESTAMPTZOID, PG_GETARG_DATUM(1), false);
-	change_add_text(&arguments, argument_reason(fcinfo, 2));
+	change_add_text(&arguments, encoding_recorded(argument_reason(fcinfo, 2)));
 	change_execute("UPDATE ONLY biometric.incident AS i SET due_at = $2 "
 				   "FROM ONLY biometric.incident AS old WHERE i.id = $1 AND old.id = $1 "
 				   "RETURNING jsonb_build_object('action', 'set_incident_due', 'incident', "
@@ -183,13 +199,20 @@ biometric_set_incident_due(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* How many people the list has; how many of them have been told. */
+/*
+ * How many people the list has; how many of them have been told: by now, since whoever
+ * marked some while this waited for the incident's row is to be counted.
+ */
 static void
 incident_count(const Incident *incident, int64 *people, int64 *notified)
 {
-	NotifyList *list = notify_compute(incident->party, incident->during);
+	NotifyList *list;
 
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetLatestSnapshot());
+	list = notify_compute(incident->party, incident->during);
 	notify_add_told(list, incident->id);
+	PopActiveSnapshot();
 	*people = *notified = 0;
 	for (int i = 0; i < list->count; i++)
 	{
@@ -215,8 +238,8 @@ biometric_close_incident(PG_FUNCTION_ARGS)
 	incident_read(fcinfo, true, &incident);
 	incident_require_open(&incident);
 	change_add(&arguments, INT8OID, PG_GETARG_DATUM(0), false);
-	change_add_text(&arguments, argument_reason(fcinfo, 1));
-	change_add_text(&arguments, change.caller_name);
+	change_add_text(&arguments, encoding_recorded(argument_reason(fcinfo, 1)));
+	change_add_text(&arguments, encoding_recorded(change.caller_name));
 	incident_count(&incident, &people, &notified);
 	change_add(&arguments, INT8OID, Int64GetDatum(people), false);
 	change_add(&arguments, INT8OID, Int64GetDatum(notified), false);

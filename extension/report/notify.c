@@ -153,17 +153,13 @@ notify_canonical(NotifyWork *work, int text)
 static void
 notify_add_row_key(NotifyPerson *person, const char *row_key)
 {
-	Size old = person->row_keys ? strlen(person->row_keys) : 0;
-	Size more = strlen(row_key);
-
-	if (person->row_keys == NULL)
-	{
-		person->row_keys = pstrdup(row_key);
+	if (person->rows++ >= NOTIFY_ROW_KEYS)
 		return;
-	}
-	person->row_keys = repalloc_huge(person->row_keys, old + more + 3);
-	memcpy(person->row_keys + old, ", ", 2);
-	memcpy(person->row_keys + old + 2, row_key, more + 1);
+	if (person->row_keys == NULL)
+		person->row_keys = makeStringInfo();
+	else
+		appendStringInfoString(person->row_keys, ", ");
+	appendStringInfoString(person->row_keys, row_key);
 }
 
 /* Whose a row was, as it was described then: of its subject, or of its key

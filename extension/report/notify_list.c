@@ -50,7 +50,7 @@ notify_row(const NotifyPerson *person, ReturnSetInfo *result)
 		values[1] = json_datum(person->subject);
 	nulls[2] = person->row_keys == NULL;
 	if (!nulls[2])
-		values[2] = json_datum(psprintf("[%s]", person->row_keys));
+		values[2] = json_datum(psprintf("[%s]", person->row_keys->data));
 	values[3] = kinds_array(person->kinds);
 	values[4] = Int64GetDatum(person->images);
 	nulls[5] = nulls[6] = person->images == 0;
@@ -67,6 +67,8 @@ notify_row(const NotifyPerson *person, ReturnSetInfo *result)
 static void
 notify_warn(const NotifyList *list, const Incident *incident)
 {
+	int cut = 0;
+
 	if (list->detached > 0)
 		ereport(WARNING,
 				(errmsg("the list of incident %lld is not complete", (long long) incident->id),
@@ -74,6 +76,15 @@ notify_warn(const NotifyList *list, const Incident *incident)
 						   "detached.",
 						   (long long) list->detached),
 				 errhint("Reconstruct them from the archive with biometric-report.")));
+	for (int i = 0; i < list->count; i++)
+		cut += list->people[i]->rows > NOTIFY_ROW_KEYS;
+	if (cut > 0)
+		ereport(WARNING,
+				(errmsg("the list of incident %lld does not have the keys of all rows",
+						(long long) incident->id),
+				 errdetail("%d of those listed have more than %d rows; %d keys of each are listed.",
+						   cut, NOTIFY_ROW_KEYS, NOTIFY_ROW_KEYS),
+				 errhint("biometric.affected(party, during) lists all rows.")));
 }
 
 /* biometric_notify_list(incident bigint) */

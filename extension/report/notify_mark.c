@@ -12,8 +12,10 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 
+#include "ledger/encoding.h"
 #include "policy/arguments.h"
 #include "policy/change.h"
+#include "report/collection.h"
 #include "report/incident.h"
 
 /*
@@ -46,7 +48,7 @@ mark_means(FunctionCallInfo fcinfo, int index)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("argument \"means\" cannot be used: it is empty"),
 						errhint("Say how they were told: letter, mail, telephone, publication.")));
-	return means;
+	return encoding_recorded(means);
 }
 
 /* The canonical texts of a jsonb[] argument. */
@@ -212,6 +214,37 @@ mark_text_array(List *texts)
 	return PointerGetDatum(construct_array(values, count, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+static EntryText
+mark_utf8(const char *text, bool json)
+{
+	return encoding_to_utf8((EntryText){.bytes = text, .length = strlen(text)}, json);
+}
+
+/*
+ * What a person is told by: relation and subject as bytes that are the same in databases of
+ * every encoding, whose jsonb may have an object's members in another order.
+ */
+static Datum
+mark_names(const char *relation, List *subjects)
+{
+	EntryText of = mark_utf8(relation, false);
+	Datum *values = palloc(list_length(subjects) * sizeof(Datum));
+	int count = 0;
+	ListCell *cell;
+
+	foreach(cell, subjects)
+	{
+		StringInfoData name;
+
+		initStringInfo(&name);
+		appendBinaryStringInfo(&name, of.bytes, (int) of.length);
+		appendStringInfoChar(&name, '\n');
+		collected_sorted(mark_utf8(lfirst(cell), true), &name);
+		values[count++] = PointerGetDatum(cstring_to_text_with_len(name.data, name.len));
+	}
+	return PointerGetDatum(construct_array(values, count, BYTEAOID, -1, false, TYPALIGN_INT));
+}
+
 /* Marks those of one relation who have not been marked yet. */
 static void
 mark_write(Marking *marking, char *relation, List *subjects)
@@ -222,12 +255,13 @@ mark_write(Marking *marking, char *relation, List *subjects)
 	change_add_text(&arguments, relation);
 	change_add(&arguments, TEXTARRAYOID, mark_text_array(subjects), false);
 	change_add_text(&arguments, marking->means);
-	change_add_text(&arguments, marking->change->caller_name);
+	change_add_text(&arguments, encoding_recorded(marking->change->caller_name));
+	change_add(&arguments, BYTEAARRAYOID, mark_names(relation, subjects), false);
 	change_execute("INSERT INTO biometric.notification "
 				   "(incident, person, relation, subject, notified_by, means) "
-				   "SELECT $1, sha256(convert_to($2 || chr(10) || s.subject, 'UTF8')), $2, "
-				   "s.subject::jsonb, $5, $4 "
-				   "FROM unnest($3) WITH ORDINALITY AS s (subject, place) ORDER BY s.place "
+				   "SELECT $1, sha256(s.name), $2, s.subject::jsonb, $5, $4 "
+				   "FROM unnest($3, $6) WITH ORDINALITY AS s (subject, name, place) "
+				   "ORDER BY s.place "
 				   "ON CONFLICT DO NOTHING RETURNING subject::text",
 				   &arguments);
 	mark_record_all(marking, relation);

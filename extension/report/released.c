@@ -6,7 +6,6 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -18,6 +17,7 @@
 
 #include "base/internal.h"
 #include "ledger/activity.h"
+#include "ledger/encoding.h"
 #include "report/held.h"
 #include "report/released.h"
 
@@ -34,19 +34,9 @@ typedef struct LastHow
 	int how; /* RELEASED_NONE: there is none */
 } LastHow;
 
-/* Refuses a text of a log that came from a database with another encoding. */
-static void
-check_text(EntryText text)
-{
-	if (!pg_verify_mbstr(GetDatabaseEncoding(), text.bytes, (int) text.length, true))
-		ereport(ERROR, (errcode(ERRCODE_CHARACTER_NOT_IN_REPERTOIRE),
-						errmsg("a text in a ledger entry is not valid in this database's "
-							   "encoding"),
-						errhint("Look into the ledger's archive with biometric-verify.")));
-}
-
-int
-builder_text(ReleasedBuilder *builder, EntryText text)
+/* The number of a text that is in the database's encoding already. */
+static int
+text_number(ReleasedBuilder *builder, EntryText text)
 {
 	ReleasedText key = {.bytes = text.bytes, .length = text.length};
 	Released *answer = builder->answer;
@@ -54,12 +44,9 @@ builder_text(ReleasedBuilder *builder, EntryText text)
 	int number;
 	char *copy;
 
-	if (text.bytes == NULL)
-		return RELEASED_NONE;
 	number = numbering_number(&builder->texts, &key, &known);
 	if (known)
 		return number;
-	check_text(text);
 	copy = MemoryContextAlloc(builder->context, text.length + 1);
 	memcpy(copy, text.bytes, text.length);
 	copy[text.length] = '\0';
@@ -70,6 +57,17 @@ builder_text(ReleasedBuilder *builder, EntryText text)
 		numbering_grow(&builder->texts, answer->text, sizeof(ReleasedText), builder->context);
 	answer->text[number] = key;
 	answer->texts = builder->texts.count;
+	return number;
+}
+
+int
+builder_text(ReleasedBuilder *builder, EntryText text, bool json)
+{
+	EntryText converted = encoding_to_server(text, json);
+	int number = converted.bytes == NULL ? RELEASED_NONE : text_number(builder, converted);
+
+	if (converted.bytes != text.bytes)
+		pfree(unconstify(char *, converted.bytes));
 	return number;
 }
 
@@ -134,18 +132,18 @@ how_number(ReleasedBuilder *builder, const ActivityEntry *entry, bool circumstan
 	/* it is a hash key: no byte of it may be left to chance */
 	memset(&how, 0, sizeof(how));
 	how.kind = entry->fields.kind;
-	how.relation = builder_text(builder, entry_line(&entry->fields, entry->statement));
+	how.relation = builder_text(builder, entry_line(&entry->fields, entry->statement), false);
 	how.purpose = how.network = how.login = RELEASED_NONE;
 	if (circumstances)
 	{
 		how.permit = entry->fields.permit;
 		how.day = day_of(entry->at);
 		if (entry->statement != NULL)
-			how.purpose = builder_text(builder, entry->statement->purpose);
+			how.purpose = builder_text(builder, entry->statement->purpose, false);
 		if (entry->session != NULL)
 		{
-			how.network = builder_text(builder, entry->session->network);
-			how.login = builder_text(builder, entry->session->session_user_name);
+			how.network = builder_text(builder, entry->session->network, false);
+			how.login = builder_text(builder, entry->session->session_user_name, false);
 		}
 	}
 	number = numbering_number(&builder->hows, &how, &known);
@@ -252,7 +250,7 @@ party_is_registered(const char *party)
 		bool isnull;
 		Datum name = heap_getattr(tuple, attribute, RelationGetDescr(table), &isnull);
 
-		found = !isnull && strcmp(TextDatumGetCString(name), party) == 0;
+		found = !isnull && strcmp(encoding_recorded(TextDatumGetCString(name)), party) == 0;
 	}
 	systable_endscan(scan);
 	table_close(table, AccessShareLock);
@@ -357,7 +355,7 @@ released_question(Datum party, bool no_party, Datum during, bool no_during,
 	bool empty = true;
 
 	memset(question, 0, sizeof(*question));
-	question->party = no_party ? "" : TextDatumGetCString(party);
+	question->party = no_party ? "" : encoding_recorded(TextDatumGetCString(party));
 	if (!no_during)
 	{
 		range = DatumGetRangeTypeP(during);

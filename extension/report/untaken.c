@@ -17,6 +17,7 @@
 
 #include "base/internal.h"
 #include "image/image.h"
+#include "ledger/encoding.h"
 #include "report/breach.h"
 
 /* As the ledger has a client of the unix sockets. */
@@ -42,7 +43,7 @@ relation_name(Oid relation)
 		else
 			appendStringInfoChar(&escaped, *name);
 	}
-	return escaped.data;
+	return encoding_recorded(escaped.data);
 }
 
 /* Whether images are released from a relation under its own name, in any session. */
@@ -123,7 +124,7 @@ policy_values(const char *table_name, const char *column, const char *party)
 		bool isnull;
 		Datum value = heap_getattr(tuple, of_party, RelationGetDescr(table), &isnull);
 
-		if (isnull || strcmp(TextDatumGetCString(value), party) != 0)
+		if (isnull || strcmp(encoding_recorded(TextDatumGetCString(value)), party) != 0)
 			continue;
 		value = heap_getattr(tuple, wanted, RelationGetDescr(table), &isnull);
 		values =

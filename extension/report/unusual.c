@@ -326,7 +326,9 @@ judge(Judgement *judgement, ReturnSetInfo *result)
 static void
 judgement_read(Judgement *judgement, TimestampTz at)
 {
-	HourQuestion question = {.from = DT_NOBEGIN, .until = at + 1, .context = judgement};
+	int64 back = (int64) judgement->days * HOURS_OF_DAY + JUDGED_HOURS - 1;
+	HourQuestion question = {
+		.from = hour_begin(judgement->hour - back), .until = at + 1, .context = judgement};
 	int64 vague;
 
 	question.wanted = hour_is_judged;

@@ -17,6 +17,7 @@
 
 #include "ledger/activity.h"
 #include "ledger/derive.h"
+#include "ledger/encoding.h"
 #include "ledger/store.h"
 #include "report/unusual.h"
 
@@ -146,15 +147,24 @@ hours_whole(const HourScan *scan, const HourRow *row)
 		scan->question->count(&count, scan->question->context);
 }
 
-/* Whether any of the hours that a row touches is asked for. */
+/*
+ * Whether any of the hours that a row touches is asked for. A row may say that its
+ * block took for ever, because a clock was wrong once: only hours of the question count.
+ */
 static bool
 hours_row_is_wanted(const HourQuestion *question, const HourRow *row)
 {
+	int64 last;
+
 	if (row->last_at < question->from || row->first_at >= question->until)
 		return false;
-	for (int64 hour = hour_of(row->first_at); hour <= hour_of(row->last_at); hour++)
+	last = hour_of(Min(row->last_at, question->until - 1));
+	for (int64 hour = hour_of(Max(row->first_at, question->from)); hour <= last; hour++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (hour_is_wanted(question, row->party, row->login, hour))
 			return true;
+	}
 	return false;
 }
 
@@ -294,7 +304,7 @@ hours_read(const HourQuestion *question, Snapshot snapshot)
 
 	if (question->party)
 	{
-		char *party = pstrdup(question->party);
+		char *party = encoding_recorded(question->party);
 
 		derive_key(party);
 		asked.party = party;

@@ -4,6 +4,22 @@
 #include "reporter/case.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+ToolExit
+case_set_incident(Case *matter, const Incident *incident)
+{
+	Span party = texts_get(&matter->texts, incident->party);
+	char *copy = strdup(party.bytes != NULL ? party.bytes : "");
+
+	if (copy == NULL)
+		return report_problem(TOOL_INPUT, "out of memory");
+	free(matter->party);
+	matter->party = copy;
+	matter->from = incident->from;
+	matter->to = incident->to;
+	return TOOL_VERIFIED;
+}
 
 Figure
 case_total(const Case *matter)
@@ -11,6 +27,29 @@ case_total(const Case *matter)
 	const Figure *total = figures_find(&matter->shown, DIMENSION_TOTAL, 0);
 
 	return total != NULL ? *total : (Figure){0};
+}
+
+Span
+case_incident_state(const Case *matter)
+{
+	const Incident *incident = &matter->incident;
+	const char *state = "open";
+
+	if (!incident->known)
+		return (Span){0};
+	if (incident->closed_at != INT64_MIN)
+		state = "closed";
+	else if (incident->people > 0 && incident->people == incident->notified)
+		state = "notified";
+	else if (incident->due_at <= matter->made_at)
+		state = "overdue";
+	return (Span){state, strlen(state)};
+}
+
+bool
+case_sound(const Case *matter)
+{
+	return matter->counted && matter->problem == NULL && matter->comparison.different == 0;
 }
 
 bool
@@ -66,6 +105,9 @@ case_free(Case *matter)
 	figures_free(&matter->server);
 	figures_free(&matter->shown);
 	count_free(&matter->count);
+	count_free(&matter->left);
+	incident_clear(&matter->incident, 0);
+	incident_clear(&matter->told, 0);
 	texts_free(&matter->texts);
 	free(matter->comparison.first);
 	free(matter->note.bytes);

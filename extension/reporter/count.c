@@ -1,5 +1,5 @@
 /*
- * count.c - the two readings of an archive.
+ * count.c - the three readings of an archive.
  */
 #define _GNU_SOURCE
 
@@ -43,6 +43,39 @@ note_aborted(Count *count, uint64_t transaction)
 	*map_place(&count->aborted, transaction) = 1;
 }
 
+/* Whether there is such a party at all. */
+static void
+note_named(Count *count, const EntryFields *fields)
+{
+	Span party = count->wanted.party;
+	Span detail = {fields->detail.bytes, fields->detail.length};
+
+	if (fields->event == ENTRY_SESSION)
+		count->named = fields->party.length == party.length &&
+					   memcmp(fields->party.bytes, party.bytes, party.length) == 0;
+	else if (fields->event == ENTRY_POLICY_CHANGED &&
+			 member_string(detail, "party", &count->scratch))
+		count->named = count->scratch.length == party.length &&
+					   memcmp(count->scratch.bytes, party.bytes, party.length) == 0;
+}
+
+/* Which entries the ledger itself says that the server has let go of. */
+static void
+note_detached(Count *count, uint64_t sequence, const EntryFields *fields)
+{
+	Span detail = {fields->detail.bytes, fields->detail.length};
+	uint64_t first;
+	uint64_t size;
+
+	if (!member_string(detail, "action", &count->scratch) ||
+		strcmp((const char *) count->scratch.bytes, "detach") != 0 ||
+		!member_number(detail, "first", &first) || !member_number(detail, "size", &size))
+		return;
+	if (first + size > count->detached && first + size <= sequence)
+		count->detached = first + size;
+	count->doubtful += sequence >= count->wanted.in_doubt;
+}
+
 /* The first reading: the party's images, and the transactions that came to nothing. */
 static ToolExit
 find_entry(void *context, uint64_t sequence, const EntryFields *fields, const uint8_t *entry,
@@ -52,8 +85,12 @@ find_entry(void *context, uint64_t sequence, const EntryFields *fields, const ui
 	PrintOrigin origin;
 
 	resolve_learn(count->resolver, sequence, fields, entry, length);
-	if (sequence >= count->wanted.limit)
+	if (sequence < count->wanted.begin)
 		return TOOL_VERIFIED;
+	if (!count->named)
+		note_named(count, fields);
+	if (fields->event == ENTRY_POLICY_CHANGED)
+		note_detached(count, sequence, fields);
 	if (fields->event == ENTRY_ABORTED && fields->transaction != 0)
 	{
 		note_aborted(count, fields->transaction);
@@ -126,32 +163,44 @@ take_other(Count *count, uint64_t sequence, const EntryFields *fields)
 	return tell_event(count, sequence, fields, &origin);
 }
 
-/* The second reading: everything, in order, so that a disclosure finds what was stored before it. */
+/* The second reading: the rows that these images were put into, and what was collected of them. */
 static ToolExit
-count_entry(void *context, uint64_t sequence, const EntryFields *fields, const uint8_t *entry,
-			size_t length)
+find_row(void *context, uint64_t sequence, const EntryFields *fields, const uint8_t *entry,
+		 size_t length)
 {
 	Count *count = context;
 	PrintOrigin origin;
 	uint32_t image;
 
 	resolve_learn(count->resolver, sequence, fields, entry, length);
-	if (sequence >= count->wanted.limit)
+	if (sequence < count->wanted.begin ||
+		(fields->event != ENTRY_STORED && fields->event != ENTRY_REPLACED))
+		return TOOL_VERIFIED;
+	image = find_image(count, fields);
+	if (image == 0 ||
+		(fields->transaction != 0 && map_find(&count->aborted, fields->transaction) != 0))
+		return TOOL_VERIFIED;
+	count->doubtful += sequence >= count->wanted.in_doubt && fields->collected.bytes != NULL;
+	resolve_entry(count->resolver, fields, &origin);
+	count_store(count, sequence, fields, &origin, image - 1);
+	return TOOL_VERIFIED;
+}
+
+/* The third reading: everything else. */
+static ToolExit
+count_entry(void *context, uint64_t sequence, const EntryFields *fields, const uint8_t *entry,
+			size_t length)
+{
+	Count *count = context;
+
+	resolve_learn(count->resolver, sequence, fields, entry, length);
+	if (sequence < count->wanted.begin)
 		return TOOL_VERIFIED;
 	switch (fields->event)
 	{
 		case ENTRY_DISCLOSED:
 		case ENTRY_OBSERVED:
 			return take_disclosure(count, sequence, fields);
-		case ENTRY_STORED:
-		case ENTRY_REPLACED:
-			image = find_image(count, fields);
-			if (image == 0 ||
-				(fields->transaction != 0 && map_find(&count->aborted, fields->transaction) != 0))
-				return TOOL_VERIFIED;
-			resolve_entry(count->resolver, fields, &origin);
-			count_store(count, fields, &origin, image - 1);
-			return TOOL_VERIFIED;
 		case ENTRY_REFUSED:
 		case ENTRY_EXPORTED_SEALED:
 		case ENTRY_REPLICATION:
@@ -215,6 +264,7 @@ count_run(Count *count, Archive *archive, const Head *head)
 {
 	ToolExit code = choose_start(count, archive, head->checkpoint.size);
 
+	count->named = count->wanted.party.length == 0;
 	count->resolver = calloc(1, sizeof(Resolver));
 	if (count->resolver == NULL)
 		return report_problem(TOOL_INPUT, "out of memory");
@@ -227,6 +277,8 @@ count_run(Count *count, Archive *archive, const Head *head)
 		count->images = list_grow(count->images, count->images_capacity, &count->images_capacity,
 								  sizeof(CountedImage));
 	(void) figures_get(&count->figures, DIMENSION_TOTAL, 0);
+	if (code == TOOL_VERIFIED)
+		code = read_once(count, archive, head, find_row);
 	if (code == TOOL_VERIFIED)
 		code = read_once(count, archive, head, count_entry);
 	return code;

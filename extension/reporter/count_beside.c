@@ -65,7 +65,7 @@ count_person(Count *count, const Holding *holding, uint32_t image, int64_t at)
 	const CountedRow *row = &count->rows[holding->row];
 	bool recorded = holding->subject != 0;
 	uint32_t number =
-		find_person(count, row->relation, recorded ? holding->person : row->key, recorded);
+		find_person(count, row->relation, recorded ? holding->subject : row->key, recorded);
 	Person *person = &count->people[number];
 	uint32_t *place = map_place(&count->people_images, map_pair(number, image));
 
@@ -139,22 +139,6 @@ add_notable(Count *count, uint64_t sequence, const EntryFields *fields, const Pr
 				  .by = login != NULL ? texts_add(count->texts, login->bytes, login->length) : 0};
 }
 
-static bool
-read_number(Span object, const char *name, uint64_t *number)
-{
-	Span value;
-
-	if (!member_find(object, name, &value) || value.length == 0 || value.length > 18)
-		return false;
-	*number = 0;
-	for (size_t i = 0; i < value.length; i++)
-	{
-		if (value.bytes[i] < '0' || value.bytes[i] > '9')
-			return false;
-		*number = *number * 10 + (uint64_t) (value.bytes[i] - '0');
-	}
-	return true;
-}
 
 /* Whether a change of the policy is about the party, or about one of its permits. */
 static bool
@@ -168,11 +152,11 @@ concerns_party(Count *count, Span detail)
 		if (count->scratch.length != party.length ||
 			memcmp(count->scratch.bytes, party.bytes, party.length) != 0)
 			return false;
-		if (read_number(detail, "permit", &permit))
+		if (member_number(detail, "permit", &permit))
 			*map_place(&count->own_permits, permit) = 1;
 		return true;
 	}
-	return read_number(detail, "permit", &permit) && map_find(&count->own_permits, permit) != 0;
+	return member_number(detail, "permit", &permit) && map_find(&count->own_permits, permit) != 0;
 }
 
 /* Whether a step of an incident is one of the incident that is reported. */
@@ -181,7 +165,7 @@ concerns_incident(const Count *count, Span detail)
 {
 	uint64_t incident;
 
-	return count->wanted.incident != 0 && read_number(detail, "incident", &incident) &&
+	return count->wanted.incident != 0 && member_number(detail, "incident", &incident) &&
 		   incident == count->wanted.incident;
 }
 
@@ -199,7 +183,10 @@ count_beside(Count *count, uint64_t sequence, const EntryFields *fields)
 		return TOOL_VERIFIED;
 	}
 	if (fields->event == ENTRY_INCIDENT)
+	{
 		wanted = concerns_incident(count, detail);
+		count->doubtful += wanted && sequence >= count->wanted.in_doubt;
+	}
 	else if (fields->event == ENTRY_POLICY_CHANGED)
 		wanted = concerns_party(count, detail);
 	else

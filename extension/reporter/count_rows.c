@@ -63,15 +63,7 @@ count_row(Count *count, uint32_t relation, uint32_t key)
 	return *place - 1;
 }
 
-/* The number of a JSON value's text as the server prints it. */
-static uint32_t
-plain_text(Count *count, Span value)
-{
-	member_plain(value, &count->scratch);
-	return texts_add(count->texts, (const char *) count->scratch.bytes, count->scratch.length);
-}
-
-/* The same of a jsonb. */
+/* The number of a JSON value's text as jsonb prints it. */
 static uint32_t
 sorted_text(Count *count, Span value)
 {
@@ -93,6 +85,16 @@ collection_day(Count *count, Span value)
 	return texts_add(count->texts, date, strlen(date));
 }
 
+/* The number of a member that is an object; 0: there is none. */
+static uint32_t
+object_text(Count *count, Span collected, const char *name)
+{
+	Span value;
+
+	return member_find(collected, name, &value) && value.bytes[0] == '{' ? sorted_text(count, value)
+																		 : 0;
+}
+
 /* What an entry says was collected with a row; only what it says replaces what was known. */
 static void
 take_collected(Count *count, Holding *holding, const EntryFields *fields)
@@ -102,22 +104,15 @@ take_collected(Count *count, Holding *holding, const EntryFields *fields)
 
 	if (collected.bytes == NULL)
 		return;
-	holding->subject = 0;
-	holding->person = 0;
-	if (member_find(collected, "subject", &value) && value.bytes[0] == '{')
-	{
-		holding->subject = plain_text(count, value);
-		holding->person = sorted_text(count, value);
-	}
-	holding->place = member_find(collected, "place", &value) && value.bytes[0] == '{'
-						 ? plain_text(count, value)
-						 : 0;
+	holding->subject = object_text(count, collected, "subject");
+	holding->place = object_text(count, collected, "place");
 	holding->collected_on =
 		member_find(collected, "time", &value) ? collection_day(count, value) : 0;
 }
 
 void
-count_store(Count *count, const EntryFields *fields, const PrintOrigin *origin, uint32_t image)
+count_store(Count *count, uint64_t sequence, const EntryFields *fields, const PrintOrigin *origin,
+			uint32_t image)
 {
 	CountedImage *counted = &count->images[image];
 	Span key = {fields->row_key.bytes, fields->row_key.length};
@@ -136,7 +131,8 @@ count_store(Count *count, const EntryFields *fields, const PrintOrigin *origin, 
 	}
 	count->holdings =
 		list_grow(count->holdings, count->holding_count, &count->holding_capacity, sizeof(Holding));
-	count->holdings[count->holding_count] = (Holding){.row = row, .next = counted->held};
+	count->holdings[count->holding_count] =
+		(Holding){.since = sequence, .row = row, .next = counted->held};
 	take_collected(count, &count->holdings[count->holding_count], fields);
 	counted->held = ++count->holding_count;
 }
@@ -247,16 +243,22 @@ find_figures(Count *count, const EntryFields *fields, const PrintOrigin *origin,
 		found[i] = figures_get(&count->figures, (Dimension) i, values[i]);
 }
 
-/* Whether any row of a relation holds an image. */
-static bool
-holds_in(const Count *count, uint32_t image, uint32_t relation)
+/*
+ * The next of an image's holdings, from one on, plus 1, that an entry before a disclosure
+ * made; relation: of that only, 0: of any. 0: there is none.
+ */
+static uint32_t
+next_holding(const Count *count, uint32_t at, uint64_t sequence, uint32_t relation)
 {
-	for (uint32_t at = count->images[image].held; at != 0; at = count->holdings[at - 1].next)
+	for (; at != 0; at = count->holdings[at - 1].next)
 	{
-		if (count->rows[count->holdings[at - 1].row].relation == relation)
-			return true;
+		const Holding *holding = &count->holdings[at - 1];
+
+		if (holding->since < sequence &&
+			(relation == 0 || count->rows[holding->row].relation == relation))
+			break;
 	}
-	return false;
+	return at;
 }
 
 /* A disclosure of an image of which no row is known. */
@@ -276,7 +278,8 @@ count_disclosure(Count *count, uint64_t sequence, const EntryFields *fields,
 				 const PrintOrigin *origin, uint32_t image)
 {
 	uint32_t relation = count_relation(count, fields, origin);
-	bool own_only = relation != 0 && holds_in(count, image, relation);
+	uint32_t held = count->images[image].held;
+	uint32_t only = next_holding(count, held, sequence, relation) != 0 ? relation : 0;
 	uint32_t whole[WHOLE_COUNT];
 
 	count->images[image].kind = fields->kind;
@@ -284,15 +287,14 @@ count_disclosure(Count *count, uint64_t sequence, const EntryFields *fields,
 	find_figures(count, fields, origin, relation, whole);
 	for (int i = 0; i < WHOLE_COUNT; i++)
 		touch(count, whole[i], sequence, fields->at, image);
-	if (count->images[image].held == 0)
+	held = next_holding(count, held, sequence, only);
+	if (held == 0)
 		count_rowless(count, sequence, fields->at, image, relation);
-	for (uint32_t at = count->images[image].held; at != 0; at = count->holdings[at - 1].next)
+	for (; held != 0; held = next_holding(count, count->holdings[held - 1].next, sequence, only))
 	{
-		const Holding holding = count->holdings[at - 1];
+		const Holding holding = count->holdings[held - 1];
 		uint32_t by_row[2];
 
-		if (own_only && count->rows[holding.row].relation != relation)
-			continue;
 		by_row[0] = figures_get(&count->figures, DIMENSION_PLACE, holding.place);
 		by_row[1] = figures_get(&count->figures, DIMENSION_COLLECTED_ON, holding.collected_on);
 		for (int i = 0; i < WHOLE_COUNT; i++)

@@ -5,10 +5,17 @@
 
 #include "reporter/figures.h"
 
+#include "reporter/moment.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Bytes of a text that a difference shows. */
+#define SHOWN_MAX 200
+/* The first of a figure's numbers that is a moment. */
+#define FIRST_MOMENT 4
 
 typedef struct DimensionText
 {
@@ -118,18 +125,25 @@ figures_order(FigureList *list, const Texts *texts)
 
 /* Keeps the first difference in words. */
 static void
-note_difference(Comparison *comparison, const char *name, Span value, int64_t server,
-				int64_t counted)
+note_difference(Comparison *comparison, const char *name, Span value, Span server, Span counted)
 {
+	Span shown[3] = {value, server, counted};
+
 	comparison->different++;
 	if (comparison->first != NULL)
 		return;
+	for (int i = 0; i < 3; i++)
+	{
+		if (shown[i].bytes == NULL)
+			shown[i] = (Span){i == 0 ? "" : "none", i == 0 ? 0 : 4};
+		if (shown[i].length > SHOWN_MAX)
+			shown[i].length = SHOWN_MAX;
+	}
 	if (asprintf(&comparison->first,
-				 "%s%s%.*s%s: the server says %" PRId64 ", the ledger's entries say %" PRId64, name,
-				 value.bytes != NULL ? " \"" : "",
-				 value.bytes != NULL ? (int) (value.length < 200 ? value.length : 200) : 0,
-				 value.bytes != NULL ? value.bytes : "", value.bytes != NULL ? "\"" : "", server,
-				 counted) < 0)
+				 "%s%s%.*s%s: the server says %.*s, the ledger's entries say %.*s", name,
+				 value.bytes != NULL ? " \"" : "", (int) shown[0].length, shown[0].bytes,
+				 value.bytes != NULL ? "\"" : "", (int) shown[1].length, shown[1].bytes,
+				 (int) shown[2].length, shown[2].bytes) < 0)
 		comparison->first = NULL;
 }
 
@@ -137,9 +151,64 @@ void
 compare_numbers(Comparison *comparison, const char *name, Span value, int64_t server,
 				int64_t counted)
 {
+	char texts[2][24];
+
+	comparison->compared++;
+	if (server == counted)
+		return;
+	snprintf(texts[0], sizeof(texts[0]), "%" PRId64, server);
+	snprintf(texts[1], sizeof(texts[1]), "%" PRId64, counted);
+	note_difference(comparison, name, value, (Span){texts[0], strlen(texts[0])},
+					(Span){texts[1], strlen(texts[1])});
+}
+
+void
+compare_texts(Comparison *comparison, const char *name, Span value, Span server, Span counted)
+{
+	comparison->compared++;
+	if ((server.bytes == NULL) != (counted.bytes == NULL) || server.length != counted.length ||
+		(server.length > 0 && memcmp(server.bytes, counted.bytes, server.length) != 0))
+		note_difference(comparison, name, value, server, counted);
+}
+
+static Span
+moment_span(int64_t moment, char text[MOMENT_TEXT_MAX])
+{
+	if (moment == INT64_MIN || moment == INT64_MAX)
+		return (Span){0};
+	moment_text(moment, text);
+	return (Span){text, strlen(text)};
+}
+
+void
+compare_moments(Comparison *comparison, const char *name, Span value, int64_t server,
+				int64_t counted)
+{
+	char texts[2][MOMENT_TEXT_MAX];
+
 	comparison->compared++;
 	if (server != counted)
-		note_difference(comparison, name, value, server, counted);
+		note_difference(comparison, name, value, moment_span(server, texts[0]),
+						moment_span(counted, texts[1]));
+}
+
+void
+compare_done(Comparison *comparison, const char *name, Span value, int64_t server,
+			 int64_t counted)
+{
+	bool done = server != INT64_MIN && counted != INT64_MIN;
+
+	if (done && server <= counted && counted - server < MOMENT_DAY)
+		comparison->compared++;
+	else
+		compare_moments(comparison, name, value, server, counted);
+}
+
+void
+compare_clear(Comparison *comparison)
+{
+	free(comparison->first);
+	*comparison = (Comparison){0};
 }
 
 /* The numbers of a figure; moments only where something was released. */
@@ -160,12 +229,13 @@ list_numbers(const Figure *figure, int64_t numbers[FIGURE_NUMBERS])
 }
 
 static void
-compare_figure(const Figure *server, const Figure *counted, const Texts *texts, bool detached,
+compare_figure(const Figure *server, const Figure *counted, const Texts *texts,
 			   Comparison *comparison)
 {
 	static const char *const number_names[FIGURE_NUMBERS] = {
 		"disclosures", "images", "rows", "people", "first release", "last release"};
 	const Figure *named = server != NULL ? server : counted;
+	Span value = texts_get(texts, named->value);
 	int64_t numbers[2][FIGURE_NUMBERS];
 
 	list_numbers(server, numbers[0]);
@@ -175,24 +245,12 @@ compare_figure(const Figure *server, const Figure *counted, const Texts *texts, 
 		char name[64];
 		uint64_t before = comparison->different;
 
-		/*
-		 * The server has read less: earliest and latest move inwards, all else gets less,
-		 * but for what was recorded where it cannot read any more.
-		 */
-		bool unknown = named->dimension >= DIMENSION_PLACE && named->value == 0;
-		bool less = unknown || (i == 4 ? numbers[0][i] == 0 || numbers[0][i] >= numbers[1][i]
-									   : numbers[0][i] <= numbers[1][i]);
-
-		if (detached && less && numbers[0][i] != numbers[1][i])
-		{
-			comparison->compared++;
-			comparison->excused++;
-			continue;
-		}
 		snprintf(name, sizeof(name), "%s, %s", dimension_table[named->dimension].name,
 				 number_names[i]);
-		compare_numbers(comparison, name, texts_get(texts, named->value), numbers[0][i],
-						numbers[1][i]);
+		if (i < FIRST_MOMENT)
+			compare_numbers(comparison, name, value, numbers[0][i], numbers[1][i]);
+		else
+			compare_moments(comparison, name, value, numbers[0][i], numbers[1][i]);
 		if (comparison->different > before && server == NULL)
 			return;
 	}
@@ -200,7 +258,7 @@ compare_figure(const Figure *server, const Figure *counted, const Texts *texts, 
 
 void
 figures_compare(const FigureList *server, const FigureList *counted, const Texts *texts,
-				bool detached, Comparison *comparison)
+				Comparison *comparison)
 {
 	for (uint32_t i = 0; i < server->count; i++)
 	{
@@ -208,14 +266,14 @@ figures_compare(const FigureList *server, const FigureList *counted, const Texts
 
 		if (figure->dimension != DIMENSION_DETACHED)
 			compare_figure(figure, figures_find(counted, figure->dimension, figure->value), texts,
-						   detached, comparison);
+						   comparison);
 	}
 	for (uint32_t i = 0; i < counted->count; i++)
 	{
 		const Figure *figure = &counted->items[i];
 
 		if (figures_find(server, figure->dimension, figure->value) == NULL)
-			compare_figure(NULL, figure, texts, detached, comparison);
+			compare_figure(NULL, figure, texts, comparison);
 	}
 }
 

@@ -145,6 +145,22 @@ html_moment(FILE *out, int64_t moment)
 }
 
 void
+html_number_cell(FILE *out, uint64_t number)
+{
+	fputs("<td class=\"n\">", out);
+	html_number(out, number);
+	fputs("</td>", out);
+}
+
+void
+html_moment_cell(FILE *out, int64_t moment)
+{
+	fputs("<td>", out);
+	html_moment(out, moment);
+	fputs("</td>", out);
+}
+
+void
 html_bar(FILE *out, uint64_t value, uint64_t most)
 {
 	double width = most > 0 ? 100.0 * (double) value / (double) most : 0;
@@ -199,11 +215,11 @@ static const char style_tables[] =
 	"th,td{text-align:left;vertical-align:top;padding:.34rem .7rem .34rem 0;"
 	"border-bottom:1px solid var(--rule);overflow-wrap:anywhere}"
 	"thead th{border-bottom:2px solid var(--ink);font-size:.82rem;color:var(--soft);"
-	"vertical-align:bottom;overflow-wrap:normal}.n{padding-left:.5rem}.n:last-child{padding-right:"
-	"0}"
+	"vertical-align:bottom;overflow-wrap:normal}.n{padding-left:.5rem}.n:last-child{padding-left:"
+	"0;padding-right:0}"
 	"tbody th{font-weight:400}"
 	".n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
-	"col.v{width:34%}col.b{width:26%}col.c{width:10%}td.b{vertical-align:"
+	"col.v{width:32%}col.b{width:24%}col.c{width:11%}td.b{vertical-align:"
 	"middle}td.b,th.b{padding-right:1.6rem}"
 	".bar{display:block;width:100%;height:.72rem}.bar .track{fill:#e4e9ee}.bar "
 	".fill{fill:var(--blue)}"

@@ -52,9 +52,9 @@ put_notable(FILE *out, const Case *matter, const Notable *notable)
 	fputs("<tr><td>", out);
 	if (mark > 0)
 		fprintf(out, "<span class=\"dot\">%u</span>", mark);
-	fputs("</td><td>", out);
-	html_moment(out, notable->at);
-	fputs("</td><th scope=\"row\">", out);
+	fputs("</td>", out);
+	html_moment_cell(out, notable->at);
+	fputs("<th scope=\"row\">", out);
 	if (member_string(detail, "action", &action))
 		html_span(out, (Span){(const char *) action.bytes, action.length});
 	else
@@ -75,7 +75,7 @@ put_notables(FILE *out, const Case *matter)
 	if (count->notable_count == 0)
 		return;
 	fputs("<table>\n<caption>What was changed and noted about this party</caption>\n<colgroup><col "
-		  "style=\"width:7%\"><col style=\"width:25%\"><col style=\"width:16%\"><col><col "
+		  "style=\"width:7%\"><col style=\"width:20%\"><col style=\"width:18%\"><col><col "
 		  "style=\"width:12%\"><col style=\"width:8%\"></colgroup>\n<thead><tr>"
 		  "<th scope=\"col\">chart</th>"
 		  "<th scope=\"col\">when</th><th scope=\"col\">what</th><th scope=\"col\">in full</th>"
@@ -101,8 +101,8 @@ put_refusals(FILE *out, const Case *matter)
 		return;
 	}
 	fputs("<table>\n<caption>Requests that were refused</caption>\n<colgroup><col><col><col "
-		  "style=\"width:10%\"><col style=\"width:25%\"><col "
-		  "style=\"width:25%\"></colgroup>\n<thead><tr>"
+		  "style=\"width:10%\"><col style=\"width:20%\"><col "
+		  "style=\"width:20%\"></colgroup>\n<thead><tr>"
 		  "<th scope=\"col\">rule</th><th scope=\"col\">network</th>"
 		  "<th scope=\"col\" class=\"n\">refusals</th><th scope=\"col\">first</th>"
 		  "<th scope=\"col\">last</th></tr></thead>\n<tbody>\n",
@@ -115,13 +115,11 @@ put_refusals(FILE *out, const Case *matter)
 		html_value(out, &matter->texts, refusal->reason, "not recorded");
 		fputs("</th><td>", out);
 		html_value(out, &matter->texts, refusal->network, "none");
-		fputs("</td><td class=\"n\">", out);
-		html_number(out, refusal->times);
-		fputs("</td><td>", out);
-		html_moment(out, refusal->first);
-		fputs("</td><td>", out);
-		html_moment(out, refusal->last);
-		fputs("</td></tr>\n", out);
+		fputs("</td>", out);
+		html_number_cell(out, refusal->times);
+		html_moment_cell(out, refusal->first);
+		html_moment_cell(out, refusal->last);
+		fputs("</tr>\n", out);
 	}
 	fputs("</tbody>\n</table>\n", out);
 }
@@ -203,11 +201,10 @@ put_person(FILE *out, const Case *matter, const Person *person)
 	put_rows_of(out, matter, person);
 	fputs("</td><td>", out);
 	put_kinds(out, person->kinds);
-	fputs("</td><td class=\"n\">", out);
-	html_number(out, person->images);
-	fputs("</td><td>", out);
-	html_moment(out, person->first);
-	fputs("</td><td>", out);
+	fputs("</td>", out);
+	html_number_cell(out, person->images);
+	html_moment_cell(out, person->first);
+	fputs("<td>", out);
 	if (!matter->people_known)
 		html_value(out, &matter->texts, 0, "not known");
 	else if (person->notified_at == INT64_MIN)

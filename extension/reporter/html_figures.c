@@ -81,15 +81,12 @@ put_row(FILE *out, const Case *matter, const Figure *figure, uint64_t most)
 	put_value(out, matter, figure);
 	fputs("</th><td class=\"b\">", out);
 	html_bar(out, figure->images, most);
-	fputs("</td><td class=\"n\">", out);
-	html_number(out, figure->images);
-	fputs("</td><td class=\"n\">", out);
-	html_number(out, figure->subjects);
-	fputs("</td><td class=\"n\">", out);
-	html_number(out, figure->rows);
-	fputs("</td><td class=\"n\">", out);
-	html_number(out, figure->disclosures);
-	fputs("</td></tr>\n", out);
+	fputs("</td>", out);
+	html_number_cell(out, figure->images);
+	html_number_cell(out, figure->subjects);
+	html_number_cell(out, figure->rows);
+	html_number_cell(out, figure->disclosures);
+	fputs("</tr>\n", out);
 }
 
 /* How many values of a dimension were taken, and the most images of any. */

@@ -63,6 +63,8 @@ put_party(FILE *out, const Case *matter)
 		html_text(out, matter->party);
 		fputs("</code>)", out);
 	}
+	else if (matter->party[0] == '\0')
+		fputs("Clients that belong to no party", out);
 	else
 	{
 		fputs("Party <code>", out);
@@ -217,19 +219,44 @@ put_quarantine(FILE *out, const Case *matter)
 	free(action.bytes);
 }
 
+/* Lines of the list of whom to notify that name a person, not the row that held an image. */
+static uint64_t
+count_recorded(const Case *matter)
+{
+	uint64_t people = 0;
+
+	for (uint32_t i = 0; i < matter->count.people_count; i++)
+		people += matter->count.people[i].recorded;
+	return people;
+}
+
 static void
 put_incident(FILE *out, const Case *matter)
 {
 	const Incident *incident = &matter->incident;
 
-	if (incident->id == 0 || !matter->asked)
+	if (incident->id == 0 || !incident->known)
 		return;
 	fprintf(out, "<p>Incident %" PRIu64 " is <strong>", incident->id);
-	html_value(out, &matter->texts, incident->state, "in no known state");
-	fputs("</strong>: ", out);
+	html_span(out, case_incident_state(matter));
+	fputs("</strong>: of ", out);
+	if (matter->counted)
+	{
+		uint64_t people = count_recorded(matter);
+
+		html_count(out, people, "person", "people");
+		if (people < matter->count.people_count)
+		{
+			fputs(" and ", out);
+			html_count(out, matter->count.people_count - people, "row", "rows");
+			fputs(" whose people are not recorded", out);
+		}
+	}
+	else
+		html_count(out, incident->people, "person or row", "people or rows");
+	fputs(" to be notified, ", out);
 	html_number(out, incident->notified);
-	fputs(" of ", out);
-	html_count(out, incident->people, "person has been notified", "people have been notified");
+	fputs(incident->notified == 1 ? " has been" : " have been", out);
 	if (incident->due_at != INT64_MIN)
 	{
 		fputs("; notification is due by ", out);
@@ -264,7 +291,9 @@ html_summary(FILE *out, const Case *matter)
 		fputs("</ul>\n", out);
 		if (total.subjects == 0)
 			fputs("<p>Whom the images show is not recorded in the ledger: the owner of the table "
-				  "has not said which columns name a person.</p>\n",
+				  "has not said which columns name a person. A report that is made after "
+				  "<code>biometric.describe_collection()</code> counts people, for rows that still "
+				  "exist.</p>\n",
 				  out);
 	}
 	else
@@ -305,7 +334,7 @@ put_counting(FILE *out, const Case *matter)
 		fputs("</strong> that the server had given were counted again from the bytes of these "
 			  "entries: <strong>",
 			  out);
-		html_number(out, comparison->compared - comparison->different - comparison->excused);
+		html_number(out, comparison->compared - comparison->different);
 		fputs("</strong> are equal, <strong>", out);
 		html_number(out, comparison->different);
 		fputs("</strong> differ.", out);
@@ -314,12 +343,13 @@ put_counting(FILE *out, const Case *matter)
 		fputs("All figures were counted from the bytes of these entries; no server was asked.",
 			  out);
 	fputs("</p>\n", out);
-	if (comparison->excused > 0)
+	if (matter->detached && matter->count.detached > 0)
 	{
-		fputs("<p>In ", out);
-		html_count(out, comparison->excused, "number", "numbers");
-		fputs(" the server has less, since it says that parts of the ledger were detached from it; "
-			  "the archive has them, and its numbers are the ones in this report.</p>\n",
+		fputs("<p>An entry of the ledger says that the entries before number ", out);
+		html_number(out, matter->count.detached);
+		fputs(" were detached from the server, which counts without them. Its numbers were compared "
+			  "with a count of the entries from there on; those of this report are of all entries "
+			  "in the archive.</p>\n",
 			  out);
 	}
 }
@@ -401,7 +431,8 @@ put_limits(FILE *out)
 		  "<li>A <b>disclosure</b> is recorded before the image leaves, so that none leaves "
 		  "unrecorded; one whose transmission then failed is counted, too.</li>\n"
 		  "<li>A <b>row</b> is named by its key as it was then, also if it was changed or deleted "
-		  "since. A <b>person</b> is what the table&rsquo;s owner named as the subject.</li>\n"
+		  "since. A <b>person</b> is what the table&rsquo;s owner named as the subject; "
+		  "person, place and day of collection are as they were recorded last.</li>\n"
 		  "<li>Days and times are UTC.</li>\n"
 		  "<li>What the party did with the images afterwards is not known to the ledger.</li>\n"
 		  "</ul>\n",

@@ -87,33 +87,46 @@ close_archive(Run *run)
 	run->opened = false;
 }
 
-/* Counts what the archive says; the server knows nothing of entries from limit on. */
+/* Counts all that the archive says below its signed head, from one entry on. */
 static ToolExit
-count_archive(Run *run, uint64_t in_doubt, uint64_t limit)
+count_from(Run *run, Count *count, uint64_t begin, uint64_t in_doubt)
 {
 	Case *matter = &run->matter;
-	Count *count = &matter->count;
-	ToolExit code;
 
 	count_free(count);
-	matter->proofs = 0;
 	count->wanted = (CountWanted){.party = {matter->party, strlen(matter->party)},
 								  .from = matter->from,
 								  .to = matter->to,
-								  .limit = limit,
+								  .begin = begin,
 								  .in_doubt = in_doubt,
 								  .incident = matter->incident.id,
 								  .pruned = run->request.pruned};
 	count->texts = &matter->texts;
-	count->on_event = take_event;
-	count->context = run;
+	if (count == &matter->count)
+	{
+		count->on_event = take_event;
+		count->context = run;
+	}
+	return count_run(count, &run->archive, &matter->head);
+}
+
+static ToolExit
+count_archive(Run *run, uint64_t in_doubt)
+{
+	Case *matter = &run->matter;
+	ToolExit code;
+
+	matter->proofs = 0;
 	output_abandon(&run->output, "events.ocsf.json", run->events);
 	run->events = output_begin(&run->output, "events.ocsf.json");
 	if (run->events == NULL)
 		return report_code();
 	code = open_archive(run);
 	if (code == TOOL_VERIFIED)
-		code = count_run(count, &run->archive, &matter->head);
+		code = count_from(run, &matter->count, 0, in_doubt);
+	/* what the server can still have, which its figures are compared with */
+	if (code == TOOL_VERIFIED && matter->detached && matter->count.detached > 0)
+		code = count_from(run, &matter->left, matter->count.detached, UINT64_MAX);
 	matter->counted = code == TOOL_VERIFIED;
 	return code;
 }
@@ -135,7 +148,47 @@ fetch_archive(Run *run)
 	return code;
 }
 
-/* Asks the server, fetches, counts; again when entries came in between that matter. */
+/* Compares what the server said with what was counted of the entries that it still has. */
+static void
+compare(Run *run)
+{
+	Case *matter = &run->matter;
+	Comparison *comparison = &matter->comparison;
+	bool part = matter->detached && matter->count.detached > 0;
+	const Count *count = part ? &matter->left : &matter->count;
+
+	compare_clear(comparison);
+	if (matter->detached && !part)
+		compare_texts(comparison, "entries that were detached", (Span){0}, (Span){"some", 4},
+					  (Span){0});
+	if (matter->incident.id != 0)
+	{
+		incident_replay(&matter->incident, &matter->count);
+		incident_count(&matter->incident, count);
+		/* an archive that begins later may lack the entry */
+		if (matter->incident.known || matter->count.from == 0)
+			incident_compare(&matter->told, &matter->incident, &matter->texts, comparison);
+		incident_count(&matter->incident, &matter->count);
+	}
+	figures_compare(&matter->server, &count->figures, &matter->texts, comparison);
+	server_compare(run->server, matter, count);
+}
+
+/* Whether the report is of another party or period than the entries of its incident say. */
+static bool
+is_of_another(const Case *matter)
+{
+	const Incident *incident = &matter->incident;
+	Span party = texts_get(&matter->texts, incident->party);
+
+	return incident->known && (incident->from != matter->from || incident->to != matter->to ||
+							   strcmp(party.bytes != NULL ? party.bytes : "", matter->party) != 0);
+}
+
+/*
+ * Asks the server, fetches, counts and compares; again when something differs and the
+ * ledger was growing, or when the server has named another party than the ledger does.
+ */
 static ToolExit
 count_online(Run *run)
 {
@@ -146,15 +199,25 @@ count_online(Run *run)
 		uint64_t in_doubt = 0;
 		uint64_t limit = 0;
 
+		/* it is locked against whoever writes it, which is to be done again */
+		close_archive(run);
 		if (server_ask(run->server, matter, &in_doubt, &limit) != TOOL_VERIFIED ||
 			fetch_archive(run) != TOOL_VERIFIED)
 			return report_code();
-		close_archive(run);
 		report_open("verify");
-		(void) count_archive(run, in_doubt, limit);
+		(void) count_archive(run, in_doubt);
 		report_close();
-		if (report_code() != TOOL_VERIFIED || matter->count.doubtful == 0 || attempt == ATTEMPTS)
+		if (report_code() != TOOL_VERIFIED)
 			return report_code();
+		compare(run);
+		matter->moving =
+			matter->count.doubtful > 0 || matter->head.checkpoint.size < limit;
+		if (matter->comparison.different == 0 || attempt == ATTEMPTS)
+			return TOOL_VERIFIED;
+		if (is_of_another(matter))
+			(void) case_set_incident(matter, &matter->incident);
+		else if (!matter->moving)
+			return TOOL_VERIFIED;
 		matter->counted = false;
 	}
 }
@@ -185,8 +248,15 @@ gather(Run *run)
 	if (matter->incident.id != 0)
 		return find_incident(run);
 	report_open("verify");
-	code = count_archive(run, UINT64_MAX, UINT64_MAX);
+	code = count_archive(run, UINT64_MAX);
 	report_close();
+	if (code == TOOL_VERIFIED && !matter->count.named && matter->count.from > 0)
+		report_warning("no entry that is in the archive names party \"%s\"", matter->party);
+	else if (code == TOOL_VERIFIED && !matter->count.named)
+		return report_problem(TOOL_USAGE,
+							  "no entry of this ledger names a party \"%s\"; "
+							  "biometric-verify show lists those that registered one",
+							  matter->party);
 	return code;
 }
 
@@ -212,25 +282,31 @@ compare_people(const void *left, const void *right, void *texts)
 	return 0;
 }
 
-/* Compares the server's figures with those that were counted, and says so. */
+/* Says what differs, and chooses what is shown. */
 static void
-compare(Run *run)
+settle(Run *run)
 {
 	Case *matter = &run->matter;
 	Comparison *comparison = &matter->comparison;
 
 	if (matter->counted && matter->asked)
 	{
-		figures_compare(&matter->server, &matter->count.figures, &matter->texts, matter->detached,
-						comparison);
-		server_compare(run->server, matter);
 		report_number("compared", comparison->compared);
 		report_number("different", comparison->different);
 		if (comparison->different > 0)
-			(void) report_problem(TOOL_FAILED, "%" PRIu64 " of %" PRIu64 " figures differ; %s",
-								  comparison->different, comparison->compared,
-								  comparison->first != NULL ? comparison->first : "");
+			(void) report_problem(
+				TOOL_FAILED, "%" PRIu64 " of %" PRIu64 " figures differ; %s%s",
+				comparison->different, comparison->compared,
+				comparison->first != NULL ? comparison->first : "",
+				!matter->moving ? ""
+								: "; the ledger was growing whenever it was asked: try again, or "
+								  "end the period in the past");
 	}
+	if (!matter->counted || !matter->incident.known)
+		incident_take(&matter->incident, &matter->told);
+	else
+		incident_mark(&matter->incident, &matter->count);
+	matter->people_known = matter->counted && matter->incident.known;
 	if (matter->count.people_count > 0)
 		qsort_r(matter->count.people, matter->count.people_count, sizeof(Person), compare_people,
 				&matter->texts);
@@ -270,7 +346,9 @@ make_title(Run *run)
 	else if (matter->incident.title != 0)
 		text = strdup(texts_get(&matter->texts, matter->incident.title).bytes);
 	else if (asprintf(&text, "Images released to %s",
-					  party.bytes != NULL ? party.bytes : matter->party) < 0)
+					  party.bytes != NULL	   ? party.bytes
+					  : matter->party[0] != 0 ? matter->party
+											   : "clients that belong to no party") < 0)
 		text = NULL;
 	if (text != NULL)
 		matter->title = texts_add(&matter->texts, text, strlen(text));
@@ -317,12 +395,33 @@ write_all(Run *run)
 	return code;
 }
 
+/* What came of counting all figures a second time, in words. */
+static void
+report_recount(const Case *matter)
+{
+	const Comparison *comparison = &matter->comparison;
+	char *text = NULL;
+	int written = 0;
+
+	if (!matter->counted)
+		report_text("figures", "as the server says; the ledger's entries do not verify");
+	else if (!matter->asked)
+		report_text("figures", "counted from the ledger's entries; no server was asked");
+	else
+		written = asprintf(
+			&text, "%" PRIu64 " of %" PRIu64 " recounted from the ledger's entries are equal%s",
+			comparison->compared - comparison->different, comparison->compared,
+			matter->detached ? "; the server has less, since entries were detached from it" : "");
+	if (text != NULL && written > 0)
+		report_text("figures", text);
+	free(text);
+}
+
 static void
 report_facts(const Run *run)
 {
 	Figure total = case_total(&run->matter);
 
-	report_text("report", run->output.path);
 	report_number("disclosures", total.disclosures);
 	report_number("images", total.images);
 	report_number("rows", total.rows);
@@ -334,6 +433,8 @@ report_facts(const Run *run)
 		report_warning("an earlier report in %s was replaced", run->output.path);
 	if (run->matter.counted && !run->matter.keys.trusted)
 		report_limit("by the key that is in the archive, which nobody has vouched for");
+	report_recount(&run->matter);
+	report_text("report", run->output.path);
 }
 
 /* Does it all. */
@@ -353,8 +454,8 @@ make_report(Run *run)
 		return;
 	if (code == TOOL_FAILED)
 		take_problem(matter, report_problem_text());
-	compare(run);
-	if (write_all(run) == TOOL_VERIFIED)
+	settle(run);
+	if (write_all(run) == TOOL_VERIFIED && output_commit(&run->output) == TOOL_VERIFIED)
 		report_facts(run);
 }
 
@@ -369,13 +470,11 @@ begin(Run *run)
 	matter->made_at = (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
 	matter->from = run->request.from;
 	matter->to = run->request.to;
-	matter->incident = (Incident){.id = run->request.incident,
-								  .opened_at = INT64_MIN,
-								  .due_at = INT64_MIN,
-								  .closed_at = INT64_MIN};
+	incident_clear(&matter->incident, run->request.incident);
+	incident_clear(&matter->told, run->request.incident);
 	matter->party = strdup(run->request.party != NULL ? run->request.party : "");
 	matter->proof_sequences = calloc(run->request.proofs + 1, sizeof(uint64_t));
-	run->output.fd = -1;
+	run->output = (Output){.home = -1, .fd = -1};
 	if (run->request.archive != NULL)
 		run->ledger = strdup(run->request.archive);
 	else if (asprintf(&run->ledger, "%s/" OUTPUT_LEDGER, run->request.output) < 0)

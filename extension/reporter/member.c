@@ -221,6 +221,49 @@ member_string(Span object, const char *name, Buffer *text)
 	return true;
 }
 
+bool
+member_number(Span object, const char *name, uint64_t *number)
+{
+	Span value;
+
+	if (!member_find(object, name, &value) || value.length == 0 || value.length > 18)
+		return false;
+	*number = 0;
+	for (size_t i = 0; i < value.length; i++)
+	{
+		if (value.bytes[i] < '0' || value.bytes[i] > '9')
+			return false;
+		*number = *number * 10 + (uint64_t) (value.bytes[i] - '0');
+	}
+	return true;
+}
+
+bool
+member_items(Span array, size_t *at, Span *value)
+{
+	size_t here = *at;
+
+	if (here == 0)
+	{
+		if (array.bytes == NULL || !json_is_valid(array.bytes, array.length))
+			return false;
+		here = skip_blanks(array, 0);
+		if (here >= array.length || array.bytes[here] != '[')
+			return false;
+		here++;
+	}
+	here = skip_blanks(array, here);
+	if (here < array.length && array.bytes[here] == ',')
+		here = skip_blanks(array, here + 1);
+	if (here >= array.length || array.bytes[here] == ']')
+		return false;
+	value->bytes = array.bytes + here;
+	here = skip_value(array, here);
+	value->length = (size_t) (array.bytes + here - value->bytes);
+	*at = here;
+	return true;
+}
+
 /* Takes the blanks out of a text behind what is there, and puts those in that jsonb has. */
 static void
 add_plain(Span value, Buffer *text)

@@ -212,26 +212,36 @@ moment_day_short(int64_t day, char out[MOMENT_TEXT_MAX])
 	snprintf(out, MOMENT_TEXT_MAX, "%d %.3s", of_month, month_names[month - 1]);
 }
 
+/* Adds the time of the day behind a text that there is. */
+static void
+add_time(int64_t moment, const char *between, char out[MOMENT_TEXT_MAX])
+{
+	int64_t of_day = time_of_day(moment);
+	size_t length = strlen(out);
+
+	snprintf(out + length, MOMENT_TEXT_MAX - length, "%s%02d:%02d:%02d", between,
+			 (int) (of_day / HOUR), (int) (of_day / MINUTE % 60), (int) (of_day / SECOND % 60));
+}
+
 void
 moment_words(int64_t moment, char out[MOMENT_TEXT_MAX])
 {
-	int64_t of_day = time_of_day(moment);
 	size_t length;
 
 	moment_day_words(moment_day(moment), out);
+	add_time(moment, ", ", out);
 	length = strlen(out);
-	snprintf(out + length, MOMENT_TEXT_MAX - length, ", %02d:%02d:%02d UTC", (int) (of_day / HOUR),
-			 (int) (of_day / MINUTE % 60), (int) (of_day / SECOND % 60));
+	snprintf(out + length, MOMENT_TEXT_MAX - length, " UTC");
 }
 
 void
 moment_text(int64_t moment, char out[MOMENT_TEXT_MAX])
 {
-	int64_t of_day = time_of_day(moment);
 	size_t length;
 
 	moment_date(moment_day(moment), out);
+	add_time(moment, "T", out);
 	length = strlen(out);
-	snprintf(out + length, MOMENT_TEXT_MAX - length, "T%02d:%02d:%02d.%06dZ", (int) (of_day / HOUR),
-			 (int) (of_day / MINUTE % 60), (int) (of_day / SECOND % 60), (int) (of_day % SECOND));
+	snprintf(out + length, MOMENT_TEXT_MAX - length, ".%06dZ",
+			 (int) (time_of_day(moment) % SECOND));
 }

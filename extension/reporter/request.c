@@ -6,7 +6,6 @@
 #include "reporter/moment.h"
 #include "tool/report.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,15 +89,6 @@ usage_error(const char *what, const char *which)
 }
 
 static bool
-add_to(OptionList *list, const char *text)
-{
-	if (list->count >= OPTIONS_LIST_MAX)
-		return false;
-	list->texts[list->count++] = text;
-	return true;
-}
-
-static bool
 set_moment(const char *text, int64_t *moment, unsigned *given, unsigned bit)
 {
 	*given |= bit;
@@ -153,9 +143,9 @@ set_option(Request *request, int option, const char *value, unsigned *given)
 		case OPTION_INCIDENT:
 			return set_number(value, 1, INT64_MAX, &request->incident);
 		case OPTION_KEY:
-			return add_to(&request->keys.keys, value);
+			return options_add(&request->keys.keys, value);
 		case OPTION_KEY_FILE:
-			return add_to(&request->keys.key_files, value);
+			return options_add(&request->keys.key_files, value);
 		case OPTION_OUTPUT:
 			request->output = value;
 			return value[0] != '\0';
@@ -201,17 +191,6 @@ check_request(const Request *request, unsigned given)
 	return -1;
 }
 
-static const char *
-option_name(int option)
-{
-	for (const struct option *name = option_names; name->name != NULL; name++)
-	{
-		if (name->val == option)
-			return name->name;
-	}
-	return "?";
-}
-
 int
 request_parse(int argc, char **argv, Request *request)
 {
@@ -234,7 +213,8 @@ request_parse(int argc, char **argv, Request *request)
 		if (option == '?')
 			return usage_error("see the usage", NULL);
 		if (!set_option(request, option, optarg, &given))
-			return usage_error("this cannot be the value of option", option_name(option));
+			return usage_error("this cannot be the value of option",
+							   options_name(option_names, option));
 	}
 	if (argc - optind > 1)
 		return usage_error("there is one argument at most, the server's connection string", NULL);

@@ -23,15 +23,35 @@ struct Server
 	PGresult *people;
 };
 
+/* Makes one line of a message of libpq's, which ends in a newline; free it. */
+static char *
+one_line(const char *message)
+{
+	char *line = strdup(message != NULL ? message : "");
+	size_t length = 0;
+
+	for (size_t i = 0; line != NULL && line[i] != '\0'; i++)
+	{
+		bool blank = line[i] == '\n' || line[i] == '\t' || line[i] == ' ';
+
+		if (!blank || (length > 0 && line[length - 1] != ' '))
+			line[length++] = blank ? ' ' : line[i];
+	}
+	while (length > 0 && line[length - 1] == ' ')
+		length--;
+	if (line != NULL)
+		line[length] = '\0';
+	return line;
+}
+
 /* What the server warns of. */
 static void
 tell_notice(void *context, const char *message)
 {
-	size_t length = strlen(message);
+	char *line = one_line(message);
 
-	while (length > 0 && message[length - 1] == '\n')
-		length--;
-	report_warning("the server says: %.*s", (int) length, message);
+	report_warning("the server says: %s", line != NULL ? line : "");
+	free(line);
 }
 
 Server *
@@ -40,6 +60,7 @@ server_open(const char *conninfo)
 	const char *keywords[] = {"dbname", "fallback_application_name", "client_encoding", NULL};
 	const char *values[] = {conninfo, "biometric-report", "UTF8", NULL};
 	Server *server = calloc(1, sizeof(*server));
+	char *line;
 
 	if (server == NULL)
 		return NULL;
@@ -49,7 +70,9 @@ server_open(const char *conninfo)
 		PQsetNoticeProcessor(server->connection, tell_notice, NULL);
 		return server;
 	}
-	(void) report_problem(TOOL_CONNECTION, "%s", PQerrorMessage(server->connection));
+	line = one_line(PQerrorMessage(server->connection));
+	(void) report_problem(TOOL_CONNECTION, "%s", line != NULL ? line : "out of memory");
+	free(line);
 	server_close(server);
 	return NULL;
 }
@@ -70,12 +93,13 @@ server_problem(const Server *server, const PGresult *result)
 {
 	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+	char *line = one_line(message != NULL ? message : PQerrorMessage(server->connection));
 
-	if (message == NULL)
-		message = PQerrorMessage(server->connection);
-	return report_problem(TOOL_CONNECTION, "the server says: %s%s%s",
-						  message[0] != '\0' ? message : "something else than rows",
+	(void) report_problem(TOOL_CONNECTION, "the server says: %s%s%s",
+						  line != NULL && line[0] != '\0' ? line : "something else than rows",
 						  hint != NULL ? ". " : "", hint != NULL ? hint : "");
+	free(line);
+	return TOOL_CONNECTION;
 }
 
 /* Asks; NULL, reported, unless rows of so many columns come. */
@@ -134,61 +158,69 @@ take_text(Case *matter, const PGresult *result, int row, int column)
 					 (size_t) PQgetlength(result, row, column));
 }
 
-/* A JSON value, as the archive's are put among the texts. sorted: it is a jsonb. */
+/* A JSON value, as the archive's are put among the texts. */
 static uint32_t
-take_json(Case *matter, const PGresult *result, int row, int column, bool sorted)
+take_json(Case *matter, const PGresult *result, int row, int column)
 {
-	static Buffer plain;
+	static Buffer sorted;
 	Span value = {PQgetvalue(result, row, column), (size_t) PQgetlength(result, row, column)};
 
 	if (PQgetisnull(result, row, column))
 		return 0;
-	if (sorted)
-		member_sorted(value, &plain);
-	else
-		member_plain(value, &plain);
-	return texts_add(&matter->texts, (const char *) plain.bytes, plain.length);
+	member_sorted(value, &sorted);
+	return texts_add(&matter->texts, (const char *) sorted.bytes, sorted.length);
 }
 
+/* Asks for an incident; until an entry has been read that says else, the report is of that. */
 static ToolExit
 ask_incident(Server *server, Case *matter)
 {
 	static const char query[] =
-		"SELECT party, title, state, opened_by, people, notified, opened_at, due_at, closed_at, "
-		"pg_catalog.lower(during), pg_catalog.upper(during), "
-		"pg_catalog.lower_inc(during)::pg_catalog.int4, "
-		"pg_catalog.upper_inc(during)::pg_catalog.int4 "
+		"SELECT biometric.recorded_text(party), title, people, notified, opened_at, due_at, "
+		"closed_at, during "
 		"FROM biometric.incident_state WHERE id OPERATOR(pg_catalog.=) $1::pg_catalog.int8";
-	Incident *incident = &matter->incident;
+	Incident *told = &matter->told;
 	char number[24];
 	const char *values[1] = {number};
 	PGresult *result;
 
-	snprintf(number, sizeof(number), "%" PRIu64, incident->id);
-	result = ask(server, query, 1, values, 13);
+	snprintf(number, sizeof(number), "%" PRIu64, matter->incident.id);
+	result = ask(server, query, 1, values, 8);
 	if (result == NULL)
 		return report_code();
-	if (PQntuples(result) != 1)
+	incident_clear(told, matter->incident.id);
+	if (PQntuples(result) != 1 ||
+		!incident_period((Span){PQgetvalue(result, 0, 7), (size_t) PQgetlength(result, 0, 7)},
+						 &told->from, &told->to))
 	{
 		PQclear(result);
-		return report_problem(TOOL_CONNECTION, "the server has no incident %" PRIu64, incident->id);
+		return report_problem(TOOL_CONNECTION, "the server has no incident %" PRIu64, told->id);
 	}
-	matter->party = strdup(PQgetvalue(result, 0, 0));
-	incident->title = take_text(matter, result, 0, 1);
-	incident->state = take_text(matter, result, 0, 2);
-	incident->opened_by = take_text(matter, result, 0, 3);
-	incident->people = (uint64_t) take_number(result, 0, 4, 0);
-	incident->notified = (uint64_t) take_number(result, 0, 5, 0);
-	incident->opened_at = take_moment(result, 0, 6, INT64_MIN);
-	incident->due_at = take_moment(result, 0, 7, INT64_MIN);
-	incident->closed_at = take_moment(result, 0, 8, INT64_MIN);
-	matter->from = take_moment(result, 0, 9, INT64_MIN);
-	matter->to = take_moment(result, 0, 10, INT64_MAX);
-	/* moments are whole microseconds: make the period begin with its first, end behind its last */
-	if (matter->from != INT64_MIN && take_number(result, 0, 11, 1) == 0)
-		matter->from++;
-	if (matter->to != INT64_MAX && take_number(result, 0, 12, 0) != 0)
-		matter->to++;
+	told->known = true;
+	told->party = take_text(matter, result, 0, 0);
+	told->title = take_text(matter, result, 0, 1);
+	told->people = (uint64_t) take_number(result, 0, 2, 0);
+	told->notified = (uint64_t) take_number(result, 0, 3, 0);
+	told->opened_at = take_moment(result, 0, 4, INT64_MIN);
+	told->due_at = take_moment(result, 0, 5, INT64_MIN);
+	told->closed_at = take_moment(result, 0, 6, INT64_MIN);
+	PQclear(result);
+	return TOOL_VERIFIED;
+}
+
+static ToolExit
+ask_party(Server *server, Case *matter)
+{
+	const char *values[1] = {matter->party};
+	PGresult *result =
+		ask(server,
+			"SELECT biometric.recorded_text(title) FROM ONLY biometric.party "
+			"WHERE biometric.recorded_text(name) OPERATOR(pg_catalog.=) $1::pg_catalog.text",
+			1, values, 1);
+
+	if (result == NULL)
+		return report_code();
+	matter->party_title = PQntuples(result) == 1 ? take_text(matter, result, 0, 0) : 0;
 	PQclear(result);
 	return TOOL_VERIFIED;
 }
@@ -196,26 +228,15 @@ ask_incident(Server *server, Case *matter)
 ToolExit
 server_begin(Server *server, Case *matter)
 {
-	const char *values[1];
-	PGresult *result;
-
 	if (command(server, "SET search_path = pg_catalog") != TOOL_VERIFIED ||
 		command(server, "SET TimeZone = 'UTC'") != TOOL_VERIFIED ||
 		command(server, "SET DateStyle = 'ISO'") != TOOL_VERIFIED)
 		return report_code();
-	if (matter->incident.id != 0 && ask_incident(server, matter) != TOOL_VERIFIED)
+	if (matter->incident.id == 0)
+		return TOOL_VERIFIED;
+	if (ask_incident(server, matter) != TOOL_VERIFIED)
 		return report_code();
-	values[0] = matter->party;
-	result = ask(server,
-				 "SELECT title FROM ONLY biometric.party WHERE name OPERATOR(pg_catalog.=) "
-				 "$1::pg_catalog.text",
-				 1, values, 1);
-	if (result == NULL)
-		return report_code();
-	if (PQntuples(result) == 1)
-		matter->party_title = take_text(matter, result, 0, 0);
-	PQclear(result);
-	return TOOL_VERIFIED;
+	return case_set_incident(matter, &matter->told);
 }
 
 static ToolExit
@@ -245,7 +266,7 @@ take_figure(Case *matter, const PGresult *result, int row)
 					   PQgetvalue(result, row, 0));
 		return;
 	}
-	value = dimension == DIMENSION_PLACE ? take_json(matter, result, row, 1, false)
+	value = dimension == DIMENSION_PLACE ? take_json(matter, result, row, 1)
 										 : take_text(matter, result, row, 1);
 	index = figures_get(&matter->server, dimension, value);
 	figure = &matter->server.items[index];
@@ -354,7 +375,9 @@ server_ask(Server *server, Case *matter, uint64_t *in_doubt, uint64_t *limit)
 	make_period(matter, &period);
 	/* sizes are read outside: a snapshot is as old as its transaction's first query */
 	if (ask_size(server, in_doubt) != TOOL_VERIFIED ||
+		ask_party(server, matter) != TOOL_VERIFIED ||
 		command(server, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") != TOOL_VERIFIED ||
+		(matter->incident.id != 0 && ask_incident(server, matter) != TOOL_VERIFIED) ||
 		ask_figures(server, matter, &period) != TOOL_VERIFIED ||
 		ask_lists(server, matter, &period) != TOOL_VERIFIED ||
 		ask_logs(server, matter) != TOOL_VERIFIED || command(server, "COMMIT") != TOOL_VERIFIED ||
@@ -384,93 +407,115 @@ read_image_id(const char *text, uint8_t id[ENTRY_IMAGE_ID_SIZE])
 	return digits == 2 * ENTRY_IMAGE_ID_SIZE;
 }
 
-static const Affected no_release = {0};
-
-/* What was counted of an image in a row that the server names. */
-static const Affected *
-find_affected(Case *matter, const PGresult *result, int row)
+/* What was counted of an image in a row that the server names, plus 1; 0: nothing. */
+static uint32_t
+find_affected(Case *matter, const Count *count, const PGresult *result, int row)
 {
-	Count *count = &matter->count;
 	uint8_t id[ENTRY_IMAGE_ID_SIZE];
 	uint32_t image = 0;
 	uint32_t held;
-	uint32_t place;
 
 	if (read_image_id(PQgetvalue(result, row, 0), id))
 		image = texts_find(&count->image_ids, (const char *) id, sizeof(id));
-	held = map_find(&count->row_index, map_pair(take_text(matter, result, row, 1),
-												take_json(matter, result, row, 2, true)));
+	held = map_find(&count->row_index,
+					map_pair(take_text(matter, result, row, 1), take_json(matter, result, row, 2)));
 	if (image == 0 || held == 0)
-		return &no_release;
-	place = map_find(&count->affected_index, map_pair(image - 1, held - 1));
-	return place == 0 ? &no_release : &count->affected[place - 1];
+		return 0;
+	return map_find(&count->affected_index, map_pair(image - 1, held - 1));
+}
+
+/* Takes note of a place, plus 1, that a row of the server's has; false: another had it before. */
+static bool
+see_first(NumberMap *seen, uint32_t place)
+{
+	uint32_t *mark = map_place(seen, place);
+	bool first = *mark == 0;
+
+	*mark = 1;
+	return first;
 }
 
 static void
-compare_affected(Server *server, Case *matter)
+compare_affected(Server *server, Case *matter, const Count *count)
 {
+	static const Affected no_release = {0};
 	Comparison *comparison = &matter->comparison;
 	const PGresult *result = server->affected;
+	NumberMap seen = {0};
 
 	compare_numbers(comparison, "images in rows", (Span){0}, PQntuples(result),
-					matter->count.affected_count);
+					count->affected_count);
 	for (int row = 0; row < PQntuples(result); row++)
 	{
-		const Affected *counted = find_affected(matter, result, row);
+		uint32_t place = find_affected(matter, count, result, row);
+		const Affected *counted =
+			place != 0 && see_first(&seen, place) ? &count->affected[place - 1] : &no_release;
 		Span name = {PQgetvalue(result, row, 0), (size_t) PQgetlength(result, row, 0)};
 
-		compare_numbers(comparison, "first release of image", name, take_moment(result, row, 3, 0),
-						counted->first);
-		compare_numbers(comparison, "last release of image", name, take_moment(result, row, 4, 0),
+		compare_moments(comparison, "first release of image", name,
+						take_moment(result, row, 3, 0), counted->first);
+		compare_moments(comparison, "last release of image", name, take_moment(result, row, 4, 0),
 						counted->last);
 		compare_numbers(comparison, "releases of image", name, take_number(result, row, 5, 0),
 						(int64_t) counted->times);
 	}
+	map_free(&seen);
+}
+
+/* Compares whether, when and how somebody was told. */
+static void
+compare_told(Case *matter, const PGresult *result, int row, Span name, const Told *told)
+{
+	Comparison *comparison = &matter->comparison;
+	uint32_t means = take_text(matter, result, row, 6);
+
+	compare_done(comparison, "notification of", name, take_moment(result, row, 5, INT64_MIN),
+				 told != NULL ? told->at : INT64_MIN);
+	compare_texts(comparison, "means of notification of", name, texts_get(&matter->texts, means),
+				  texts_get(&matter->texts, told != NULL ? told->means : 0));
 }
 
 static void
-compare_people(Server *server, Case *matter)
+compare_people(Server *server, Case *matter, const Count *count)
 {
 	static const Person nobody = {0};
 	Comparison *comparison = &matter->comparison;
 	const PGresult *result = server->people;
-	Count *count = &matter->count;
+	NumberMap seen = {0};
 	uint32_t people = 0;
 
 	for (int row = 0; row < PQntuples(result); row++)
 	{
-		uint32_t place =
-			map_find(&count->people_index, map_pair(take_text(matter, result, row, 0),
-													take_json(matter, result, row, 1, true)));
-		Person *person = place == 0 ? NULL : &count->people[place - 1];
-		const Person *counted = person != NULL ? person : &nobody;
+		uint32_t relation = take_text(matter, result, row, 0);
+		uint32_t subject = take_json(matter, result, row, 1);
+		uint32_t place = map_find(&count->people_index, map_pair(relation, subject));
+		const Told *told = incident_find_told(&matter->incident, relation, subject);
+		const Person *counted =
+			place != 0 && see_first(&seen, place) ? &count->people[place - 1] : &nobody;
 		Span name = {PQgetvalue(result, row, 1), (size_t) PQgetlength(result, row, 1)};
 
+		if (matter->incident.known)
+			compare_told(matter, result, row, name, told);
 		/* who was told of what has turned out to be nothing */
-		if (person == NULL && take_number(result, row, 2, 0) == 0)
+		if (counted == &nobody && told != NULL && take_number(result, row, 2, 0) == 0)
 			continue;
 		people++;
 		compare_numbers(comparison, "images of", name, take_number(result, row, 2, 0),
 						counted->images);
-		compare_numbers(comparison, "first release of", name, take_moment(result, row, 3, 0),
+		compare_moments(comparison, "first release of", name, take_moment(result, row, 3, 0),
 						counted->first);
-		compare_numbers(comparison, "last release of", name, take_moment(result, row, 4, 0),
+		compare_moments(comparison, "last release of", name, take_moment(result, row, 4, 0),
 						counted->last);
-		if (person == NULL)
-			continue;
-		person->notified_at = take_moment(result, row, 5, INT64_MIN);
-		person->means = take_text(matter, result, row, 6);
 	}
+	map_free(&seen);
 	compare_numbers(comparison, "people to notify", (Span){0}, people, count->people_count);
-	matter->people_known = true;
 }
 
 void
-server_compare(Server *server, Case *matter)
+server_compare(Server *server, Case *matter, const Count *count)
 {
-	/* what the server cannot read any more it cannot list either; its figures say so */
-	if (server->affected != NULL && !matter->detached)
-		compare_affected(server, matter);
-	if (server->people != NULL && !matter->detached)
-		compare_people(server, matter);
+	if (server->affected != NULL)
+		compare_affected(server, matter, count);
+	if (server->people != NULL)
+		compare_people(server, matter, count);
 }

@@ -124,7 +124,7 @@ ToolExit
 write_readme(const Output *output)
 {
 	static const char text[] =
-		"A report by biometric-report.\n\n"
+		OUTPUT_MARKER_LINE "\n"
 		"report.html        the report, for people: open it in a browser, or print it\n"
 		"report.json        every figure, and how it was checked\n"
 		"notification.csv   whom to notify (RFC 4180, UTF-8); texts that a spreadsheet would take\n"
@@ -138,5 +138,5 @@ write_readme(const Output *output)
 		"elsewhere\n\n"
 		"All of this names people's records: keep it as the images themselves are kept.\n";
 
-	return output_put(output, OUTPUT_MARKER, text, sizeof(text) - 1);
+	return output_mark(output, text);
 }

@@ -41,9 +41,15 @@ put_header(FILE *out, const Case *matter)
 		html_value(out, &matter->texts, matter->party_title, "");
 		fputs(" &ndash; ", out);
 	}
-	fputs("<code>", out);
-	html_text(out, matter->party);
-	fputs("</code></dd>", out);
+	if (matter->party[0] == '\0')
+		fputs("none: clients that belong to no party", out);
+	else
+	{
+		fputs("<code>", out);
+		html_text(out, matter->party);
+		fputs("</code>", out);
+	}
+	fputs("</dd>", out);
 	put_fact(out, "Period");
 	put_period(out, matter);
 	fputs("</dd>", out);
@@ -95,15 +101,24 @@ put_bad(FILE *out, const Case *matter)
 static void
 put_verdict(FILE *out, const Case *matter)
 {
-	bool fair = matter->detached || !matter->keys.trusted || matter->count.from > 0;
+	bool unknown = matter->incident.id != 0 && !matter->people_known;
+	bool fair = matter->detached || !matter->keys.trusted || matter->count.from > 0 || unknown;
 
-	if (!matter->counted || matter->comparison.different > 0)
+	if (!case_sound(matter))
 	{
 		put_bad(out, matter);
 		return;
 	}
 	fprintf(out, "<div class=\"verdict %s\" role=\"note\"><p><strong>", fair ? "fair" : "good");
-	if (matter->asked)
+	if (matter->asked && matter->detached)
+	{
+		fputs("Every figure was counted from the signed ledger; the server has a part of it, and "
+			  "agrees in that.</strong></p><p>",
+			  out);
+		html_count(out, matter->comparison.compared, "number", "numbers");
+		fputs(" that the server gave of what it still has were counted again from ", out);
+	}
+	else if (matter->asked)
 	{
 		fputs("Every figure was counted twice, and agrees.</strong></p><p>", out);
 		html_count(out, matter->comparison.compared, "number", "numbers");
@@ -127,7 +142,11 @@ put_verdict(FILE *out, const Case *matter)
 				matter->count.from);
 	if (matter->detached)
 		fputs("<p><strong>But:</strong> parts of the ledger are detached from the server, which "
-			  "cannot count them any more.</p>",
+			  "cannot count them any more: they were counted once, from the archive.</p>",
+			  out);
+	if (unknown)
+		fputs("<p><strong>But:</strong> the entry that opened the incident is not in the archive: "
+			  "its party, period and deadline are what the server says.</p>",
 			  out);
 	fputs("</div>\n", out);
 }

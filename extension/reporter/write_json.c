@@ -78,7 +78,7 @@ put_subject_matter(FILE *out, const Case *matter)
 	fprintf(out, "{\"id\":%" PRIu64 ",", incident->id);
 	put_number_of(out, "title", &matter->texts, incident->title);
 	fputc(',', out);
-	put_number_of(out, "state", &matter->texts, incident->state);
+	put_text(out, "state", case_incident_state(matter));
 	fputc(',', out);
 	put_moment(out, "opened_at", incident->opened_at);
 	fputc(',', out);
@@ -123,11 +123,11 @@ put_check(FILE *out, const Case *matter)
 
 	fprintf(out,
 			"\"check\":{\"source\":\"%s\",\"ledger_verified\":%s,\"figures_from\":\"%s\","
-			"\"compared\":%" PRIu64 ",\"different\":%" PRIu64 ",\"less_where_detached\":%" PRIu64
-			",\"logs\":%" PRIu64 ",",
+			"\"compared\":%" PRIu64 ",\"different\":%" PRIu64
+			",\"detached\":%s,\"logs\":%" PRIu64 ",",
 			matter->asked ? "server and ledger" : "ledger", matter->counted ? "true" : "false",
 			matter->counted ? "ledger" : "server", comparison->compared, comparison->different,
-			comparison->excused, matter->logs);
+			matter->detached ? "true" : "false", matter->logs);
 	put_text(out, "first_difference",
 			 (Span){comparison->first, comparison->first != NULL ? strlen(comparison->first) : 0});
 	fputc(',', out);

@@ -6,7 +6,6 @@
 #include "core/entry.h"
 #include "tool/report.h"
 
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -164,8 +163,8 @@ read_number(const char *text, uint64_t *number)
 	return options_number(text, strlen(text), number);
 }
 
-static bool
-list_add(OptionList *list, const char *text)
+bool
+options_add(OptionList *list, const char *text)
 {
 	if (list->count >= OPTIONS_LIST_MAX)
 		return false;
@@ -214,13 +213,13 @@ set_option(Options *options, int option, const char *value)
 	switch (option)
 	{
 		case OPTION_KEY:
-			return list_add(&options->keys, value);
+			return options_add(&options->keys, value);
 		case OPTION_KEY_FILE:
-			return list_add(&options->key_files, value);
+			return options_add(&options->key_files, value);
 		case OPTION_CHECKPOINT:
-			return list_add(&options->checkpoints, value);
+			return options_add(&options->checkpoints, value);
 		case OPTION_WITNESS:
-			return list_add(&options->witnesses, value);
+			return options_add(&options->witnesses, value);
 		case OPTION_REQUIRE_WITNESSES:
 			return set_witnesses(options, value);
 		case OPTION_FROM:
@@ -266,10 +265,10 @@ takes_option(const Syntax *syntax, int option)
 	return false;
 }
 
-static const char *
-option_name(int option)
+const char *
+options_name(const struct option *names, int option)
 {
-	for (const struct option *name = option_names; name->name != NULL; name++)
+	for (const struct option *name = names; name->name != NULL; name++)
 	{
 		if (name->val == option)
 			return name->name;
@@ -294,9 +293,11 @@ parse_options(const Syntax *syntax, int argc, char **argv, Options *options)
 		else if (option == OPTION_QUIET)
 			options->quiet = true;
 		else if (!takes_option(syntax, option))
-			return usage_error(syntax, "this command has no option", option_name(option));
+			return usage_error(syntax, "this command has no option",
+							   options_name(option_names, option));
 		else if (!set_option(options, option, optarg))
-			return usage_error(syntax, "this cannot be the value of option", option_name(option));
+			return usage_error(syntax, "this cannot be the value of option",
+							   options_name(option_names, option));
 	}
 	if (options->trust_archive_key && options->keys.count + options->key_files.count > 0)
 		return usage_error(syntax, "a key that is named is the one that is trusted; leave out",

@@ -71,7 +71,8 @@ open_log(Confirm *confirm, int number)
 		return log;
 	log->log = list_nth(confirm->search->logs, number);
 	if (!store_reader_open(&log->reader, log->log->log_id, confirm->search->snapshot))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing"),
+						errhint("Create the extension again, and restore a dump.")));
 	log->open = true;
 	return log;
 }

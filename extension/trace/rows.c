@@ -7,7 +7,6 @@
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -16,6 +15,7 @@
 #include "utils/tuplesort.h"
 #include "utils/uuid.h"
 
+#include "ledger/encoding.h"
 #include "ledger/store.h"
 #include "trace/rows.h"
 
@@ -105,19 +105,11 @@ put(Row *row, int column, Datum value)
 	row->nulls[column] = false;
 }
 
-/* A text in an encoding that is not this database's is left out: the row says more than that. */
-static bool
-is_readable(EntryText text)
-{
-	return text.bytes != NULL &&
-		   pg_verify_mbstr(GetDatabaseEncoding(), text.bytes, (int) text.length, true);
-}
-
 static void
 put_text(Row *row, int column, EntryText text)
 {
-	if (is_readable(text))
-		put(row, column, PointerGetDatum(cstring_to_text_with_len(text.bytes, (int) text.length)));
+	if (text.bytes != NULL)
+		put(row, column, CStringGetTextDatum(encoding_string(text, false)));
 }
 
 static void
@@ -139,9 +131,9 @@ put_uuid(Row *row, int column, const uint8 *bytes)
 static void
 put_json(Row *row, int column, EntryText text)
 {
-	if (is_readable(text))
+	if (text.bytes != NULL)
 		put(row, column,
-			DirectFunctionCall1(jsonb_in, CStringGetDatum(pnstrdup(text.bytes, text.length))));
+			DirectFunctionCall1(jsonb_in, CStringGetDatum(encoding_string(text, true))));
 }
 
 static EntryText

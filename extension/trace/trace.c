@@ -21,6 +21,10 @@
 #define DEFAULT_LIMIT 100
 #define MAX_LIMIT 1000
 
+/* Numbers are given again where the ledger's end was lost: a mark of that end fits no entry. */
+#define FORGED_OR_LOST                                                                             \
+	"it is forged, or of a disclosure whose entry was lost (a failover or rewound volume)"
+
 PGDLLEXPORT Datum trace_file(PG_FUNCTION_ARGS);
 PG_FUNCTION_INFO_V1(trace_file);
 
@@ -67,19 +71,20 @@ read_disclosure(const Search *search, const Mark *mark, EntryFields *fields)
 	int64 first;
 
 	if (!store_reader_open(&reader, mark->log_id, search->snapshot))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing"),
+						errhint("Create the extension again, and restore a dump.")));
 	bytes = store_entry(&reader, mark->sequence);
 	first = store_first(&reader);
 	store_reader_close(&reader);
 	if (bytes == NULL)
 		return mark->sequence < first
 				   ? "that entry is in a segment that was detached: look for it in the archive"
-				   : "the log has no such entry";
+				   : "the log has no such entry: " FORGED_OR_LOST;
 	if (entry_decode((const uint8_t *) VARDATA(bytes), VARSIZE(bytes) - VARHDRSZ, fields) !=
 			CORE_OK ||
 		(fields->event != ENTRY_DISCLOSED && fields->event != ENTRY_OBSERVED) ||
 		fields->image_id == NULL)
-		return "that entry is no disclosure, so the mark was forged";
+		return "that entry is no disclosure: " FORGED_OR_LOST;
 	return NULL;
 }
 
@@ -101,8 +106,8 @@ take_mark(Search *search, const Mark *mark)
 		return problem;
 	/* asked for again: reading may have had the keyring read anew */
 	key = keyring_find(mark->key_id);
-	if (key == NULL || mark_check(key, mark, fields.image_id) != CORE_OK)
-		return "it does not authenticate: it was forged or changed";
+	if (key == NULL || mark_check(key, mark, fields.at, fields.image_id) != CORE_OK)
+		return "it does not authenticate: " FORGED_OR_LOST;
 	search_want_image(search, fields.image_id, fields.kind);
 	search->named[search->named_count++] = (NamedDisclosure){log, mark->sequence, false};
 	return NULL;

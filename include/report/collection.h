@@ -13,8 +13,8 @@
  *   {"subject":{"column":value,...},"place":{...},"time":"2026-05-01T12:00:00Z"}
  *
  * subject and place have the columns in the order in which they were named,
- * values as to_jsonb() of built-in types. Equal bytes are the same subject, or
- * place. time is UTC, with six digits of a second's fraction if it is not zero.
+ * values as to_jsonb() of built-in types. Equal members, in whatever order, are the same
+ * subject, or place: see collected_sorted. time is UTC, with six digits of a second's fraction if it is not zero.
  */
 #ifndef BIOMETRIC_REPORT_COLLECTION_H
 #define BIOMETRIC_REPORT_COLLECTION_H
@@ -22,6 +22,7 @@
 #include "postgres.h"
 
 #include "access/attnum.h"
+#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 
 #include "core/entry.h"
@@ -78,5 +79,12 @@ typedef struct Collected
 
 /* collected_parse takes tag 27 of an entry apart, trusting nothing; what cannot be read is absent. */
 extern void collected_parse(EntryText collected, Collected *parsed);
+
+/*
+ * collected_sorted appends a JSON object as jsonb prints it: its members by the length of
+ * their names, then by their bytes, with one blank behind each colon and comma. What is no
+ * object, or has more than 63 members, keeps its order.
+ */
+extern void collected_sorted(EntryText object, StringInfo text);
 
 #endif

@@ -71,8 +71,11 @@ extern void *numbering_grow(Numbering *numbering, void *array, Size width, Memor
 
 /* ---- released.c and held.c */
 
-/* builder_text returns the number of a text; RELEASED_NONE for one that is absent. Error 22021. */
-extern int builder_text(ReleasedBuilder *builder, EntryText text);
+/*
+ * builder_text returns the number of an entry's text, kept in the database's encoding;
+ * RELEASED_NONE for one that is absent. json: it is a JSON object.
+ */
+extern int builder_text(ReleasedBuilder *builder, EntryText text, bool json);
 
 /* entry_line returns the relation that an entry is about: its own, or of its statement's list. */
 extern EntryText entry_line(const EntryFields *entry, const EntryFields *statement);

@@ -14,10 +14,14 @@
 
 #include "datatype/timestamp.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "utils/hsearch.h"
 
 /* incident_define_settings: biometric_audit.notification_period. From _PG_init. */
 extern void incident_define_settings(void);
+
+/* So many keys of rows are listed of a person at most: a jsonb value cannot hold them all. */
+#define NOTIFY_ROW_KEYS 1000
 
 /* Somebody to be told: the rows of one subject in one relation. */
 typedef struct NotifyPerson
@@ -25,7 +29,8 @@ typedef struct NotifyPerson
 	int number;			  /* 0-based place in the list */
 	const char *relation; /* qualified name, as the ledger has it */
 	const char *subject;  /* canonical text of a JSON object; NULL: nobody knows whose images */
-	char *row_keys;		  /* the keys of the rows, JSON texts with ", " in between; NULL: none */
+	StringInfo row_keys;  /* the keys of the rows, JSON texts with ", " in between; NULL: none */
+	int64 rows;			  /* how many there are; the first NOTIFY_ROW_KEYS are in row_keys */
 	uint32 kinds;		  /* bit 1 << ImageKind */
 	int64 images;		  /* distinct images released */
 	TimestampTz first;	  /* when the first of them was released */

@@ -7,8 +7,9 @@
  * entries before the release say of it, whatever has become of it since: the
  * rows that `stored` and `replaced` entries of the image name, unless an entry
  * `aborted` names their transaction; those of the relation that was read, or all if there
- * are none of it. What was collected of a row is what its latest such entry
- * says that has anything to say.
+ * are none of it. What was collected of a row is what the latest of all such entries of
+ * this image and row in that log says that has anything to say, also one behind the
+ * release: a table that is described later tells whom its images show.
  */
 #ifndef BIOMETRIC_REPORT_RELEASED_H
 #define BIOMETRIC_REPORT_RELEASED_H
@@ -26,20 +27,20 @@
 typedef struct ReleasedRow
 {
 	int relation; /* text: its qualified name; RELEASED_NONE */
-	int key;	  /* text: a JSON object; RELEASED_NONE: the table has no key */
+	int key;	  /* text: a JSON object as jsonb prints it; RELEASED_NONE: the table has no key */
 } ReleasedRow;
 
-/* A row as it was described at some time. Each number is of a text, or RELEASED_NONE: not recorded. */
+/* A row with what was collected of it. Each number is of a text, or RELEASED_NONE: not recorded. */
 typedef struct ReleasedState
 {
 	int row;
-	int subject;	  /* a JSON object, as it stands in the entry */
-	int place;		  /* a JSON object, as it stands in the entry */
+	int subject;	  /* a JSON object as jsonb prints it */
+	int place;		  /* a JSON object as jsonb prints it */
 	int collected_on; /* "2026-05-01", UTC */
 	int person;		  /* different pairs of relation and subject; RELEASED_NONE without a subject */
 } ReleasedState;
 
-/* An image, as it was held at some time. */
+/* An image, with the rows that held it at some time. */
 typedef struct ReleasedHeld
 {
 	int image;

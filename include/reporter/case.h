@@ -5,22 +5,10 @@
 #define BIOMETRIC_REPORTER_CASE_H
 
 #include "reporter/count.h"
+#include "reporter/incident.h"
 #include "reporter/output.h"
 #include "reporter/request.h"
 
-/* An incident as biometric.incident_state shows it; moments INT64_MIN: none. */
-typedef struct Incident
-{
-	uint64_t id; /* 0: the report is of no incident */
-	uint32_t title;
-	uint32_t state; /* open, overdue, notified, closed; 0: not known without the server */
-	uint32_t opened_by;
-	int64_t opened_at;
-	int64_t due_at;
-	int64_t closed_at;
-	uint64_t people;
-	uint64_t notified;
-} Incident;
 
 typedef struct Case
 {
@@ -31,7 +19,8 @@ typedef struct Case
 	uint32_t title;
 	int64_t from;
 	int64_t to;
-	Incident incident;
+	Incident incident; /* as its entries say; as the server does, where there are none */
+	Incident told;	   /* as the server says */
 	int64_t made_at;
 
 	bool asked; /* the server's figures are there */
@@ -39,11 +28,13 @@ typedef struct Case
 	bool detached;	  /* the server lacks entries */
 	uint64_t logs;	  /* that the server counts; 1: only the one that the archive has */
 	uint64_t missing; /* disclosures that the server says it cannot count */
+	bool moving;	  /* entries that count came in whenever it was asked */
 
 	bool counted; /* the archive verified, and its figures are there */
 	Count count;
+	Count left; /* of what the server still has, where entries were detached from it */
 	Comparison comparison;
-	bool people_known; /* notified_at of the people is what the server says */
+	bool people_known; /* whoever was told is marked with the people */
 
 	FigureList shown;
 	Keys keys;
@@ -57,6 +48,15 @@ typedef struct Case
 
 /* case_total returns the figure of everything, or one of zeroes. */
 extern Figure case_total(const Case *matter);
+
+/* case_set_incident makes the report one of an incident's party and period. */
+extern ToolExit case_set_incident(Case *matter, const Incident *incident);
+
+/* case_incident_state tells whether an incident is open, overdue, notified or closed. */
+extern Span case_incident_state(const Case *matter);
+
+/* case_sound tells whether the ledger verified and nothing in the report is in doubt. */
+extern bool case_sound(const Case *matter);
 
 /* case_span returns the days between the earliest and the latest value of a dimension of days. */
 extern bool case_span(const Case *matter, Dimension dimension, Span *first, Span *last);

@@ -10,12 +10,13 @@
  * - the rows that it was of: those (relation, row key) that entries stored or replaced
  *   with its image name before it, unless their transaction aborted; those of the
  *   disclosure's own relation if there are any, else all;
- * - where, when and of whom a row's image was collected: what the latest of these
- *   entries says that says anything.
+ * - where, when and of whom a row's image was collected: what the latest entry stored
+ *   or replaced of that image and row says that says anything, also one behind the
+ *   disclosure. Objects with equal members are equal, in whatever order these are.
  *
- * The archive is read twice, each time hashed again and compared with the signed
- * root: first for the party's images, then for everything about them. Memory goes by
- * what is found, not by the archive: about 300 bytes an image.
+ * The archive is read three times, each time hashed again and compared with the signed
+ * root: for the party's images, for their rows, and for everything about them. Memory
+ * goes by what is found, not by the archive: about 840 bytes an image.
  */
 #ifndef BIOMETRIC_REPORTER_COUNT_H
 #define BIOMETRIC_REPORTER_COUNT_H
@@ -45,13 +46,13 @@ typedef struct CountedRow
 	Sight sight;
 } CountedRow;
 
-/* That a row holds an image; what was collected with it. Numbers of texts. */
+/* That a row holds an image; what was collected with it. Numbers of texts, objects as jsonb has them. */
 typedef struct Holding
 {
-	uint32_t next; /* plus 1 */
+	uint64_t since; /* the first entry that says so */
+	uint32_t next;	/* plus 1 */
 	uint32_t row;
-	uint32_t subject; /* as it was recorded: equal bytes are the same subject */
-	uint32_t person;  /* the same with its members in order, as a jsonb has it */
+	uint32_t subject;
 	uint32_t place;
 	uint32_t collected_on;
 } Holding;
@@ -126,7 +127,7 @@ typedef struct CountWanted
 	Span party;
 	int64_t from; /* microseconds since 1970; the period ends before `to` */
 	int64_t to;
-	uint64_t limit;	   /* entries from this one on do not count */
+	uint64_t begin;	   /* entries before this one do not count, but say who is who */
 	uint64_t in_doubt; /* from here on the server may or may not have counted */
 	uint64_t incident; /* 0: none */
 	bool pruned;	   /* begin where the archive does */
@@ -191,8 +192,10 @@ typedef struct Count
 	uint64_t exports;	  /* of sealed images */
 	uint64_t replication; /* connections */
 	uint64_t rows_without_place;
-	uint64_t doubtful; /* entries that count, or aborted, from in_doubt on */
+	uint64_t doubtful; /* entries that count, describe what does, or aborted, from in_doubt on */
+	bool named;		   /* a session is of the party, or an entry names it */
 	uint64_t from;	   /* the first entry that was read */
+	uint64_t detached; /* entries before it were detached from the server, as an entry says */
 	Buffer scratch;
 	Buffer collected;
 } Count;
@@ -212,8 +215,8 @@ extern void count_free(Count *count);
 extern uint32_t count_relation(Count *count, const EntryFields *fields, const PrintOrigin *origin);
 
 /* count_store takes note of an entry that put an image of the party's into a row. */
-extern void count_store(Count *count, const EntryFields *fields, const PrintOrigin *origin,
-						uint32_t image);
+extern void count_store(Count *count, uint64_t sequence, const EntryFields *fields,
+						const PrintOrigin *origin, uint32_t image);
 
 /* count_disclosure counts a disclosure of an image into all figures. */
 extern void count_disclosure(Count *count, uint64_t sequence, const EntryFields *fields,

@@ -77,21 +77,37 @@ typedef struct Comparison
 {
 	uint64_t compared; /* numbers */
 	uint64_t different;
-	uint64_t excused; /* of these: less than was counted, where the server lacks entries */
-	char *first;	  /* the first difference in words; NULL: there is none; free it */
+	char *first; /* the first difference in words; NULL: there is none; free it */
 } Comparison;
 
 /*
  * figures_compare compares every number of what the server says with what was counted,
- * and what the one has and the other has not. detached: the server has said that it
- * cannot count all entries any more, so that it may have less.
+ * and what the one has and the other has not.
  */
 extern void figures_compare(const FigureList *server, const FigureList *counted, const Texts *texts,
-							bool detached, Comparison *comparison);
+							Comparison *comparison);
 
 /* compare_numbers compares one number more; name, value: what it is, for a difference. */
 extern void compare_numbers(Comparison *comparison, const char *name, Span value, int64_t server,
 							int64_t counted);
+
+/* compare_texts does it with texts, of which none is one. */
+extern void compare_texts(Comparison *comparison, const char *name, Span value, Span server,
+						  Span counted);
+
+/* compare_moments does it with moments; INT64_MIN and INT64_MAX: none. */
+extern void compare_moments(Comparison *comparison, const char *name, Span value, int64_t server,
+							int64_t counted);
+
+/*
+ * compare_done compares when a transaction began, as a server says, with its entry's time:
+ * it is never behind that, and at most a day before it.
+ */
+extern void compare_done(Comparison *comparison, const char *name, Span value, int64_t server,
+						 int64_t counted);
+
+/* compare_clear begins anew. */
+extern void compare_clear(Comparison *comparison);
 
 /* figures_free gives its memory back. */
 extern void figures_free(FigureList *list);

@@ -33,6 +33,10 @@ extern void html_moment(FILE *out, int64_t moment);
 /* html_head writes all that comes before the body, with the style sheet. */
 extern void html_head(FILE *out, const Case *matter);
 
+/* html_number_cell and html_moment_cell write a cell of a table. */
+extern void html_number_cell(FILE *out, uint64_t number);
+extern void html_moment_cell(FILE *out, int64_t moment);
+
 /* html_bar writes a bar of value in most as an image that says nothing which is not beside it. */
 extern void html_bar(FILE *out, uint64_t value, uint64_t most);
 

@@ -31,6 +31,15 @@ extern void member_text(Span value, Buffer *text);
 /* member_string finds a member and writes its text. */
 extern bool member_string(Span object, const char *name, Buffer *text);
 
+/* member_number finds a member that is a whole number of at most 18 digits. */
+extern bool member_number(Span object, const char *name, uint64_t *number);
+
+/*
+ * member_items takes the items of a JSON array one after another, as member_next takes
+ * members.
+ */
+extern bool member_items(Span array, size_t *at, Span *value);
+
 /*
  * member_plain writes a JSON value the way the server prints jsonb: one blank behind
  * each colon and comma, none elsewhere; members stay in their order.

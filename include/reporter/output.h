@@ -1,9 +1,10 @@
 /*
  * output.h - the directory that a report is written to.
  *
- * Only its owner can read it. Files come under a temporary name first; no
- * symbolic link is followed. A file OUTPUT_MARKER tells an earlier report, which is
- * replaced, from anything else, which is left alone.
+ * Only its owner can read it; no symbolic link is followed. A file OUTPUT_MARKER that
+ * begins with OUTPUT_MARKER_LINE tells an earlier report, which is replaced, from anything
+ * else, which is left alone. A report is gathered aside and put in place when it is whole:
+ * until then, and when it comes to nothing, the earlier one is there as it was.
  */
 #ifndef BIOMETRIC_REPORTER_OUTPUT_H
 #define BIOMETRIC_REPORTER_OUTPUT_H
@@ -13,13 +14,15 @@
 #include <stdio.h>
 
 #define OUTPUT_MARKER "README.txt"
+#define OUTPUT_MARKER_LINE "A report by biometric-report.\n"
 #define OUTPUT_LEDGER "ledger"
 #define OUTPUT_PROOFS "proofs"
 
 typedef struct Output
 {
-	const char *path;
-	int fd;
+	char *path;
+	int home;	   /* the directory */
+	int fd;		   /* what is in it only until the report is whole */
 	bool replaced; /* there was an earlier report */
 } Output;
 
@@ -32,7 +35,7 @@ extern ToolExit output_open(Output *output, const char *path);
 /* output_begin opens a file to write to; NULL: it cannot be, which is reported. */
 extern FILE *output_begin(const Output *output, const char *name);
 
-/* output_end puts it in place, durably, as a whole. */
+/* output_end ends it, durably. */
 extern ToolExit output_end(const Output *output, const char *name, FILE *file);
 
 /* output_abandon throws away what was written. */
@@ -42,7 +45,13 @@ extern void output_abandon(const Output *output, const char *name, FILE *file);
 extern ToolExit output_put(const Output *output, const char *name, const void *bytes,
 						   size_t length);
 
-/* output_close gives back what output_open took. */
+/* output_mark writes the marker, which stays whatever becomes of the report. */
+extern ToolExit output_mark(const Output *output, const char *text);
+
+/* output_commit puts the whole report in place of an earlier one. */
+extern ToolExit output_commit(Output *output);
+
+/* output_close gives back what output_open took, and throws away what was not put in place. */
 extern void output_close(Output *output);
 
 #endif

@@ -6,6 +6,8 @@
 
 #include "core/note.h"
 
+#include <getopt.h>
+
 #define OPTIONS_LIST_MAX 64
 #define OPTIONS_ARGUMENTS_MAX 2
 
@@ -44,6 +46,12 @@ typedef struct Options
 
 /* options_number reads a decimal number without sign and leading zeroes. */
 extern bool options_number(const char *text, size_t length, uint64_t *number);
+
+/* options_add puts a text behind those of a list. False: the list is full. */
+extern bool options_add(OptionList *list, const char *text);
+
+/* options_name returns what an option is called; names end with an empty one. "?": none of them. */
+extern const char *options_name(const struct option *names, int option);
 
 /*
  * options_parse reads the command line. Returns -1, or the code to end with

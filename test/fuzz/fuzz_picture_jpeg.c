@@ -16,8 +16,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (picture_decode(IMAGE_FORMAT_JPEG, data, size, &limits, &grey))
 	{
-		if (grey.width < 1 || grey.width > PICTURE_SIDE || grey.height < 1 ||
-			grey.height > PICTURE_SIDE)
+		if (grey.width < 1 || grey.width > PICTURE_MOST_SIDE || grey.height < 1 ||
+			grey.height > PICTURE_MOST_SIDE)
 			abort();
 		/* Slow under sanitizers, and much the same each time. */
 		if (size % 8 == 0)

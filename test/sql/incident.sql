@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = error;
 
-SELECT plan(89);
+SELECT plan(91);
 
 CREATE ROLE incident_custodian LOGIN;
 GRANT biometric_custodian TO incident_custodian;
@@ -89,6 +89,8 @@ SELECT throws_ok(call, code, NULL, call || ' is refused')
 		($$SELECT biometric.open_incident('agency', '(,)', ' ')$$, '22023'),
 		($$SELECT biometric.open_incident('agency', '(,)', NULL)$$, '22023'),
 		($$SELECT biometric.open_incident('agency', '(,)', 'x', '-1 second')$$, '22023'),
+		($$SELECT biometric.open_incident('agency', '(,)', 'x', '178000000 years')$$, '22023'),
+		($$SELECT biometric.open_incident('agency', '(,)', 'x', '100 years 1 second')$$, '22023'),
 		($$SELECT biometric.set_incident_due(99, now(), 'x')$$, '42704'),
 		($$SELECT biometric.set_incident_due(NULL, now(), 'x')$$, '22023'),
 		($$SELECT biometric.set_incident_due(1, NULL, 'x')$$, '22023'),

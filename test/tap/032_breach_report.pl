@@ -208,6 +208,48 @@ subtest 'rows are counted as they were when they were taken' => sub {
 	is(scalar(grep { /^place .*harbour.*Nogales/ } @report), 1, 'a column that was renamed has its new name from then on');
 };
 
+subtest 'a table that is described when it has come to that counts people and places' => sub {
+	$node->sql($db, $_) foreach (
+		'CREATE TABLE late (id int PRIMARY KEY, given text, family text, site text, taken date, face biometric.face_image)',
+		'GRANT SELECT ON late TO officer');
+	foreach my $id (1 .. 8)
+	{
+		my $family = int($id / 2);
+		$node->sql($db, "INSERT INTO late VALUES ($id, 'given', 'family $family', 'site ${\($id % 3)}', date '2026-04-01' + $id, ${\picture('face')})");
+	}
+	push @{ $known{relation} }, 'public.late';
+	takes(YARD, 'officer', 'freight', 'SELECT face FROM late');
+	settled();
+	my ($report) = agrees($db, 'hauler', undef, undef, 'not described');
+	is((split ' ', (figure($report, 'relation public.late'))[0])[4], 0, 'then it has no people');
+
+	# row 1 and row 8 show somebody whom no other row shows
+	$node->sql($db, 'DELETE FROM late WHERE id = 8');
+	$node->sql($db, q{SELECT biometric.describe_collection('late', '{given,family}', '{site,id}', 'taken')});
+	settled();
+	($report) = agrees($db, 'hauler', undef, undef, 'described afterwards');
+	like((figure($report, 'relation public.late'))[0], qr/^t 8 8 8 4 /, 'all have their people but the row that was deleted');
+	like((figure($report, 'collected_on 2026-04-08'))[0] // '', qr/^t 1 1 1 1 /, 'and their day');
+	is(scalar(grep { /^collected_on 2026-04-09/ } @$report), 0, 'which has none');
+	like((figure($report, 'place {"id": 7, "site": "site 1"}'))[0] // '', qr/^t 1 1 1 1 /, 'and their place');
+	is(scalar(grep { /^place .*"id": 8/ } @$report), 0, 'which has none either');
+
+	# rows 6 and 7 show one person; 7 is gone before the columns are named the other way round
+	$node->sql($db, 'DELETE FROM late WHERE id = 7');
+	$node->sql($db, q{UPDATE late SET site = 'corrected' WHERE id = 2});
+	$node->sql($db, q{SELECT biometric.describe_collection('late', '{family,given}', '{id,site}', 'taken')});
+	settled();
+	($report) = agrees($db, 'hauler', undef, undef, 'described once more');
+	like((figure($report, 'relation public.late'))[0], qr/^t 8 8 8 4 /, 'in whatever order the columns are named, people are the same');
+	like((figure($report, 'place {"id": 2, "site": "corrected"}'))[0] // '', qr/^t 1 1 1 1 /, 'what is said last counts');
+	is(scalar(grep { /^place .*"id": 2, "site": "site/ } @$report), 0, 'and no more what was said before');
+
+	my $incident = $node->policy($db, q{SELECT biometric.open_incident('hauler', '(,)', 'all of it')});
+	my ($total) = figure($report, 'total -');
+	is($node->sql($db, "SELECT count(*) FROM biometric.notify_list($incident) AS l WHERE NOT coalesce(l.row_keys \@> jsonb_build_array(l.subject), true)"),
+		(split ' ', $total)[4], 'there are as many people to be told as subjects');
+};
+
 subtest 'a log that was restored and adopted counts as it did' => sub {
 	my $plain = $node->basedir . '/agency.sql';
 	my @at = ('-h', $node->host, '-p', $node->port, '-U', $node->superuser);
@@ -224,7 +266,7 @@ subtest 'a log that was restored and adopted counts as it did' => sub {
 	my ($own) = figure([ said($db, 'hauler', "'(,)'") ], 'total -');
 	is((figure($report, 'total -'))[0], $own, 'the same as where it was');
 	is($node->sql('restored', q{SELECT string_agg(relation::text, ' ' ORDER BY relation::text) FROM biometric.collection}),
-		'crossing traveller', 'the descriptions came along');
+		'crossing late traveller', 'the descriptions came along');
 	$node->sql('restored', "INSERT INTO traveller VALUES (300, 'later', 'here', 1, '2026-06-01', ${\picture('face')}, NULL)");
 	poll_until(sub { $node->sql('restored', 'SELECT pending = 0 FROM biometric.ledger_status()') eq 't' });
 	my ($stored) = grep { ($_->{row_key} // '') eq '{"id": 300}' } BiometricAudit::Entries->read($node, 'restored')->of('stored');
@@ -267,5 +309,59 @@ subtest 'what was detached is said to be missing, and the rest is counted exactl
 	is_deeply([ grep { !/^detached / } @report ], [ $entries->report('hauler', undef, undef, %known) ], 'the rest is counted exactly');
 	is_deeply([ said_of_rows($db, 'hauler', "'(,)'") ], [ $entries->affected('hauler') ], 'and listed');
 };
+
+$node->stop;
+
+# ---------------------------------------------------------------- three days, two logs
+
+SKIP: {
+	skip 'libfaketime is not installed', 1 unless BiometricAudit::Node::faketime();
+	subtest 'days end at midnight, UTC, also within a statement; all logs of a database count' => sub {
+		$node = BiometricAudit::Node->create('days', start => 0, conf => "timezone = 'America/Chicago'\n");
+		$node->start_at('2027-03-01 13:10:00');
+		$node->prepare($db);
+		$node->register($db, 'hauler', YARD . '/32', '{face}', 'open', '{freight}');
+		$node->sql($db, $_) foreach (
+			'CREATE TABLE lane (id int PRIMARY KEY, who text, face biometric.face_image)',
+			'GRANT SELECT ON lane TO officer');
+		$node->sql($db, "INSERT INTO lane VALUES ($_, 'who ${\int($_ / 2)}', ${\picture('face')})") foreach 1 .. 9;
+		%known = (relation => ['public.lane'], network => [ YARD . '/32' ],
+			authorization => [ map { $_->{id} } $node->records($db, q{SELECT id FROM biometric.permit WHERE party = 'hauler'}) ]);
+		takes(YARD, 'officer', 'freight', 'SELECT face FROM lane WHERE id <= 3');
+		settled();
+
+		$node->set_clock('2027-03-02 23:55:00');
+		my $wire = $node->connect_from(YARD, $db, 'officer', 'freight');
+		is($wire->query($_)->error, undef, $_) foreach 'BEGIN',
+		  'DECLARE batch NO SCROLL CURSOR FOR SELECT face FROM lane WHERE id >= 4 ORDER BY id', 'FETCH 2 FROM batch';
+		$node->set_clock('2027-03-03 00:00:00');
+		is($wire->query($_)->error, undef, "behind midnight: $_") foreach 'FETCH 3 FROM batch', 'COMMIT';
+		$wire->close;
+		settled();
+		my ($report) = agrees($db, 'hauler', undef, undef, 'three days');
+		is_deeply([ map { (split)[1, 3] } grep { /^day / } @$report ],
+			[ '2027-03-01', 3, '2027-03-02', 2, '2027-03-03', 3 ], 'each day has its own, of a statement that went on over midnight, too');
+		my $midnight = $node->sql($db, q{SELECT (extract(epoch FROM timestamptz '2027-03-03 00:00+00') * 1000000)::bigint});
+		($report) = agrees($db, 'hauler', undef, $midnight, 'until midnight');
+		like((figure($report, 'total -'))[0], qr/^t 5 /, 'what was before');
+		($report) = agrees($db, 'hauler', $midnight, undef, 'from midnight');
+		like((figure($report, 'total -'))[0], qr/^t 3 /, 'and what was behind');
+
+		my ($before) = $node->records($db, 'SELECT log_id FROM biometric.ledger_status()');
+		$node->policy($db, q{SELECT biometric.fork_ledger('a new beginning')});
+		poll_until(sub { $node->sql($db, 'SELECT state FROM biometric.ledger_status()') eq 'ready' });
+		my ($after) = $node->records($db, 'SELECT log_id FROM biometric.ledger_status()');
+		isnt($after->{log_id}, $before->{log_id}, 'a new log has begun');
+		takes(YARD, 'officer', 'freight', 'SELECT face FROM lane WHERE id IN (1, 9)');
+		settled();
+		($report) = agrees($db, 'hauler', undef, undef, 'two logs');
+		like((figure($report, 'total -'))[0], qr/^t 10 9 8 0 /, 'releases of both count, rows as far as each log knows them');
+		$node->sql($db, q{SELECT biometric.describe_collection('lane', '{who}')});
+		takes(YARD, 'officer', 'freight', 'SELECT face FROM lane WHERE id = 1');
+		settled();
+		($report) = agrees($db, 'hauler', undef, undef, 'two logs, the second described');
+		like((figure($report, 'total -'))[0], qr/^t 11 9 8 1 /, 'a log is described by its own entries');
+	};
+}
 
 done_testing();

@@ -152,11 +152,23 @@ is($two->query($call)->sqlstate, '55P03', 'somebody else has to wait for that');
 $one->query('COMMIT');
 is($two->query($call)->value, 0, 'and then marks nobody');
 agree('when two mark the same');
+my $raced = opened('closed while somebody marks');
+$one->query('BEGIN');
+is($one->query(qq{SELECT biometric.mark_notified($raced, '{"{\\"id\\": 1}"}', 'mail')})->value, 1, 'somebody is marked');
+$two->query('RESET lock_timeout');
+$two->send_query("SELECT biometric.close_incident($raced, 'done')");
+poll_until(sub { $node->sql($db, 'SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = ' . $two->pid) });
+$one->query('COMMIT');
+is($two->drain->error, undef, 'and the incident closed by who had to wait for that');
+is($node->sql($db, <<"END"), 1, 'who counts them');
+SELECT detail -> 'notified' FROM biometric.ledger
+WHERE event = 'incident' AND detail ->> 'action' = 'close_incident' AND detail -> 'incident' = '$raced'
+END
 
 # ---------------------------------------------------------------- crashes
 
 $mark = $node->mark($db);
-is(opened('just before a crash'), $short + 3, 'an incident is opened');
+is(opened('just before a crash'), $short + 4, 'an incident is opened');
 $one->query('BEGIN');
 $one->query("SELECT biometric.close_incident($short, 'never committed')");
 $node->crash;
@@ -199,6 +211,23 @@ my $refusal = $node->connect_from('local', $db, 'custodian')
 is($refusal->sqlstate, '22023', 'somebody who may have been on it is not marked without a table');
 is($node->policy($db, "SELECT biometric.mark_notified($late, '$lost', 'letter', 'public.traveller')"), 1,
 	'but with one');
+# ---------------------------------------------------------------- many rows of one person
+
+$node->register($db, 'depot', '127.0.0.3/32', '{face}', 'open', '{test}');
+$node->sql($db, <<'END');
+CREATE TABLE sighting (id int PRIMARY KEY, name text, img biometric.face_image);
+GRANT SELECT ON sighting TO officer;
+SELECT biometric.describe_collection('sighting', '{name}');
+INSERT INTO sighting SELECT n, CASE WHEN n <= 1001 THEN 'often' ELSE 'enough' END,
+	numbered_jpeg(n, 300)::biometric.face_image FROM generate_series(1, 2001) AS n;
+END
+$node->connect_from('127.0.0.3', $db, 'officer', 'test')->query('SELECT img FROM sighting');
+my $often = $node->policy($db, q{SELECT biometric.open_incident('depot', '[2020-01-01,)', 'many rows')});
+$list = $node->admin($db)->query("SELECT subject ->> 'name' || ' ' || jsonb_array_length(row_keys) || ' ' || images "
+	. "FROM biometric.notify_list($often) ORDER BY 1");
+is(join(', ', $list->column(0)), 'enough 1000 1000, often 1000 1001', 'a thousand keys are listed of one person');
+like(join(' ', map { $_->{M} . ' ' . $_->{D} } $list->notices), qr/keys of all rows.*\b1 of those listed/,
+	'and it is said where that is not all');
 ok($node->verifies($db), 'the ledger verifies');
 
 $node->stop;

@@ -151,6 +151,16 @@ subtest 'a permit that does not ask for marks gives what was enrolled' => sub {
 	}
 };
 
+subtest 'a permit that asks for marks is not undone by an older one that does not' => sub {
+	my $permit = $node->policy($db,
+		q{SELECT biometric.authorize('clinic', '{face}', 'open', '{care}', mark => true)});
+	my $wire = officer(CLINIC, 'care');
+	is(marks_in($wire->extended('SELECT face FROM visit WHERE id = 1', results => [BINARY])->value),
+		1, 'what either releases is marked');
+	$wire->close;
+	$node->policy($db, "SELECT biometric.revoke($permit, 'a test')");
+};
+
 subtest 'what cannot carry a mark goes out as it is, and on record so' => sub {
 	enrol(50, my $fac = contents("$images/face01.iso2005"));
 	ok(received(LAB, 50, $_) eq $fac, 'a face image record, byte for byte') foreach 0, 1;
@@ -510,6 +520,48 @@ subtest 'what was detached is found by what was kept of it, and the archive name
 	is((short(trace(received(LAB, 1))))[0], 'mark ' . newest() . ' lab', 'newer marks name theirs');
 	$auditor->close;
 	$node->stop;
+};
+
+# What a party gets of many disclosures of one picture, by the number in each mark.
+sub marked_by_number
+{
+	my ($party) = @_;
+	my $wire = officer($party);
+	my $result = $wire->extended(
+		"SELECT face FROM visit, generate_series(1, 300) WHERE id = $row{portrait}",
+		results => [BINARY]);
+	$wire->close;
+	die $result->message if $result->error;
+	return map { /BIOMARK\x01.{20}(.{8})/s ? (unpack('Q>', $1) => $_) : () } $result->column(0);
+}
+
+subtest 'after a failover that lost the ledger\'s end, no mark names another party\'s disclosure' => sub {
+	$node->backup('early');
+	my $survivor = BiometricAudit::Node->new('survivor');
+	$survivor->init_from_backup($node, 'early', has_streaming => 1);
+	$survivor->start;
+	$node->wait_for_catchup($survivor, 'replay', $node->lsn('flush'));
+	$survivor->stop;
+	my %lost = marked_by_number(LAB);
+	# of what went on since it never hears
+	$survivor->append_conf('postgresql.conf', "primary_conninfo = ''");
+	$survivor->start;
+	$survivor->promote;
+	local $node = $survivor;
+	poll_until(
+		sub { ($node->sql($db, 'SELECT state FROM biometric.ledger_status()') // '') eq 'ready' });
+	my %given = marked_by_number(PRESS);
+	my ($number) = sort { $b <=> $a } grep { $given{$_} } keys %lost;
+	isnt($number, undef, 'two parties got the picture by one number of one log');
+	local $auditor = $node->connect_from('local', $db, 'auditor');
+	is((short(trace($given{$number})))[0], "mark $number press", 'it is that of the second party');
+	is_deeply([ grep { $_->{match} eq 'mark' } trace($lost{$number}) ],
+		[], 'whom the first one\'s file does not name');
+	is(scalar @said, 1, 'there is a notice');
+	like($said[0], qr/forged, or of a disclosure whose entry was lost \(a failover or rewound volume\)/,
+		'which says why that may be');
+	$auditor->close;
+	$survivor->stop;
 };
 
 subtest 'a standby with the keys traces, too, and says what it cannot do' => sub {

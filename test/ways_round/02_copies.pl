@@ -183,6 +183,19 @@ way 'a partition, attached and detached',
 	'CREATE TABLE w.part (id int, name text, img biometric.face_image)', 'INSERT INTO w.part SELECT * FROM vault WHERE id = 1' ],
   sql => [ 'ALTER TABLE w.root ATTACH PARTITION w.part FOR VALUES IN (1)', 'SELECT img FROM w.root',
 	'ALTER TABLE w.root DETACH PARTITION w.part', 'SELECT img FROM w.part' ], gets => 'opened';
+way 'a table that a permit refuses, dropped to free its copy', as => [qw(owner superuser)], gets => 'refused 42501',
+  without => 'the permit must be revoked first',
+  do => sub {
+	my ($wire) = @_;
+	my $node = WaysRound::node();
+	$wire->query('CREATE TABLE w.secret AS SELECT * FROM vault');
+	my $permit = $node->policy('postgres',
+		q{SELECT biometric.authorize('agency', '{face}', 'refuse', relation => 'w.secret')});
+	$node->sql('postgres', 'CREATE TABLE w.copy AS TABLE w.secret; GRANT SELECT ON w.copy TO PUBLIC');
+	my ($dropped, $shown) = map { $wire->query($_) } 'DROP TABLE w.secret', 'SELECT img FROM w.copy';
+	$node->policy('postgres', "SELECT biometric.revoke($permit, 'end of test')");
+	return ($shown, $dropped);
+  };
 way 'a function of a definer with SELECT', as => ['reader'], gets => 'opened', without => 'as PostgreSQL permits',
   do => sub {
 	my ($wire, $role, $network) = @_;

@@ -91,44 +91,54 @@ sub _context
 	return ($statement, ($statement->{reference} // -1) < 0 ? {} : $log->[ $statement->{reference} ]);
 }
 
-# The member of a JSON object as the text it stands there as. Our own writer puts no spaces in.
-sub _member
+my $json = JSON::PP->new->utf8->allow_nonref;
+
+# An object as jsonb prints it: members by the length of their names, then by their bytes.
+sub _sorted
 {
-	my ($json, $name) = @_;
-	return undef unless defined $json;
-	return $1 if $name eq 'time' && $json =~ /"time":"([^"]*)"\}$/;
-	my $value = JSON::PP->new->decode($json)->{$name};
-	return undef unless defined $value && ref $value;
-	# the one object at that place whose text says the same
-	my $start = index($json, "\"$name\":{") + length("\"$name\":");
-	for (my $end = $start + 1; $end <= length $json; $end++)
-	{
-		my $text = substr($json, $start, $end - $start);
-		my $read = eval { JSON::PP->new->decode($text) };
-		return $text if $read;
-	}
-	croak "no $name in $json";
+	my ($object) = @_;
+	return '{' . join(', ', map { $json->encode($_) . ': ' . (ref $object->{$_} eq 'HASH' ? _sorted($object->{$_}) : $json->encode($object->{$_})) }
+		  sort { length $a <=> length $b || $a cmp $b } keys %$object) . '}';
 }
 
-# The rows that held an image: by their names, what was collected of them.
+# The member of a JSON object: an object as jsonb prints it, any other value as it is.
+sub _member
+{
+	my ($collected, $name) = @_;
+	my $value = defined $collected ? $json->decode($collected)->{$name} : undef;
+	return ref $value eq 'HASH' ? _sorted($value) : $value;
+}
+
+# What a log says of each image: its changes that came to stay, in the log's order, and
+# by "relation row_key" what the last that says anything says was collected.
+sub _histories
+{
+	my ($log) = @_;
+	my %aborted = map { $_->{transaction} => 1 } grep { defined && $_->{event} eq 'aborted' } @$log;
+	my %histories;
+	foreach my $number (0 .. $#$log)
+	{
+		my $entry = $log->[$number];
+		next unless defined $entry && $entry->{event} =~ /^(?:stored|replaced)$/ && !$aborted{ $entry->{transaction} // 0 };
+		my $named = _relation($log, $entry) // '';
+		my $name = "$named " . ($entry->{row_key} // '');
+		my $history = $histories{ $entry->{image_id} } //= { changes => [], collected => {} };
+		push @{ $history->{changes} }, { %$entry, number => $number, named => $named, name => $name };
+		$history->{collected}{$name} = $entry->{collected} if defined $entry->{collected};
+	}
+	return \%histories;
+}
+
+# The rows that held an image before an entry: by their names, what was collected of them.
 sub _held
 {
-	my ($log, $image, $relation, $number) = @_;
-	my %aborted = map { $_->{transaction} => 1 } grep { defined && $_->{event} eq 'aborted' } @$log;
-	my @changes =
-	  map { +{ %$_, named => _relation($log, $_) // '' } }
-	  grep { defined && $_->{event} =~ /^(?:stored|replaced)$/ && $_->{image_id} eq $image }
-	  @$log[ 0 .. $number - 1 ];
-	@changes = grep { !$aborted{ $_->{transaction} // 0 } } @changes;
+	my ($histories, $image, $relation, $number) = @_;
+	my $history = $histories->{$image} // { changes => [], collected => {} };
+	my @changes = grep { $_->{number} < $number } @{ $history->{changes} };
 	my @same = grep { $_->{named} eq ($relation // "\0") } @changes;
-	my %rows;
-	foreach my $change (@same ? @same : @changes)
-	{
-		my $row = $rows{ "$change->{named} " . ($change->{row_key} // '') } //=
-		  { relation => $change->{named}, row_key => $change->{row_key} };
-		$row->{collected} = $change->{collected} if defined $change->{collected};
-	}
-	return \%rows;
+	return {
+		map { $_->{name} => { relation => $_->{named}, row_key => $_->{row_key}, collected => $history->{collected}{ $_->{name} } } }
+		  @same ? @same : @changes };
 }
 
 # released(party, from, until): each disclosure with all that it counts for; times in
@@ -139,6 +149,7 @@ sub released
 	my @released;
 	foreach my $log (values %{ $self->{logs} })
 	{
+		my $histories = _histories($log);
 		foreach my $number (0 .. $#$log)
 		{
 			my $entry = $log->[$number];
@@ -157,7 +168,7 @@ sub released
 				network => $session->{network},
 				login => $session->{session_user_name},
 				day => strftime('%Y-%m-%d', gmtime int($entry->{at} / 1e6)),
-				rows => _held($log, $entry->{image_id}, $relation, $number)
+				rows => _held($histories, $entry->{image_id}, $relation, $number)
 			};
 		}
 	}

@@ -18,6 +18,7 @@ use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
+use Time::Local qw(timegm);
 
 use BiometricAudit::Picture qw(numbered_jpeg_sql);
 use BiometricAudit::Wire;
@@ -119,6 +120,41 @@ sub start
 	my ($self, @arguments) = @_;
 	delete $self->{_admin};
 	return $self->SUPER::start(@arguments);
+}
+
+# faketime(): the library that sets the clock of a server; undef where it is not installed.
+sub faketime
+{
+	my ($library) = grep { -e } glob '/usr/lib/*/faketime/libfaketime.so.1 /usr/lib*/faketime/libfaketime.so.1';
+	return $library;
+}
+
+# start_at(time) starts the server at that time (UTC), from which its clock goes on.
+sub start_at
+{
+	my ($self, $time) = @_;
+	local %ENV = (
+		%ENV,
+		TZ => 'UTC',
+		LD_PRELOAD => faketime(),
+		FAKETIME_TIMESTAMP_FILE => $self->basedir . '/clock',
+		FAKETIME_NO_CACHE => 1,
+		FAKETIME_DONT_FAKE_MONOTONIC => 1,
+		NO_FAKE_STAT => 1);
+	$self->set_clock($time);
+	return $self->start;
+}
+
+# set_clock(time) sets the clock of a server that start_at has started: it jumps.
+sub set_clock
+{
+	my ($self, $time) = @_;
+	my ($year, $month, @rest) = $time =~ /(\d+)/g;
+	my $clock = $self->basedir . '/clock';
+	my $offset = timegm(reverse($year, $month - 1, @rest)) - time;
+	append_to_file("$clock.new", sprintf("%+d\n", $offset));
+	rename "$clock.new", $clock or croak "the clock cannot be set: $!";
+	return;
 }
 
 sub stop
