@@ -130,7 +130,7 @@ LANGUAGE C STABLE STRICT PARALLEL SAFE;
 REVOKE ALL ON FUNCTION biometric.decode_entry(pg_catalog.bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.decode_entry(pg_catalog.bytea) TO biometric_auditor;
 COMMENT ON FUNCTION biometric.decode_entry(pg_catalog.bytea) IS
-'Decodes the canonical bytes of a ledger entry, as leaf() returns them, into its fields; a field that the entry does not have is NULL. reference is the sequence number of the statement or session entry that it belongs to. collected: which of a row''s columns its table''s owner named (subject, place, time) when the image was stored. digest: keyed digest of the image; picture_hash: what it looks like, blinded; key: id of the key that both belong to. marked: the image was released with a mark. Error 22023 for bytes that are no canonical entry.';
+'Decodes the canonical bytes of a ledger entry, as leaf() returns them, into its fields; a field that the entry does not have is NULL. reference is the sequence number of the statement or session entry that it belongs to. collected: which of a row''s columns its table''s owner named (of: the table that was described; subject, place, time) when the image was stored. digest: keyed digest of the image; picture_hash: what it looks like, blinded; key: id of the key that both belong to. marked: the image was released with a mark. Error 22023 for bytes that are no canonical entry.';
 
 CREATE FUNCTION biometric.ledger_row(
 	log_id pg_catalog.uuid, seq pg_catalog.int8, entry pg_catalog.bytea,
@@ -238,7 +238,7 @@ WHERE e.log_id OPERATOR(pg_catalog.=)
 REVOKE ALL ON biometric.change FROM PUBLIC;
 GRANT SELECT ON biometric.change TO biometric_auditor;
 COMMENT ON VIEW biometric.change IS
-'Each change of an image: which one, where (relation, column_name, row_key), by which operation, and in which transaction (command: what ended it, COMMIT or PREPARE TRANSACTION). An entry is made just before the transaction commits or is prepared; state says what became of it: committed, in progress, aborted, or unknown. Of a transaction that did not commit after all there is an entry of event aborted, too. collected: {"subject": {...}, "place": {...}, "time": "..."}, as describe_collection() had named the row''s columns by then; NULL: it had not. The other columns: as of biometric.ledger.';
+'Each change of an image: which one, where (relation, column_name, row_key), by which operation, and in which transaction (command: what ended it, COMMIT or PREPARE TRANSACTION). An entry is made just before the transaction commits or is prepared; state says what became of it: committed, in progress, aborted, or unknown. Of a transaction that did not commit after all there is an entry of event aborted, too. collected: {"of": "...", "subject": {...}, "place": {...}, "time": "..."}, as describe_collection() had named the row''s columns by then; NULL: it had not. The other columns: as of biometric.ledger.';
 
 CREATE FUNCTION biometric.verify_ledger(
 	OUT ok pg_catalog.bool, OUT size pg_catalog.int8, OUT root pg_catalog.bytea,

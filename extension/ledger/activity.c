@@ -80,6 +80,8 @@ take_row(int64 block, const DerivedActivity *row, void *context)
 	if (block < scan->first / ACTIVITY_BLOCK)
 	{
 		scan->detached += answers;
+		if (scan->question.detached != NULL)
+			scan->question.detached(answers, row->last_at, scan->question.context);
 		return;
 	}
 	/* several logins of one party, one row each; rows that belong to nothing lead nowhere */

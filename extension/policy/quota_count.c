@@ -40,6 +40,7 @@ typedef struct Count
 	int64 permit; /* key of the hash table */
 	QuotaCounter *counter;
 	uint32 epoch;		/* of the counter, when the count began */
+	TimestampTz from;	/* nothing was released by it before */
 	QuotaWindow window; /* what was found */
 } Count;
 
@@ -63,6 +64,8 @@ static List *wanted = NIL;
 static int wanted_next = 0;
 
 static Pass *pass = NULL;
+
+static void pass_count_detached(int released, TimestampTz last_at, void *context);
 
 /* ---- what is to be counted ---- */
 
@@ -160,13 +163,13 @@ pass_add(const QuotaPermit *permit, QuotaCounter *counter)
 {
 	bool found;
 	Count *count = hash_search(pass->counts, &permit->id, HASH_ENTER, &found);
-	TimestampTz from;
 
 	count->counter = counter;
 	count->epoch = counter->epoch;
 	quota_window_begin(&count->window, permit->length, pass->now);
-	from = (count->window.newest - QUOTA_PARTS) * count->window.part_length;
-	pass->question.from = Min(pass->question.from, Max(from, permit->granted_at - GRANT_SLACK));
+	count->from = Max((count->window.newest - QUOTA_PARTS) * count->window.part_length,
+					  permit->granted_at - GRANT_SLACK);
+	pass->question.from = Min(pass->question.from, count->from);
 }
 
 static Pass *
@@ -185,6 +188,7 @@ pass_make(int slot, const char *party)
 	made->question.until = DT_NOEND;
 	made->question.events = RELEASES;
 	made->question.blocks = RANGE_BLOCKS;
+	made->question.detached = pass_count_detached;
 	made->counts =
 		hash_create("biometric quota count", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	return made;
@@ -254,6 +258,23 @@ pass_count(const ActivityEntry *entry)
 		quota_window_add_past(&count->window, Min(entry->at, pass->now), 1);
 }
 
+/*
+ * What was released in a segment that was detached since. Its entries, which name the permits, are
+ * elsewhere; so it counts for each permit that it may have been released by, at the latest
+ * moment that it may have been.
+ */
+static void
+pass_count_detached(int released, TimestampTz last_at, void *context)
+{
+	HASH_SEQ_STATUS all;
+	Count *count;
+
+	hash_seq_init(&all, pass->counts);
+	while ((count = hash_seq_search(&all)) != NULL)
+		if (last_at >= count->from)
+			quota_window_add_past(&count->window, Min(last_at, pass->now), released);
+}
+
 /* Reads a range of the first of the logs; false when its end has been reached. */
 static bool
 pass_read_range(const LedgerLog *log)
@@ -278,12 +299,13 @@ pass_read_range(const LedgerLog *log)
 	return more;
 }
 
+/* Lists the logs of this database. In what was restored from another one, permits are others. */
 static void
 pass_list_logs(void)
 {
 	MemoryContext old = MemoryContextSwitchTo(pass->context);
 
-	pass->logs = activity_logs(GetActiveSnapshot());
+	pass->logs = store_logs(GetActiveSnapshot());
 	MemoryContextSwitchTo(old);
 }
 

@@ -175,8 +175,19 @@ affected_image(AffectedState *state, int image, const int *cells, int count)
 }
 
 static void
-affected_warn(int64 detached)
+affected_warn(int64 detached, int64 lost)
 {
+	static const char hint[] =
+		"Look into the archive of the ledger with biometric-verify or biometric-report.";
+
+	if (lost > 0)
+		ereport(WARNING,
+				(errmsg_plural("rows of %lld image may be missing: entries about them are in a "
+							   "segment of the ledger that was detached",
+							   "rows of %lld images may be missing: entries about them are in "
+							   "segments of the ledger that were detached",
+							   (unsigned long) lost, (long long) lost),
+				 errhint("%s", hint)));
 	if (detached == 0)
 		return;
 	ereport(WARNING,
@@ -185,8 +196,7 @@ affected_warn(int64 detached)
 						   "%lld entries of this party may be missing: they are in segments of the "
 						   "ledger that were detached",
 						   (unsigned long) detached, (long long) detached),
-			 errhint("Look into the archive of the ledger with biometric-verify or "
-					 "biometric-report.")));
+			 errhint("%s", hint)));
 }
 
 /* biometric_affected(party text, during tstzrange) */
@@ -211,6 +221,6 @@ biometric_affected(PG_FUNCTION_ARGS)
 	cells = cells_by_image(state.released, &starts);
 	for (int i = 0; i < state.released->images; i++)
 		affected_image(&state, i, cells + starts[i], starts[i + 1] - starts[i]);
-	affected_warn(state.released->detached);
+	affected_warn(state.released->detached, state.released->lost);
 	PG_RETURN_NULL();
 }

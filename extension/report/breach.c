@@ -360,13 +360,15 @@ static void
 put_detached(const Breach *breach)
 {
 	BreachValue value = {
-		.text = "entries of this party that may be releases, in segments of the ledger that were "
-				"detached: they are in its archive, and not counted here",
+		.text = "in segments of the ledger that were detached, and not counted here: entries of "
+				"this party that may be releases (disclosures), and entries about rows of images "
+				"that were released (images); its archive has them",
 		.taken = true};
 
 	value.figures.disclosures = breach->released->detached;
+	value.figures.images = breach->released->lost;
 	value.figures.first = DT_NOEND;
-	if (value.figures.disclosures > 0)
+	if (value.figures.disclosures > 0 || value.figures.images > 0)
 		put_row(breach, "detached", &value);
 }
 

@@ -106,6 +106,8 @@ take_member(Collected *parsed, EntryText name, EntryText value)
 		parsed->subject = value;
 	else if (is_named(name, "place") && object)
 		parsed->place = value;
+	else if (is_named(name, "of") && string)
+		parsed->of = (EntryText){.bytes = value.bytes + 1, .length = value.length - 2};
 	else if (is_named(name, "time") && string)
 		parsed->time = (EntryText){.bytes = value.bytes + 1, .length = value.length - 2};
 }
@@ -136,6 +138,57 @@ collected_parse(EntryText collected, Collected *parsed)
 	memset(parsed, 0, sizeof(*parsed));
 	if (collected.bytes == NULL || !parse_members(collected, parsed))
 		memset(parsed, 0, sizeof(*parsed));
+}
+
+/* The character that four hexadecimal digits stand for; 0 unless it is one of ASCII. */
+static char
+read_code(const char *digits)
+{
+	int code = 0;
+
+	for (int i = 0; i < 4; i++)
+	{
+		char c = pg_tolower((unsigned char) digits[i]);
+
+		if ((c < '0' || c > '9') && (c < 'a' || c > 'f'))
+			return '\0';
+		code = code * 16 + (c <= '9' ? c - '0' : c - 'a' + 10);
+	}
+	return code < 0x80 ? (char) code : '\0';
+}
+
+/* Appends what a backslash stands for with what is behind it, from a place on; returns its end. */
+static size_t
+unescape(EntryText string, size_t at, StringInfo text)
+{
+	static const char letters[] = "bfnrt";
+	static const char meant[] = "\b\f\n\r\t";
+	char c = string.bytes[at];
+	const char *letter = c == '\0' ? NULL : strchr(letters, c);
+	char code = c == 'u' && string.length - at > 4 ? read_code(string.bytes + at + 1) : '\0';
+
+	if (code != '\0')
+	{
+		appendStringInfoChar(text, code);
+		return at + 5;
+	}
+	/* entries have no others */
+	if (c == 'u')
+		appendStringInfoChar(text, '\\');
+	appendStringInfoChar(text, letter != NULL ? meant[letter - letters] : c);
+	return at + 1;
+}
+
+void
+collected_unquoted(EntryText string, StringInfo text)
+{
+	for (size_t at = 0; at < string.length;)
+	{
+		if (string.bytes[at] == '\\' && at + 1 < string.length)
+			at = unescape(string, at + 1, text);
+		else
+			appendStringInfoChar(text, string.bytes[at++]);
+	}
 }
 
 /* ---- members in order ---- */

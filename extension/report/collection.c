@@ -293,6 +293,7 @@ collection_find(Oid relation, List **lineage, Collection *collection)
 	}
 	if (found == NULL)
 		return false;
+	collection->of = found->relation;
 	collection->subjects = numbers_in(relation, found, &found->subject, collection->subject);
 	collection->places = numbers_in(relation, found, &found->place, collection->place);
 	(void) numbers_in(relation, found, &found->time, &collection->time);

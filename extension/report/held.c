@@ -1,11 +1,10 @@
 /*
  * held.c - looks up which rows held an image when it was released.
  *
- * All changes of an image are read when it is first asked for, in the order of
- * their entries, also those behind a release: what was collected of a row is what the
- * last of them says, so that a table may be described when it has come to that. How an
- * image was held is worked out once for each number of changes that came before a release,
- * and relation that was read.
+ * All changes of an image are read when it is first asked for, from all logs, in the
+ * order of their entries, also those behind a release. How it was held is worked out
+ * (held_rows.c) once for each number of changes that came before a release and before
+ * its statement, and relation that was read.
  */
 #include "postgres.h"
 
@@ -23,35 +22,25 @@
 
 #include "ledger/activity.h"
 #include "ledger/follow.h"
+#include "ledger/traced.h"
 #include "report/collection.h"
 #include "report/held.h"
 
 /* "2026-05-01" */
 #define DATE_LENGTH 10
 
-/* An entry that put an image into a row. */
-typedef struct Change
-{
-	int64 sequence;
-	int relation;
-	int state;		/* number: the row as the latest change of it describes it */
-	bool collected; /* this entry says something of what was collected */
-} Change;
-
-/* How an image was held, as it is looked for. */
+/* How an image was held, as it was looked for. */
 typedef struct HeldKey
 {
-	int relation;
-	int changes; /* so many of its history count */
-	int number;	 /* in the answer */
+	HeldMoment moment;
+	int number; /* in the answer */
 } HeldKey;
 
 /* What is known of an image. */
 typedef struct History
 {
 	bool read;
-	int count;
-	Change *changes; /* ascending by sequence */
+	HeldChanges changes;
 	int keys;
 	int keys_capacity;
 	HeldKey *key; /* how it was held, as far as that has been worked out */
@@ -63,17 +52,11 @@ typedef struct Outcome
 	bool aborted;
 } Outcome;
 
-struct HeldLog
+/* Of one log. */
+typedef struct HeldLog
 {
-	ReleasedBuilder *builder;
 	const LedgerLog *log;
-	Snapshot snapshot;
 	LedgerReader reader;
-	Relation images; /* biometric.image_entry, and its key */
-	Relation images_key;
-	MemoryContext entry; /* reset for each entry that is read */
-	History *histories;	 /* by the numbers of images */
-	int histories_capacity;
 	HTAB *outcomes;
 	Outcome last_outcome; /* images of a transaction come together */
 	bool all_outcomes;	  /* every `aborted` entry has been read */
@@ -81,39 +64,67 @@ struct HeldLog
 	int64 statement_sequence;
 	bytea *statement_bytes;
 	EntryFields statement;
+} HeldLog;
+
+struct Held
+{
+	ReleasedBuilder *builder;
+	Snapshot snapshot;
+	Relation images; /* biometric.image_entry, and its key */
+	Relation images_key;
+	MemoryContext entry; /* reset for each entry that is read */
+	int logs;
+	HeldLog *log;
+	History *histories; /* by the numbers of images */
+	int histories_capacity;
 };
 
-HeldLog *
-held_begin(ReleasedBuilder *builder, const LedgerLog *log, Snapshot snapshot)
+static void
+log_begin(Held *held, HeldLog *log, const LedgerLog *of)
+{
+	HASHCTL outcome = {
+		.keysize = sizeof(uint64), .entrysize = sizeof(Outcome), .hcxt = held->builder->working};
+
+	log->log = of;
+	log->statement_sequence = -1;
+	log->outcomes =
+		hash_create("biometric outcomes", 64, &outcome, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	if (!store_reader_open(&log->reader, of->log_id, held->snapshot))
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
+}
+
+Held *
+held_begin(ReleasedBuilder *builder, const List *logs, Snapshot snapshot)
 {
 	MemoryContext old = MemoryContextSwitchTo(builder->working);
-	HeldLog *held = palloc0(sizeof(HeldLog));
-	HASHCTL outcome = {
-		.keysize = sizeof(uint64), .entrysize = sizeof(Outcome), .hcxt = builder->working};
+	Held *held = palloc0(sizeof(Held));
+	ListCell *cell;
 
 	held->builder = builder;
-	held->log = log;
 	held->snapshot = snapshot;
-	held->statement_sequence = -1;
 	held->images = store_open("image_entry", AccessShareLock);
-	if (held->images == NULL || !store_reader_open(&held->reader, log->log_id, snapshot))
+	if (held->images == NULL)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("a ledger table is missing")));
 	held->images_key = store_open_key(held->images);
 	held->entry =
 		AllocSetContextCreate(builder->working, "biometric held entry", ALLOCSET_DEFAULT_SIZES);
-	held->outcomes =
-		hash_create("biometric outcomes", 64, &outcome, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	held->log = palloc0_array(HeldLog, Max(list_length(logs), 1));
+	foreach(cell, logs)
+		log_begin(held, &held->log[held->logs++], lfirst(cell));
 	MemoryContextSwitchTo(old);
 	return held;
 }
 
 void
-held_end(HeldLog *held)
+held_end(Held *held)
 {
 	index_close(held->images_key, AccessShareLock);
 	table_close(held->images, AccessShareLock);
-	store_reader_close(&held->reader);
-	hash_destroy(held->outcomes);
+	for (int i = 0; i < held->logs; i++)
+	{
+		store_reader_close(&held->log[i].reader);
+		hash_destroy(held->log[i].outcomes);
+	}
 	if (held->histories != NULL)
 		pfree(held->histories);
 	MemoryContextDelete(held->entry);
@@ -122,34 +133,34 @@ held_end(HeldLog *held)
 /* ---- transactions ---- */
 
 static bool
-remember_outcome(HeldLog *held, uint64 transaction, bool aborted)
+remember_outcome(HeldLog *log, uint64 transaction, bool aborted)
 {
-	Outcome *outcome = hash_search(held->outcomes, &transaction, HASH_ENTER, NULL);
+	Outcome *outcome = hash_search(log->outcomes, &transaction, HASH_ENTER, NULL);
 
 	outcome->aborted = aborted;
-	held->last_outcome = *outcome;
+	log->last_outcome = *outcome;
 	return aborted;
 }
 
 /* Reads every `aborted` entry of the log. */
 static void
-read_outcomes(HeldLog *held)
+read_outcomes(const Held *held, HeldLog *log)
 {
 	const ActivityQuestion question = {
 		.from = DT_NOBEGIN, .until = DT_NOEND, .events = 1u << ENTRY_ABORTED};
 	MemoryContext old = MemoryContextSwitchTo(held->builder->working);
-	ActivityScan *scan = activity_begin(held->log, held->snapshot, &question);
+	ActivityScan *scan = activity_begin(log->log, held->snapshot, &question);
 	ActivityEntry entry;
 
 	while (activity_next(scan, &entry))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (entry.fields.transaction != 0)
-			(void) remember_outcome(held, entry.fields.transaction, true);
+			(void) remember_outcome(log, entry.fields.transaction, true);
 	}
 	activity_end(scan);
 	MemoryContextSwitchTo(old);
-	held->all_outcomes = true;
+	log->all_outcomes = true;
 }
 
 /*
@@ -157,39 +168,39 @@ read_outcomes(HeldLog *held)
  * looked up; of another server's transactions it knows nothing.
  */
 static bool
-is_aborted(HeldLog *held, uint64 transaction)
+is_aborted(const Held *held, HeldLog *log, uint64 transaction)
 {
 	Outcome *known;
 
-	if (transaction == held->last_outcome.transaction)
-		return held->last_outcome.aborted;
-	known = hash_search(held->outcomes, &transaction, HASH_FIND, NULL);
+	if (transaction == log->last_outcome.transaction)
+		return log->last_outcome.aborted;
+	known = hash_search(log->outcomes, &transaction, HASH_FIND, NULL);
 	if (known != NULL)
 		return known->aborted;
-	if (!held->log->restored && !held->all_outcomes)
+	if (!log->log->restored && !log->all_outcomes)
 		switch (follow_outcome(transaction))
 		{
 			case OUTCOME_COMMITTED:
 			case OUTCOME_RUNNING:
-				return remember_outcome(held, transaction, false);
+				return remember_outcome(log, transaction, false);
 			case OUTCOME_ABORTED:
-				return remember_outcome(held, transaction, true);
+				return remember_outcome(log, transaction, true);
 			case OUTCOME_UNKNOWN:
 			default:
 				break;
 		}
-	if (!held->all_outcomes)
-		read_outcomes(held);
-	known = hash_search(held->outcomes, &transaction, HASH_FIND, NULL);
-	return known != NULL ? known->aborted : remember_outcome(held, transaction, false);
+	if (!log->all_outcomes)
+		read_outcomes(held, log);
+	known = hash_search(log->outcomes, &transaction, HASH_FIND, NULL);
+	return known != NULL ? known->aborted : remember_outcome(log, transaction, false);
 }
 
 /* ---- what entries say */
 
 static bool
-read_entry(HeldLog *held, int64 sequence, EntryFields *fields)
+read_entry(HeldLog *log, int64 sequence, EntryFields *fields)
 {
-	bytea *bytes = sequence < 0 ? NULL : store_entry(&held->reader, sequence);
+	bytea *bytes = sequence < 0 ? NULL : store_entry(&log->reader, sequence);
 
 	return bytes != NULL && entry_decode((const uint8_t *) VARDATA_ANY(bytes),
 										 VARSIZE_ANY_EXHDR(bytes), fields) == CORE_OK;
@@ -197,29 +208,29 @@ read_entry(HeldLog *held, int64 sequence, EntryFields *fields)
 
 /* The statement that an entry refers to; NULL: none. Kept, since the entries of a statement come together. */
 static const EntryFields *
-read_statement(HeldLog *held, int64 sequence)
+read_statement(const Held *held, HeldLog *log, int64 sequence)
 {
 	MemoryContext old;
 
-	if (sequence == held->statement_sequence)
-		return held->statement_bytes == NULL ? NULL : &held->statement;
-	if (held->statement_bytes != NULL)
-		pfree(held->statement_bytes);
-	held->statement_sequence = sequence;
+	if (sequence == log->statement_sequence)
+		return log->statement_bytes == NULL ? NULL : &log->statement;
+	if (log->statement_bytes != NULL)
+		pfree(log->statement_bytes);
+	log->statement_sequence = sequence;
 	old = MemoryContextSwitchTo(held->builder->working);
-	held->statement_bytes = sequence < 0 ? NULL : store_entry(&held->reader, sequence);
+	log->statement_bytes = sequence < 0 ? NULL : store_entry(&log->reader, sequence);
 	MemoryContextSwitchTo(old);
-	if (held->statement_bytes == NULL)
+	if (log->statement_bytes == NULL)
 		return NULL;
-	if (entry_decode((const uint8_t *) VARDATA_ANY(held->statement_bytes),
-					 VARSIZE_ANY_EXHDR(held->statement_bytes), &held->statement) != CORE_OK ||
-		held->statement.event != ENTRY_STATEMENT)
+	if (entry_decode((const uint8_t *) VARDATA_ANY(log->statement_bytes),
+					 VARSIZE_ANY_EXHDR(log->statement_bytes), &log->statement) != CORE_OK ||
+		log->statement.event != ENTRY_STATEMENT)
 	{
-		pfree(held->statement_bytes);
-		held->statement_bytes = NULL;
+		pfree(log->statement_bytes);
+		log->statement_bytes = NULL;
 		return NULL;
 	}
-	return &held->statement;
+	return &log->statement;
 }
 
 /* The date of a time that was collected, absent unless it begins with one. */
@@ -279,18 +290,31 @@ object_number(ReleasedBuilder *builder, EntryText object)
 	return builder_text(builder, (EntryText){.bytes = sorted.data, .length = sorted.len}, true);
 }
 
+/* The number of the relation that a subject is of. */
+static int
+of_number(ReleasedBuilder *builder, EntryText of)
+{
+	StringInfoData name;
+
+	initStringInfo(&name);
+	collected_unquoted(of, &name);
+	return builder_text(builder, (EntryText){.bytes = name.data, .length = name.len}, false);
+}
+
 static int
 state_number(ReleasedBuilder *builder, int relation, int row, const Collected *collected)
 {
 	Released *answer = builder->answer;
-	ReleasedState state = {.row = row};
+	ReleasedState state = {.row = row, .of = relation};
 	bool known;
 	int number;
 
 	state.subject = object_number(builder, collected->subject);
 	state.place = object_number(builder, collected->place);
 	state.collected_on = builder_text(builder, date_of(collected->time), false);
-	state.person = person_number(builder, relation, state.subject);
+	if (collected->of.bytes != NULL)
+		state.of = of_number(builder, collected->of);
+	state.person = person_number(builder, state.of, state.subject);
 	number = numbering_number(&builder->states, &state, &known);
 	if (known)
 		return number;
@@ -301,79 +325,50 @@ state_number(ReleasedBuilder *builder, int relation, int row, const Collected *c
 	return number;
 }
 
-/* Takes an entry into the history of an image, if it is one that put it into a row for good. */
+static bool
+is_image(const uint8_t *named, const uint8 *image_id)
+{
+	return named != NULL && memcmp(named, image_id, ENTRY_IMAGE_ID_SIZE) == 0;
+}
+
+/*
+ * Takes an entry into the history of an image, if it put it into a row for good, or took it
+ * out of one that its key tells from others.
+ */
 static void
-take_change(HeldLog *held, History *history, const uint8 *image_id, int64 sequence)
+take_change(Held *held, int log, HeldChanges *changes, const uint8 *image_id, int64 sequence)
 {
 	ReleasedBuilder *builder = held->builder;
-	Change *change = &history->changes[history->count];
+	HeldLog *of = &held->log[log];
+	HeldChange *change = &changes->change[changes->count];
 	Collected collected;
 	EntryFields fields;
+	int relation;
 
-	if (!read_entry(held, sequence, &fields) ||
-		(fields.event != ENTRY_STORED && fields.event != ENTRY_REPLACED) ||
-		fields.image_id == NULL || memcmp(fields.image_id, image_id, ENTRY_IMAGE_ID_SIZE) != 0 ||
-		(fields.transaction != 0 && is_aborted(held, fields.transaction)))
+	if (!read_entry(of, sequence, &fields) ||
+		(fields.event != ENTRY_STORED && fields.event != ENTRY_REPLACED &&
+		 fields.event != ENTRY_ERASED) ||
+		(fields.transaction != 0 && is_aborted(held, of, fields.transaction)))
 		return;
-	collected_parse(fields.collected, &collected);
+	change->put = fields.event != ENTRY_ERASED && is_image(fields.image_id, image_id);
+	if (!change->put && fields.row_key.bytes == NULL)
+		return;
+	relation = builder_text(builder,
+							entry_line(&fields, read_statement(held, of, fields.reference)), false);
+	collected_parse(change->put ? fields.collected : (EntryText){0}, &collected);
+	change->log = log;
 	change->sequence = sequence;
-	change->collected = fields.collected.bytes != NULL;
-	change->relation =
-		builder_text(builder, entry_line(&fields, read_statement(held, fields.reference)), false);
-	change->state = state_number(
-		builder, change->relation,
-		row_number(builder, change->relation, object_number(builder, fields.row_key)), &collected);
-	history->count++;
-}
-
-/* A change, on the way to those of the same row. */
-typedef struct RowChange
-{
-	int row;
-	bool collected;
-	int number;
-} RowChange;
-
-/* By row; of a row, what has something collected behind what has not, the latest last. */
-static int
-compare_row_changes(const void *one, const void *other)
-{
-	const RowChange *a = one;
-	const RowChange *b = other;
-
-	if (a->row != b->row)
-		return a->row < b->row ? -1 : 1;
-	if (a->collected != b->collected)
-		return a->collected ? 1 : -1;
-	return a->number < b->number ? -1 : a->number > b->number;
-}
-
-/* Describes each row by the latest of its changes that says anything of what was collected. */
-static void
-settle_states(const Released *answer, History *history)
-{
-	Change *changes = history->changes;
-	RowChange *sorted;
-
-	if (history->count < 2)
-		return;
-	sorted = MemoryContextAllocHuge(CurrentMemoryContext, history->count * sizeof(RowChange));
-	for (int i = 0; i < history->count; i++)
-		sorted[i] = (RowChange){.row = answer->state[changes[i].state].row,
-								.collected = changes[i].collected,
-								.number = i};
-	qsort(sorted, history->count, sizeof(RowChange), compare_row_changes);
-	for (int i = history->count - 2; i >= 0; i--)
-		if (sorted[i].row == sorted[i + 1].row)
-			changes[sorted[i].number].state = changes[sorted[i + 1].number].state;
-	pfree(sorted);
+	change->collected = change->put && fields.collected.bytes != NULL;
+	change->row = row_number(builder, relation, object_number(builder, fields.row_key));
+	change->state = state_number(builder, relation, change->row, &collected);
+	changes->count++;
 }
 
 /* ---- histories */
 
-/* The numbers of the entries that biometric.image_entry leads to, ascending. */
+/* The numbers of a log's entries that biometric.image_entry leads to, ascending. */
 static int
-list_changes(HeldLog *held, const uint8 *image_id, int64 **sequences)
+list_changes(const Held *held, const HeldLog *log, const uint8 *image_id, int64 **sequences)
 {
 	int capacity = 8;
 	int count = 0;
@@ -383,7 +378,7 @@ list_changes(HeldLog *held, const uint8 *image_id, int64 **sequences)
 
 	*sequences = palloc_array(int64, capacity);
 	ScanKeyInit(&keys[0], IMAGE_COL_LOG_ID, BTEqualStrategyNumber, F_UUID_EQ,
-				UUIDPGetDatum((pg_uuid_t *) held->log->log_id));
+				UUIDPGetDatum((pg_uuid_t *) log->log->log_id));
 	ScanKeyInit(&keys[1], IMAGE_COL_IMAGE_ID, BTEqualStrategyNumber, F_UUID_EQ,
 				UUIDPGetDatum((pg_uuid_t *) image_id));
 	scan = systable_beginscan_ordered(held->images, held->images_key, held->snapshot, 2, keys);
@@ -404,7 +399,7 @@ list_changes(HeldLog *held, const uint8 *image_id, int64 **sequences)
 
 /* Where the history of an image is kept; all that were not kept before are empty. */
 static History *
-history_slot(HeldLog *held, int image)
+history_slot(Held *held, int image)
 {
 	Size wanted = Max(1024, (Size) held->histories_capacity * 2);
 
@@ -420,105 +415,58 @@ history_slot(HeldLog *held, int image)
 	return &held->histories[image];
 }
 
+/* Makes room for so many changes more. */
+static void
+changes_reserve(const Held *held, HeldChanges *changes, int more)
+{
+	Size size = ((Size) changes->count + more) * sizeof(HeldChange);
+
+	if (more > 0)
+		changes->change = changes->change == NULL
+							  ? MemoryContextAllocHuge(held->builder->working, size)
+							  : repalloc_huge(changes->change, size);
+}
+
+/* Reads what one log says of an image. */
+static void
+read_changes(Held *held, int log, HeldChanges *changes, const uint8 *image_id)
+{
+	int64 *sequences;
+	int count = list_changes(held, &held->log[log], image_id, &sequences);
+
+	changes_reserve(held, changes, count);
+	for (int i = 0; i < count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(held->entry);
+		take_change(held, log, changes, image_id, sequences[i]);
+		MemoryContextReset(held->entry);
+	}
+	MemoryContextSwitchTo(held->builder->working);
+	pfree(sequences);
+}
+
 static History *
-image_history(HeldLog *held, int image)
+image_history(Held *held, int image)
 {
 	History *history = history_slot(held, image);
 	uint8 image_id[ENTRY_IMAGE_ID_SIZE];
 	MemoryContext old;
-	int64 *sequences;
-	int count;
 
 	if (history->read)
 		return history;
 	memcpy(image_id, held->builder->answer->image[image].id, ENTRY_IMAGE_ID_SIZE);
 	old = MemoryContextSwitchTo(held->builder->working);
-	count = list_changes(held, image_id, &sequences);
-	history->changes = MemoryContextAllocHuge(CurrentMemoryContext, Max(count, 1) * sizeof(Change));
-	for (int i = 0; i < count; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		MemoryContextSwitchTo(held->entry);
-		take_change(held, history, image_id, sequences[i]);
-		MemoryContextReset(held->entry);
-	}
-	pfree(sequences);
-	MemoryContextSwitchTo(held->builder->working);
-	settle_states(held->builder->answer, history);
+	for (int log = 0; log < held->logs; log++)
+		read_changes(held, log, &history->changes, image_id);
+	held_sort(&history->changes);
 	MemoryContextSwitchTo(old);
 	history->read = true;
 	return history;
 }
 
-/* How many changes come before an entry. */
-static int
-changes_before(const History *history, int64 sequence)
-{
-	int low = 0;
-	int high = history->count;
-
-	while (low < high)
-	{
-		int middle = low + (high - low) / 2;
-
-		if (history->changes[middle].sequence < sequence)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-static int
-compare_ints(const void *one, const void *other)
-{
-	int a = *(const int *) one;
-	int b = *(const int *) other;
-
-	return a < b ? -1 : a > b;
-}
-
-/* Fills in the states that some changes make, each once: of a relation only, or of all.
- * Returns how many. */
-static int
-collect_states(const History *history, const HeldKey *key, bool all, int *states)
-{
-	int found = 0;
-	int count = 0;
-
-	for (int i = 0; i < key->changes; i++)
-		if (all || history->changes[i].relation == key->relation)
-			states[found++] = history->changes[i].state;
-	qsort(states, found, sizeof(int), compare_ints);
-	for (int i = 0; i < found; i++)
-		if (count == 0 || states[count - 1] != states[i])
-			states[count++] = states[i];
-	return count;
-}
-
-/* Works out how an image was held. */
-static int
-held_make(HeldLog *held, int image, const History *history, const HeldKey *key)
-{
-	ReleasedBuilder *builder = held->builder;
-	Released *answer = builder->answer;
-	int *states = MemoryContextAllocHuge(builder->context, Max(key->changes, 1) * sizeof(int));
-	int count = 0;
-	int number = answer->helds++;
-
-	if (key->relation != RELEASED_NONE)
-		count = collect_states(history, key, false, states);
-	if (count == 0)
-		count = collect_states(history, key, true, states);
-	builder->helds.count = answer->helds;
-	answer->held =
-		numbering_grow(&builder->helds, answer->held, sizeof(ReleasedHeld), builder->context);
-	answer->held[number] = (ReleasedHeld){.image = image, .states = count, .state = states};
-	return number;
-}
-
 static void
-history_add_key(HeldLog *held, History *history, const HeldKey *key)
+history_add_key(const Held *held, History *history, const HeldKey *key)
 {
 	if (history->keys == history->keys_capacity)
 	{
@@ -530,20 +478,84 @@ history_add_key(HeldLog *held, History *history, const HeldKey *key)
 	history->key[history->keys++] = *key;
 }
 
+/* Works out how an image was held. */
+static int
+held_make(const Held *held, int image, const HeldChanges *changes, const HeldMoment *moment)
+{
+	ReleasedBuilder *builder = held->builder;
+	Released *answer = builder->answer;
+	ReleasedHeld made = {.image = image};
+	int number = answer->helds++;
+
+	made.state = MemoryContextAllocHuge(builder->context, Max(changes->count, 1) * sizeof(int));
+	made.states = held_choose(answer, changes, moment, made.state);
+	builder->helds.count = answer->helds;
+	answer->held =
+		numbering_grow(&builder->helds, answer->held, sizeof(ReleasedHeld), builder->context);
+	answer->held[number] = made;
+	return number;
+}
+
 int
-held_number(HeldLog *held, int image, int relation, int64 sequence)
+held_number(Held *held, int image, const HeldRelease *release)
 {
 	History *history = image_history(held, image);
-	HeldKey key = {.relation = relation, .changes = changes_before(history, sequence)};
+	const HeldChanges *changes = &history->changes;
+	HeldKey key = {.moment = {.relation = release->relation,
+							  .below = held_below(changes, release->log, release->sequence),
+							  .begun = held_below(changes, release->log, release->statement)}};
 	MemoryContext old;
 
 	/* entries come ascending: what was held last is likely held still */
 	for (int i = history->keys - 1; i >= 0; i--)
-		if (history->key[i].relation == relation && history->key[i].changes == key.changes)
+		if (history->key[i].moment.relation == key.moment.relation &&
+			history->key[i].moment.below == key.moment.below &&
+			history->key[i].moment.begun == key.moment.begun)
 			return history->key[i].number;
 	old = MemoryContextSwitchTo(held->builder->working);
-	key.number = held_make(held, image, history, &key);
+	key.number = held_make(held, image, changes, &key.moment);
 	history_add_key(held, history, &key);
 	MemoryContextSwitchTo(old);
 	return key.number;
+}
+
+/* ---- what was detached */
+
+typedef struct LostImages
+{
+	const ReleasedBuilder *builder;
+	int64 first; /* entries before it were detached */
+	bool *lost;	 /* by the numbers of images */
+	int64 count;
+} LostImages;
+
+static void
+take_lost(const TracedImage *image, void *context)
+{
+	LostImages *lost = context;
+	int number = image->sequence < lost->first
+					 ? numbering_find(&lost->builder->images, image->image_id)
+					 : RELEASED_NONE;
+
+	if (number < 0 || lost->lost[number])
+		return;
+	lost->lost[number] = true;
+	lost->count++;
+}
+
+int64
+held_count_lost(Held *held)
+{
+	LostImages lost = {.builder = held->builder};
+
+	lost.lost = MemoryContextAllocExtended(held->builder->working,
+										   Max(held->builder->answer->images, 1) * sizeof(bool),
+										   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (int i = 0; i < held->logs; i++)
+	{
+		lost.first = store_first(&held->log[i].reader);
+		if (lost.first > 0 && held->builder->answer->images > 0)
+			traced_images(held->log[i].log, held->snapshot, take_lost, &lost);
+	}
+	return lost.count;
 }

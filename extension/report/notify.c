@@ -169,9 +169,9 @@ notify_state_person(NotifyWork *work, int number)
 {
 	const ReleasedState *state = &work->released->state[number];
 	const ReleasedRow *row = &work->released->row[state->row];
-	const char *relation = released_text(work->released, row->relation);
 	const char *row_key = notify_canonical(work, row->key);
 	const char *subject = notify_canonical(work, state->subject);
+	const char *relation = released_text(work->released, subject ? state->of : row->relation);
 	NotifyPerson *person = work->person[number];
 
 	if (person)
@@ -233,6 +233,7 @@ notify_compute(const char *party, Datum during)
 		notify_take(&work, &released->cell[i]);
 	}
 	work.list->detached = released->detached;
+	work.list->lost = released->lost;
 	hash_destroy(work.images);
 	hash_destroy(work.rows);
 	return work.list;

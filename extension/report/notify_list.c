@@ -69,12 +69,12 @@ notify_warn(const NotifyList *list, const Incident *incident)
 {
 	int cut = 0;
 
-	if (list->detached > 0)
+	if (list->detached > 0 || list->lost > 0)
 		ereport(WARNING,
 				(errmsg("the list of incident %lld is not complete", (long long) incident->id),
-				 errdetail("%lld disclosures are in segments of the ledger that were "
-						   "detached.",
-						   (long long) list->detached),
+				 errdetail("In segments of the ledger that were detached are %lld entries that may "
+						   "be releases, and entries about rows of %lld images.",
+						   (long long) list->detached, (long long) list->lost),
 				 errhint("Reconstruct them from the archive with biometric-report.")));
 	for (int i = 0; i < list->count; i++)
 		cut += list->people[i]->rows > NOTIFY_ROW_KEYS;

@@ -90,12 +90,19 @@ mark_in(Marking *marking, const char *relation, const char *subject)
 	marking->subjects = lappend(marking->subjects, list_make1(unconstify(char *, subject)));
 }
 
+/* Whether somebody may have been lost who belongs on the list. */
+static bool
+mark_incomplete(const NotifyList *list)
+{
+	return list->detached > 0 || list->lost > 0;
+}
+
 static void
 mark_refuse(const Marking *marking, const char *subject)
 {
 	const char *in = marking->relation ? psprintf(" in %s", marking->relation) : "";
 
-	if (marking->list->detached > 0 && marking->relation == NULL)
+	if (mark_incomplete(marking->list) && marking->relation == NULL)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("somebody is not on the list of incident %lld",
 							   (long long) marking->incident.id),
@@ -153,7 +160,7 @@ mark_find(Marking *marking, List *subjects)
 			}
 		if (found)
 			continue;
-		if (marking->list->detached == 0 || marking->relation == NULL)
+		if (!mark_incomplete(marking->list) || marking->relation == NULL)
 			mark_refuse(marking, lfirst(subject));
 		mark_in(marking, marking->relation, lfirst(subject));
 	}

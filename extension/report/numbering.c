@@ -112,20 +112,33 @@ keep_key(Numbering *numbering, const void *key)
 	memcpy(numbering_key(numbering, numbering->count), key, width);
 }
 
-int
-numbering_number(Numbering *numbering, const void *key, bool *known)
+static int
+find_key(const Numbering *numbering, const void *key, uint32 hash)
 {
-	uint32 hash = hash_of_key(numbering, key);
 	uint32 mask = numbering->slot_count - 1;
 
 	for (uint32 at = hash & mask; numbering->slots[at].number != NO_NUMBER; at = (at + 1) & mask)
 		if (numbering->slots[at].hash == hash &&
 			is_key(numbering, numbering->slots[at].number, key))
-		{
-			*known = true;
 			return numbering->slots[at].number;
-		}
-	*known = false;
+	return NO_NUMBER;
+}
+
+int
+numbering_find(const Numbering *numbering, const void *key)
+{
+	return find_key(numbering, key, hash_of_key(numbering, key));
+}
+
+int
+numbering_number(Numbering *numbering, const void *key, bool *known)
+{
+	uint32 hash = hash_of_key(numbering, key);
+	int number = find_key(numbering, key, hash);
+
+	*known = number != NO_NUMBER;
+	if (*known)
+		return number;
 	make_room(numbering);
 	keep_key(numbering, key);
 	*free_slot(numbering, hash) = (NumberingSlot){.hash = hash, .number = numbering->count};

@@ -197,20 +197,21 @@ cell_add(ReleasedBuilder *builder, int held, int how, TimestampTz at)
 }
 
 static void
-collect_log(ReleasedBuilder *builder, const LedgerLog *log, const ReleasedQuestion *question,
-			Snapshot snapshot)
+collect_log(ReleasedBuilder *builder, Held *held, int number, const LedgerLog *log,
+			const ReleasedQuestion *question, Snapshot snapshot)
 {
 	const ActivityQuestion asked = {.party = question->party,
 									.from = question->from,
 									.until = question->until,
 									.events = RELEASE_EVENTS};
 	ActivityScan *scan = activity_begin(log, snapshot, &asked);
-	HeldLog *held = held_begin(builder, log, snapshot);
 	LastHow last = {.how = RELEASED_NONE};
 	ActivityEntry entry;
 
 	while (activity_next(scan, &entry))
 	{
+		HeldRelease release = {
+			.log = number, .sequence = entry.sequence, .statement = entry.fields.reference};
 		int how;
 		int image;
 
@@ -220,12 +221,10 @@ collect_log(ReleasedBuilder *builder, const LedgerLog *log, const ReleasedQuesti
 			continue;
 		how = how_of(builder, &entry, question->circumstances, &last);
 		image = image_number(builder, &entry.fields);
-		cell_add(builder,
-				 held_number(held, image, builder->answer->how[how].relation, entry.sequence), how,
-				 entry.at);
+		release.relation = builder->answer->how[how].relation;
+		cell_add(builder, held_number(held, image, &release), how, entry.at);
 	}
 	builder->answer->detached += activity_detached(scan);
-	held_end(held);
 	activity_end(scan);
 }
 
@@ -312,14 +311,17 @@ released_collect(const ReleasedQuestion *question, Snapshot snapshot)
 	ReleasedBuilder builder;
 	MemoryContext old;
 	List *logs;
-	ListCell *cell;
+	Held *held;
 
 	builder_begin(&builder);
 	old = MemoryContextSwitchTo(builder.working);
 	logs = activity_logs(snapshot);
 	require_party(question, logs, snapshot);
-	foreach(cell, logs)
-		collect_log(&builder, lfirst(cell), question, snapshot);
+	held = held_begin(&builder, logs, snapshot);
+	for (int i = 0; i < list_length(logs); i++)
+		collect_log(&builder, held, i, list_nth(logs, i), question, snapshot);
+	builder.answer->lost = held_count_lost(held);
+	held_end(held);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(builder.working);
 	return builder.answer;

@@ -3,6 +3,8 @@
  */
 #include "reporter/case.h"
 
+#include "reporter/moment.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,19 +54,39 @@ case_sound(const Case *matter)
 	return matter->counted && matter->problem == NULL && matter->comparison.different == 0;
 }
 
+/* Whether something can have been on that day: not before 1900, and not to come. */
+static bool
+is_plausible(const Case *matter, Span day)
+{
+	static const char earliest[] = "1900-01-01";
+	int64_t least;
+	int64_t moment;
+
+	return moment_parse(earliest, strlen(earliest), &least) &&
+		   moment_parse(day.bytes, day.length, &moment) && moment >= least &&
+		   moment <= matter->made_at + MOMENT_DAY;
+}
+
 bool
-case_span(const Case *matter, Dimension dimension, Span *first, Span *last)
+case_span(const Case *matter, Dimension dimension, Span *first, Span *last, uint64_t *odd)
 {
 	bool any = false;
 
+	*odd = 0;
 	/* they are in order */
 	for (uint32_t i = 0; i < matter->shown.count; i++)
 	{
 		const Figure *figure = &matter->shown.items[i];
+		Span day = texts_get(&matter->texts, figure->value);
 
 		if (figure->dimension != dimension || figure->value == 0 || figure->disclosures == 0)
 			continue;
-		*last = texts_get(&matter->texts, figure->value);
+		if (!is_plausible(matter, day))
+		{
+			(*odd)++;
+			continue;
+		}
+		*last = day;
 		if (!any)
 			*first = *last;
 		any = true;
@@ -72,15 +94,23 @@ case_span(const Case *matter, Dimension dimension, Span *first, Span *last)
 	return any;
 }
 
+bool
+case_shows_server(const Case *matter)
+{
+	return !matter->counted ||
+		   (matter->asked && matter->comparison.several && matter->comparison.different == 0);
+}
+
 /*
  * What was counted from the archive, which is all that is proven; the server's
- * where there is nothing else. Only the server knows what there was besides.
+ * where there is nothing else, or where it counts earlier logs and nothing speaks against
+ * it. Only the server knows what there was besides.
  */
 void
 case_choose(Case *matter)
 {
-	const FigureList *lists[2] = {matter->counted ? &matter->count.figures : &matter->server,
-								  &matter->server};
+	const FigureList *lists[2] = {
+		case_shows_server(matter) ? &matter->server : &matter->count.figures, &matter->server};
 
 	for (int list = 0; list < 2; list++)
 	{

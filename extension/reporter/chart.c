@@ -20,6 +20,8 @@
 #define WHOLE_DAYS 62
 #define BARS_MAX 124
 #define FLAGS_MAX 60
+/* Marks that are nearer to one another have one flag. */
+#define FLAG_ROOM 50
 
 typedef struct Bar
 {
@@ -204,11 +206,32 @@ html_mark_of(const Case *matter, const Notable *notable)
 	return number <= FLAGS_MAX ? number : 0;
 }
 
+/* Draws one flag for the marks of numbers first to last, which would cover one another. */
+static void
+draw_flag(FILE *out, double x, unsigned first, unsigned last)
+{
+	double width = first == last ? 20 : last < 10 ? 32 : 46;
+	double middle = x < LEFT + width / 2 ? LEFT + width / 2 : x;
+
+	if (middle > WIDTH - RIGHT - width / 2)
+		middle = WIDTH - RIGHT - width / 2;
+	fprintf(out, "<line class=\"mark\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", x, x,
+			TOP - 6, TOP + PLOT_HEIGHT);
+	fprintf(out,
+			"<rect class=\"flag\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"18\" rx=\"9\"/>"
+			"<text class=\"flagtext\" x=\"%.1f\" y=\"%d\">%u",
+			middle - width / 2, TOP - 24, width, middle, TOP - 11, first);
+	if (last > first)
+		fprintf(out, "&ndash;%u", last);
+	fputs("</text>", out);
+}
+
 static void
 draw_marks(FILE *out, const Case *matter, const Chart *chart)
 {
-	double last = -100;
-	int row = 0;
+	double begin = 0;
+	unsigned first = 0;
+	unsigned last = 0;
 
 	for (uint32_t i = 0; i < matter->count.notable_count; i++)
 	{
@@ -218,16 +241,18 @@ draw_marks(FILE *out, const Case *matter, const Chart *chart)
 
 		if (number == 0)
 			continue;
-		/* flags that would cover one another stand one below the other */
-		row = x - last < 20 ? (row + 1) % 6 : 0;
-		last = row == 0 ? x : last;
-		fprintf(out, "<line class=\"mark\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/>", x, x,
-				TOP - 6 + row * 19, TOP + PLOT_HEIGHT);
-		fprintf(out,
-				"<circle class=\"flag\" cx=\"%.1f\" cy=\"%d\" r=\"9\"/>"
-				"<text class=\"flagtext\" x=\"%.1f\" y=\"%d\">%u</text>",
-				x, TOP - 12 + row * 19, x, TOP - 8 + row * 19, number);
+		if (first != 0 && x - begin < FLAG_ROOM)
+		{
+			last = number;
+			continue;
+		}
+		if (first != 0)
+			draw_flag(out, begin, first, last);
+		begin = x;
+		first = last = number;
 	}
+	if (first != 0)
+		draw_flag(out, begin, first, last);
 }
 
 void

@@ -85,6 +85,7 @@ find_entry(void *context, uint64_t sequence, const EntryFields *fields, const ui
 	PrintOrigin origin;
 
 	resolve_learn(count->resolver, sequence, fields, entry, length);
+	count->forked |= fields->event == ENTRY_FORKED;
 	if (sequence < count->wanted.begin)
 		return TOOL_VERIFIED;
 	if (!count->named)
@@ -117,18 +118,18 @@ tell_event(Count *count, uint64_t sequence, const EntryFields *fields, const Pri
 }
 
 static uint32_t
-find_image(const Count *count, const EntryFields *fields)
+find_image(const Count *count, const uint8_t *image_id)
 {
-	if (fields->image_id == NULL)
+	if (image_id == NULL)
 		return 0;
-	return texts_find(&count->image_ids, (const char *) fields->image_id, ENTRY_IMAGE_ID_SIZE);
+	return texts_find(&count->image_ids, (const char *) image_id, ENTRY_IMAGE_ID_SIZE);
 }
 
 /* An entry that may be a disclosure of the party's. */
 static ToolExit
 take_disclosure(Count *count, uint64_t sequence, const EntryFields *fields)
 {
-	uint32_t image = find_image(count, fields);
+	uint32_t image = find_image(count, fields->image_id);
 	PrintOrigin origin;
 
 	if (image == 0 || !is_in_period(count, fields))
@@ -163,26 +164,35 @@ take_other(Count *count, uint64_t sequence, const EntryFields *fields)
 	return tell_event(count, sequence, fields, &origin);
 }
 
-/* The second reading: the rows that these images were put into, and what was collected of them. */
+/* The second reading: the rows of these images, and what was collected of them. */
 static ToolExit
 find_row(void *context, uint64_t sequence, const EntryFields *fields, const uint8_t *entry,
 		 size_t length)
 {
 	Count *count = context;
+	bool erased = fields->event == ENTRY_ERASED;
 	PrintOrigin origin;
-	uint32_t image;
+	uint32_t in;
+	uint32_t out;
 
 	resolve_learn(count->resolver, sequence, fields, entry, length);
 	if (sequence < count->wanted.begin ||
-		(fields->event != ENTRY_STORED && fields->event != ENTRY_REPLACED))
+		(fields->event != ENTRY_STORED && fields->event != ENTRY_REPLACED && !erased))
 		return TOOL_VERIFIED;
-	image = find_image(count, fields);
-	if (image == 0 ||
+	in = erased ? 0 : find_image(count, fields->image_id);
+	out = find_image(count, erased ? fields->image_id : fields->old_image_id);
+	/* rows that no key tells from others: some of them may hold it still */
+	if (out == in || fields->row_key.bytes == NULL)
+		out = 0;
+	if ((in == 0 && out == 0) ||
 		(fields->transaction != 0 && map_find(&count->aborted, fields->transaction) != 0))
 		return TOOL_VERIFIED;
-	count->doubtful += sequence >= count->wanted.in_doubt && fields->collected.bytes != NULL;
+	count->doubtful += sequence >= count->wanted.in_doubt;
 	resolve_entry(count->resolver, fields, &origin);
-	count_store(count, sequence, fields, &origin, image - 1);
+	if (in != 0)
+		count_change(count, sequence, fields, &origin, in - 1, true);
+	if (out != 0)
+		count_change(count, sequence, fields, &origin, out - 1, false);
 	return TOOL_VERIFIED;
 }
 
@@ -194,6 +204,7 @@ count_entry(void *context, uint64_t sequence, const EntryFields *fields, const u
 	Count *count = context;
 
 	resolve_learn(count->resolver, sequence, fields, entry, length);
+	count->forked |= fields->event == ENTRY_FORKED;
 	if (sequence < count->wanted.begin)
 		return TOOL_VERIFIED;
 	switch (fields->event)
@@ -296,6 +307,8 @@ count_free(Count *count)
 	free(count->rows);
 	free(count->subjects);
 	free(count->holdings);
+	free(count->changes);
+	free(count->held);
 	free(count->affected);
 	free(count->people);
 	free(count->people_row);

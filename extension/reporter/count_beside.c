@@ -60,12 +60,12 @@ find_person(Count *count, uint32_t relation, uint32_t subject, bool recorded)
 }
 
 void
-count_person(Count *count, const Holding *holding, uint32_t image, int64_t at)
+count_person(Count *count, const HeldRow *held, uint32_t image, int64_t at)
 {
-	const CountedRow *row = &count->rows[holding->row];
-	bool recorded = holding->subject != 0;
-	uint32_t number =
-		find_person(count, row->relation, recorded ? holding->subject : row->key, recorded);
+	const CountedRow *row = &count->rows[held->row];
+	bool recorded = held->subject != 0;
+	uint32_t number = find_person(count, recorded ? held->of : row->relation,
+								  recorded ? held->subject : row->key, recorded);
 	Person *person = &count->people[number];
 	uint32_t *place = map_place(&count->people_images, map_pair(number, image));
 
@@ -76,7 +76,7 @@ count_person(Count *count, const Holding *holding, uint32_t image, int64_t at)
 		*place = 1;
 		person->images++;
 	}
-	place = map_place(&count->people_rows, map_pair(number, holding->row));
+	place = map_place(&count->people_rows, map_pair(number, row->key));
 	if (*place != 0 || row->key == 0)
 		return;
 	*place = 1;
@@ -138,7 +138,6 @@ add_notable(Count *count, uint64_t sequence, const EntryFields *fields, const Pr
 				  .detail = texts_add(count->texts, fields->detail.bytes, fields->detail.length),
 				  .by = login != NULL ? texts_add(count->texts, login->bytes, login->length) : 0};
 }
-
 
 /* Whether a change of the policy is about the party, or about one of its permits. */
 static bool

@@ -1,5 +1,5 @@
 /*
- * count_rows.c - which rows held an image when it was released, and what they count for.
+ * count_rows.c - what is said of rows and images, and what these count for.
  */
 #include "reporter/count.h"
 
@@ -95,46 +95,73 @@ object_text(Count *count, Span collected, const char *name)
 																		 : 0;
 }
 
-/* What an entry says was collected with a row; only what it says replaces what was known. */
+/* The number of a member that is a text; 0: there is none. */
+static uint32_t
+string_text(Count *count, Span object, const char *name)
+{
+	return member_string(object, name, &count->scratch)
+			   ? texts_add(count->texts, (const char *) count->scratch.bytes, count->scratch.length)
+			   : 0;
+}
+
+/* What an entry says was collected with a row. */
 static void
-take_collected(Count *count, Holding *holding, const EntryFields *fields)
+take_collected(Count *count, Change *change, const EntryFields *fields)
 {
 	Span collected = {fields->collected.bytes, fields->collected.length};
 	Span value;
 
-	if (collected.bytes == NULL)
+	change->told = collected.bytes != NULL;
+	if (!change->told)
 		return;
-	holding->subject = object_text(count, collected, "subject");
-	holding->place = object_text(count, collected, "place");
-	holding->collected_on =
+	change->of = string_text(count, collected, "of");
+	change->subject = object_text(count, collected, "subject");
+	change->place = object_text(count, collected, "place");
+	change->collected_on =
 		member_find(collected, "time", &value) ? collection_day(count, value) : 0;
 }
 
-void
-count_store(Count *count, uint64_t sequence, const EntryFields *fields, const PrintOrigin *origin,
-			uint32_t image)
+/* The index of an image's row, which is added if it is new. */
+static uint32_t
+find_holding(Count *count, uint32_t image, uint32_t row)
 {
 	CountedImage *counted = &count->images[image];
+
+	for (uint32_t at = counted->held; at != 0; at = count->holdings[at - 1].next)
+		if (count->holdings[at - 1].row == row)
+			return at - 1;
+	count->holdings =
+		list_grow(count->holdings, count->holding_count, &count->holding_capacity, sizeof(Holding));
+	count->holdings[count->holding_count] = (Holding){.row = row, .next = counted->held};
+	counted->held = ++count->holding_count;
+	return counted->held - 1;
+}
+
+void
+count_change(Count *count, uint64_t sequence, const EntryFields *fields, const PrintOrigin *origin,
+			 uint32_t image, bool put)
+{
+	Change change = {.sequence = sequence, .put = put};
 	Span key = {fields->row_key.bytes, fields->row_key.length};
+	Holding *holding;
+	uint32_t index;
 	uint32_t row;
 
 	/* all rows of a table without a key are one, as far as the ledger can tell */
 	row = count_row(count, count_relation(count, fields, origin),
 					key.bytes != NULL ? sorted_text(count, key) : 0);
-	for (uint32_t at = counted->held; at != 0; at = count->holdings[at - 1].next)
-	{
-		if (count->holdings[at - 1].row == row)
-		{
-			take_collected(count, &count->holdings[at - 1], fields);
-			return;
-		}
-	}
-	count->holdings =
-		list_grow(count->holdings, count->holding_count, &count->holding_capacity, sizeof(Holding));
-	count->holdings[count->holding_count] =
-		(Holding){.since = sequence, .row = row, .next = counted->held};
-	take_collected(count, &count->holdings[count->holding_count], fields);
-	counted->held = ++count->holding_count;
+	if (put)
+		take_collected(count, &change, fields);
+	index = find_holding(count, image, row);
+	holding = &count->holdings[index];
+	count->changes =
+		list_grow(count->changes, count->change_count, &count->change_capacity, sizeof(Change));
+	count->changes[count->change_count++] = change;
+	if (holding->first == 0)
+		holding->first = count->change_count;
+	else
+		count->changes[holding->last - 1].next = count->change_count;
+	holding->last = count->change_count;
 }
 
 /* Whether a thing is new to a figure. */
@@ -178,10 +205,9 @@ touch(Count *count, uint32_t index, uint64_t sequence, int64_t at, uint32_t imag
 
 /* The index of a row's subject; *known: it has one. */
 static uint32_t
-find_subject(Count *count, const Holding *holding)
+find_subject(Count *count, const HeldRow *held)
 {
-	uint32_t relation = count->rows[holding->row].relation;
-	uint32_t *place = map_place(&count->subject_index, map_pair(relation, holding->subject));
+	uint32_t *place = map_place(&count->subject_index, map_pair(held->of, held->subject));
 
 	if (*place == 0)
 	{
@@ -193,14 +219,14 @@ find_subject(Count *count, const Holding *holding)
 }
 
 static void
-count_row_in(Count *count, const Holding *holding, uint32_t index)
+count_row_in(Count *count, const HeldRow *held, uint32_t index)
 {
-	Sight *sight = &count->rows[holding->row].sight;
+	Sight *sight = &count->rows[held->row].sight;
 
-	count->figures.items[index].rows += is_new(count, sight, THING_ROW, holding->row, index);
-	if (holding->subject != 0)
+	count->figures.items[index].rows += is_new(count, sight, THING_ROW, held->row, index);
+	if (held->subject != 0)
 	{
-		uint32_t subject = find_subject(count, holding);
+		uint32_t subject = find_subject(count, held);
 
 		count->figures.items[index].subjects +=
 			is_new(count, &count->subjects[subject].sight, THING_SUBJECT, subject, index);
@@ -243,29 +269,11 @@ find_figures(Count *count, const EntryFields *fields, const PrintOrigin *origin,
 		found[i] = figures_get(&count->figures, (Dimension) i, values[i]);
 }
 
-/*
- * The next of an image's holdings, from one on, plus 1, that an entry before a disclosure
- * made; relation: of that only, 0: of any. 0: there is none.
- */
-static uint32_t
-next_holding(const Count *count, uint32_t at, uint64_t sequence, uint32_t relation)
-{
-	for (; at != 0; at = count->holdings[at - 1].next)
-	{
-		const Holding *holding = &count->holdings[at - 1];
-
-		if (holding->since < sequence &&
-			(relation == 0 || count->rows[holding->row].relation == relation))
-			break;
-	}
-	return at;
-}
-
 /* A disclosure of an image of which no row is known. */
 static void
 count_rowless(Count *count, uint64_t sequence, int64_t at, uint32_t image, uint32_t relation)
 {
-	Holding unknown = {.row = count_row(count, relation, 0)};
+	HeldRow unknown = {.row = count_row(count, relation, 0)};
 
 	touch(count, figures_get(&count->figures, DIMENSION_PLACE, 0), sequence, at, image);
 	touch(count, figures_get(&count->figures, DIMENSION_COLLECTED_ON, 0), sequence, at, image);
@@ -278,8 +286,7 @@ count_disclosure(Count *count, uint64_t sequence, const EntryFields *fields,
 				 const PrintOrigin *origin, uint32_t image)
 {
 	uint32_t relation = count_relation(count, fields, origin);
-	uint32_t held = count->images[image].held;
-	uint32_t only = next_holding(count, held, sequence, relation) != 0 ? relation : 0;
+	uint64_t statement = fields->reference < 0 ? 0 : (uint64_t) fields->reference;
 	uint32_t whole[WHOLE_COUNT];
 
 	count->images[image].kind = fields->kind;
@@ -287,24 +294,24 @@ count_disclosure(Count *count, uint64_t sequence, const EntryFields *fields,
 	find_figures(count, fields, origin, relation, whole);
 	for (int i = 0; i < WHOLE_COUNT; i++)
 		touch(count, whole[i], sequence, fields->at, image);
-	held = next_holding(count, held, sequence, only);
-	if (held == 0)
+	count_held(count, image, relation, sequence, statement);
+	if (count->held_count == 0)
 		count_rowless(count, sequence, fields->at, image, relation);
-	for (; held != 0; held = next_holding(count, count->holdings[held - 1].next, sequence, only))
+	for (uint32_t row = 0; row < count->held_count; row++)
 	{
-		const Holding holding = count->holdings[held - 1];
+		const HeldRow *held = &count->held[row];
 		uint32_t by_row[2];
 
-		by_row[0] = figures_get(&count->figures, DIMENSION_PLACE, holding.place);
-		by_row[1] = figures_get(&count->figures, DIMENSION_COLLECTED_ON, holding.collected_on);
+		by_row[0] = figures_get(&count->figures, DIMENSION_PLACE, held->place);
+		by_row[1] = figures_get(&count->figures, DIMENSION_COLLECTED_ON, held->collected_on);
 		for (int i = 0; i < WHOLE_COUNT; i++)
-			count_row_in(count, &holding, whole[i]);
+			count_row_in(count, held, whole[i]);
 		for (int i = 0; i < 2; i++)
 		{
 			touch(count, by_row[i], sequence, fields->at, image);
-			count_row_in(count, &holding, by_row[i]);
+			count_row_in(count, held, by_row[i]);
 		}
-		count_affected(count, image, holding.row, fields->at);
-		count_person(count, &holding, image, fields->at);
+		count_affected(count, image, held->row, fields->at);
+		count_person(count, held, image, fields->at);
 	}
 }

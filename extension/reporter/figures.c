@@ -163,6 +163,16 @@ compare_numbers(Comparison *comparison, const char *name, Span value, int64_t se
 }
 
 void
+compare_by_rows(Comparison *comparison, const char *name, Span value, int64_t server,
+				int64_t counted)
+{
+	if (comparison->several)
+		comparison->uncounted++;
+	else
+		compare_numbers(comparison, name, value, server, counted);
+}
+
+void
 compare_texts(Comparison *comparison, const char *name, Span value, Span server, Span counted)
 {
 	comparison->compared++;
@@ -193,8 +203,7 @@ compare_moments(Comparison *comparison, const char *name, Span value, int64_t se
 }
 
 void
-compare_done(Comparison *comparison, const char *name, Span value, int64_t server,
-			 int64_t counted)
+compare_done(Comparison *comparison, const char *name, Span value, int64_t server, int64_t counted)
 {
 	bool done = server != INT64_MIN && counted != INT64_MIN;
 
@@ -228,6 +237,28 @@ list_numbers(const Figure *figure, int64_t numbers[FIGURE_NUMBERS])
 	numbers[5] = any ? figure->last : 0;
 }
 
+/* The places of a figure's numbers. */
+enum
+{
+	NUMBER_DISCLOSURES,
+	NUMBER_IMAGES,
+	NUMBER_ROWS,
+	NUMBER_SUBJECTS,
+	NUMBER_FIRST,
+	NUMBER_LAST
+};
+
+/* Whether a number may be what it is because the server has counted earlier logs, too. */
+static bool
+is_of_several(const Figure *named, int number, int64_t server, int64_t counted)
+{
+	if (named->dimension >= DIMENSION_PLACE || number == NUMBER_ROWS || number == NUMBER_SUBJECTS)
+		return true;
+	if (number == NUMBER_FIRST)
+		return counted == 0 ? server != 0 : server != 0 && server < counted;
+	return server > counted;
+}
+
 static void
 compare_figure(const Figure *server, const Figure *counted, const Texts *texts,
 			   Comparison *comparison)
@@ -245,6 +276,11 @@ compare_figure(const Figure *server, const Figure *counted, const Texts *texts,
 		char name[64];
 		uint64_t before = comparison->different;
 
+		if (comparison->several && is_of_several(named, i, numbers[0][i], numbers[1][i]))
+		{
+			comparison->uncounted++;
+			continue;
+		}
 		snprintf(name, sizeof(name), "%s, %s", dimension_table[named->dimension].name,
 				 number_names[i]);
 		if (i < FIRST_MOMENT)

@@ -14,40 +14,10 @@
 #define NOTABLES_SHOWN 200
 #define ROWS_SHOWN 5
 
-/* Writes what a change says besides its action and the party, which are known. */
-static void
-put_detail(FILE *out, Span detail)
-{
-	Buffer text = {0};
-	size_t at = 0;
-	bool any = false;
-	Span name;
-	Span value;
-
-	while (member_next(detail, &at, &name, &value))
-	{
-		if ((name.length == 6 && memcmp(name.bytes, "action", 6) == 0) ||
-			(name.length == 5 && memcmp(name.bytes, "party", 5) == 0))
-			continue;
-		fputs(any ? "; " : "", out);
-		html_span(out, name);
-		fputs(" ", out);
-		if (value.bytes[0] == '[' || value.bytes[0] == '{')
-			member_plain(value, &text);
-		else
-			member_text(value, &text);
-		html_span(out, (Span){(const char *) text.bytes, text.length});
-		any = true;
-	}
-	free(text.bytes);
-}
-
 static void
 put_notable(FILE *out, const Case *matter, const Notable *notable)
 {
-	Span detail = texts_get(&matter->texts, notable->detail);
 	unsigned mark = html_mark_of(matter, notable);
-	Buffer action = {0};
 
 	fputs("<tr><td>", out);
 	if (mark > 0)
@@ -55,16 +25,10 @@ put_notable(FILE *out, const Case *matter, const Notable *notable)
 	fputs("</td>", out);
 	html_moment_cell(out, notable->at);
 	fputs("<th scope=\"row\">", out);
-	if (member_string(detail, "action", &action))
-		html_span(out, (Span){(const char *) action.bytes, action.length});
-	else
-		html_text(out, entry_event_name((int) notable->event));
+	html_step(out, matter, notable);
 	fputs("</th><td>", out);
-	put_detail(out, detail);
-	fputs("</td><td>", out);
 	html_value(out, &matter->texts, notable->by, "not known");
 	fprintf(out, "</td><td class=\"n\">%" PRIu64 "</td></tr>\n", notable->sequence);
-	free(action.bytes);
 }
 
 static void
@@ -75,10 +39,9 @@ put_notables(FILE *out, const Case *matter)
 	if (count->notable_count == 0)
 		return;
 	fputs("<table>\n<caption>What was changed and noted about this party</caption>\n<colgroup><col "
-		  "style=\"width:7%\"><col style=\"width:20%\"><col style=\"width:18%\"><col><col "
-		  "style=\"width:12%\"><col style=\"width:8%\"></colgroup>\n<thead><tr>"
-		  "<th scope=\"col\">chart</th>"
-		  "<th scope=\"col\">when</th><th scope=\"col\">what</th><th scope=\"col\">in full</th>"
+		  "style=\"width:7%\"><col style=\"width:21%\"><col><col style=\"width:15%\"><col "
+		  "style=\"width:9%\"></colgroup>\n<thead><tr><th scope=\"col\">chart</th>"
+		  "<th scope=\"col\">when</th><th scope=\"col\">what</th>"
 		  "<th scope=\"col\">by</th><th scope=\"col\" class=\"n\">entry</th></tr></thead>\n"
 		  "<tbody>\n",
 		  out);
@@ -88,6 +51,35 @@ put_notables(FILE *out, const Case *matter)
 	if (count->notable_count > NOTABLES_SHOWN)
 		fprintf(out, "<p>%u more are in <code>report.json</code>.</p>\n",
 				(unsigned) (count->notable_count - NOTABLES_SHOWN));
+}
+
+/* Why something was refused, for people, and the rule's name. */
+static void
+put_reason(FILE *out, Span name)
+{
+	static const char *const reasons[][2] = {
+		{"ledger_unavailable", "it could not be put on record"},
+		{"key_unavailable", "the key was not there"},
+		{"unregistered_network", "the network was nobody&rsquo;s"},
+		{"contract_expired", "the contract had ended, or not begun"},
+		{"quarantined", "the party was cut off"},
+		{"no_permit", "no authorization for these images"},
+		{"refused_by_permit", "an authorization says that they are not to be released"},
+		{"tls_required", "the connection was not encrypted"},
+		{"purpose_missing", "no purpose was declared"},
+		{"purpose_not_permitted", "not for the purpose that was declared"},
+		{"quota_exceeded", "more than the quota"},
+		{"retention_expired", "kept longer than allowed"}};
+
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+	{
+		if (name.length == strlen(reasons[i][0]) &&
+			memcmp(name.bytes, reasons[i][0], name.length) == 0)
+			fprintf(out, "%s: ", reasons[i][1]);
+	}
+	fputs("<code>", out);
+	html_span(out, name.bytes != NULL ? name : (Span){"not recorded", 12});
+	fputs("</code>", out);
 }
 
 static void
@@ -100,9 +92,9 @@ put_refusals(FILE *out, const Case *matter)
 		fputs("<p>No request of this party was refused in this period.</p>\n", out);
 		return;
 	}
-	fputs("<table>\n<caption>Requests that were refused</caption>\n<colgroup><col><col><col "
-		  "style=\"width:10%\"><col style=\"width:20%\"><col "
-		  "style=\"width:20%\"></colgroup>\n<thead><tr>"
+	fputs("<table>\n<caption>Requests that were refused</caption>\n<colgroup><col><col "
+		  "style=\"width:16%\"><col style=\"width:10%\"><col style=\"width:22%\"><col "
+		  "style=\"width:21%\"></colgroup>\n<thead><tr>"
 		  "<th scope=\"col\">rule</th><th scope=\"col\">network</th>"
 		  "<th scope=\"col\" class=\"n\">refusals</th><th scope=\"col\">first</th>"
 		  "<th scope=\"col\">last</th></tr></thead>\n<tbody>\n",
@@ -112,7 +104,7 @@ put_refusals(FILE *out, const Case *matter)
 		const Refusal *refusal = &count->refusals[i];
 
 		fputs("<tr><th scope=\"row\">", out);
-		html_value(out, &matter->texts, refusal->reason, "not recorded");
+		put_reason(out, texts_get(&matter->texts, refusal->reason));
 		fputs("</th><td>", out);
 		html_value(out, &matter->texts, refusal->network, "none");
 		fputs("</td>", out);
@@ -234,9 +226,9 @@ html_people(FILE *out, const Case *matter)
 	fputs(" are in <code>notification.csv</code>, to be handed to whoever writes to them. Where "
 		  "no person was recorded, a line is the row that held the image.</p>\n",
 		  out);
-	fputs("<table>\n<caption>People, by table</caption>\n<colgroup><col style=\"width:25%\"><col "
-		  "style=\"width:14%\"><col style=\"width:16%\"><col style=\"width:9%\"><col "
-		  "style=\"width:8%\"><col style=\"width:14%\"><col></colgroup>\n<thead><tr><th "
+	fputs("<table>\n<caption>People, by table</caption>\n<colgroup><col style=\"width:20%\"><col "
+		  "style=\"width:13%\"><col style=\"width:13%\"><col style=\"width:8%\"><col "
+		  "style=\"width:9%\"><col style=\"width:20%\"><col></colgroup>\n<thead><tr><th "
 		  "scope=\"col\">person</th>"
 		  "<th scope=\"col\">table</th><th scope=\"col\">rows</th><th scope=\"col\">kinds</th>"
 		  "<th scope=\"col\" class=\"n\">images</th><th scope=\"col\">first released</th>"

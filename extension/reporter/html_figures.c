@@ -34,7 +34,6 @@ none_of(Dimension dimension)
 static void
 put_terms(FILE *out, const Case *matter, Span permit)
 {
-	static const char *const terms[] = {"delivery", "kinds", "relation", "purposes", "valid"};
 	Buffer text = {0};
 	Span detail = {0};
 	Span value;
@@ -48,13 +47,10 @@ put_terms(FILE *out, const Case *matter, Span permit)
 			memcmp(value.bytes, permit.bytes, permit.length) == 0)
 			detail = said;
 	}
-	for (size_t i = 0; i < sizeof(terms) / sizeof(terms[0]); i++)
+	if (detail.bytes != NULL)
 	{
-		if (!member_find(detail, terms[i], &value))
-			continue;
-		member_text(value, &text);
-		fprintf(out, "; %s ", terms[i]);
-		html_span(out, (Span){(const char *) text.bytes, text.length});
+		fputs(": ", out);
+		html_terms(out, detail);
 	}
 	free(text.bytes);
 }
@@ -120,7 +116,7 @@ put_table(FILE *out, const Case *matter, Dimension dimension)
 		return;
 	fprintf(out,
 			"<table>\n<caption>%s</caption>\n<colgroup><col class=\"v\"><col class=\"b\"><col "
-			"class=\"c\"><col class=\"c\"><col class=\"c\"><col class=\"c\"></colgroup>\n"
+			"class=\"c\"><col class=\"c\"><col class=\"c\"><col class=\"d\"></colgroup>\n"
 			"<thead><tr><th scope=\"col\">value</th><th scope=\"col\" class=\"b\">share</th>"
 			"<th scope=\"col\" class=\"n\">images</th><th scope=\"col\" class=\"n\">people</th>"
 			"<th scope=\"col\" class=\"n\">rows</th><th scope=\"col\" class=\"n\">disclosures</th>"

@@ -93,9 +93,36 @@ put_kinds(FILE *out, const Case *matter)
 	fputs(any ? ")" : "", out);
 }
 
+/* Lines of the list of whom to notify that name a person, not the row that held an image. */
+static uint64_t
+count_recorded(const Case *matter)
+{
+	uint64_t people = 0;
+
+	for (uint32_t i = 0; i < matter->count.people_count; i++)
+		people += matter->count.people[i].recorded;
+	return people;
+}
+
+/* How many rows there are of which nobody knows whom they show, behind the people. */
+static void
+put_nameless(FILE *out, const Case *matter)
+{
+	uint64_t people = count_recorded(matter);
+
+	if (!matter->counted || people == matter->count.people_count)
+		return;
+	fputs(" (and ", out);
+	html_count(out, matter->count.people_count - people, "row whose person is not recorded)",
+			   "rows whose people are not recorded)");
+}
+
 static void
 put_released(FILE *out, const Case *matter, const Figure *total)
 {
+	/* what reads the same is one moment to people */
+	bool at_once = total->first / 1000000 == total->last / 1000000;
+
 	fputs("<p class=\"lead\">", out);
 	put_party(out, matter);
 	fputs(" received <strong>", out);
@@ -107,12 +134,13 @@ put_released(FILE *out, const Case *matter, const Figure *total)
 		fputs(" of <strong>", out);
 		html_count(out, total->subjects, "person", "people");
 		fputs("</strong>", out);
+		put_nameless(out, matter);
 	}
 	fputs(" in <strong>", out);
 	html_count(out, total->rows, "row", "rows");
-	fputs(total->first == total->last ? "</strong>, on " : "</strong>, between ", out);
+	fputs(at_once ? "</strong>, on " : "</strong>, between ", out);
 	html_moment(out, total->first);
-	if (total->first != total->last)
+	if (!at_once)
 	{
 		fputs(" and ", out);
 		html_moment(out, total->last);
@@ -156,8 +184,9 @@ put_collected(FILE *out, const Case *matter)
 {
 	Span first;
 	Span last;
+	uint64_t odd;
 
-	if (case_span(matter, DIMENSION_COLLECTED_ON, &first, &last))
+	if (case_span(matter, DIMENSION_COLLECTED_ON, &first, &last, &odd))
 	{
 		fputs("The images had been collected ", out);
 		fputs(first.bytes == last.bytes ? "on <strong>" : "between <strong>", out);
@@ -167,10 +196,18 @@ put_collected(FILE *out, const Case *matter)
 			fputs("</strong> and <strong>", out);
 			put_date(out, last);
 		}
-		fputs("</strong>", out);
+		fputs("</strong>, as recorded", out);
 	}
 	else
-		fputs("When the images had been collected is not recorded", out);
+		fputs(odd > 0 ? "When the images had been collected is not known"
+					  : "When the images had been collected is not recorded",
+			  out);
+	if (odd > 0)
+	{
+		fputs(" (", out);
+		html_count(out, odd, "recorded day", "recorded days");
+		fputs(" before 1900 or in the future left out)", out);
+	}
 	if (0 < count_values(matter, DIMENSION_PLACE))
 	{
 		fputs(", at <strong>", out);
@@ -219,17 +256,6 @@ put_quarantine(FILE *out, const Case *matter)
 	free(action.bytes);
 }
 
-/* Lines of the list of whom to notify that name a person, not the row that held an image. */
-static uint64_t
-count_recorded(const Case *matter)
-{
-	uint64_t people = 0;
-
-	for (uint32_t i = 0; i < matter->count.people_count; i++)
-		people += matter->count.people[i].recorded;
-	return people;
-}
-
 static void
 put_incident(FILE *out, const Case *matter)
 {
@@ -245,12 +271,7 @@ put_incident(FILE *out, const Case *matter)
 		uint64_t people = count_recorded(matter);
 
 		html_count(out, people, "person", "people");
-		if (people < matter->count.people_count)
-		{
-			fputs(" and ", out);
-			html_count(out, matter->count.people_count - people, "row", "rows");
-			fputs(" whose people are not recorded", out);
-		}
+		put_nameless(out, matter);
 	}
 	else
 		html_count(out, incident->people, "person or row", "people or rows");
@@ -285,7 +306,10 @@ html_summary(FILE *out, const Case *matter)
 		put_collected(out, matter);
 		fputs("<ul class=\"tiles\">", out);
 		put_tile(out, total.images, total.images == 1 ? "image" : "different images");
-		put_tile(out, total.subjects, "people");
+		put_tile(out, total.subjects,
+				 matter->counted && count_recorded(matter) < matter->count.people_count
+					 ? "people who are recorded"
+					 : "people");
 		put_tile(out, total.rows, "rows that held them");
 		put_tile(out, total.disclosures, "disclosures");
 		fputs("</ul>\n", out);
@@ -347,10 +371,11 @@ put_counting(FILE *out, const Case *matter)
 	{
 		fputs("<p>An entry of the ledger says that the entries before number ", out);
 		html_number(out, matter->count.detached);
-		fputs(" were detached from the server, which counts without them. Its numbers were compared "
-			  "with a count of the entries from there on; those of this report are of all entries "
-			  "in the archive.</p>\n",
-			  out);
+		fputs(
+			" were detached from the server, which counts without them. Its numbers were compared "
+			"with a count of the entries from there on; those of this report are of all entries "
+			"in the archive.</p>\n",
+			out);
 	}
 }
 

@@ -120,8 +120,8 @@ take_told(Incident *incident, Texts *texts, Span detail, int64_t at, Buffer *tex
 		place = map_place(&incident->told_index, map_pair(relation, number));
 		if (*place != 0)
 			continue;
-		incident->told = list_grow(incident->told, incident->told_count, &incident->told_capacity,
-								   sizeof(Told));
+		incident->told =
+			list_grow(incident->told, incident->told_count, &incident->told_capacity, sizeof(Told));
 		incident->told[incident->told_count] =
 			(Told){.relation = relation, .subject = number, .means = means, .at = at};
 		*place = ++incident->told_count;
@@ -204,16 +204,12 @@ incident_compare(const Incident *server, const Incident *recorded, const Texts *
 				  texts_get(texts, recorded->party));
 	compare_texts(comparison, "the incident's title", none, texts_get(texts, server->title),
 				  texts_get(texts, recorded->title));
-	compare_moments(comparison, "the incident's period, begin", none, server->from,
-					recorded->from);
+	compare_moments(comparison, "the incident's period, begin", none, server->from, recorded->from);
 	compare_moments(comparison, "the incident's period, end", none, server->to, recorded->to);
-	compare_moments(comparison, "the incident's deadline", none, server->due_at,
-					recorded->due_at);
-	compare_done(comparison, "the incident, opened", none, server->opened_at,
-				 recorded->opened_at);
-	compare_done(comparison, "the incident, closed", none, server->closed_at,
-				 recorded->closed_at);
-	compare_numbers(comparison, "the incident's people", none, (int64_t) server->people,
+	compare_moments(comparison, "the incident's deadline", none, server->due_at, recorded->due_at);
+	compare_done(comparison, "the incident, opened", none, server->opened_at, recorded->opened_at);
+	compare_done(comparison, "the incident, closed", none, server->closed_at, recorded->closed_at);
+	compare_by_rows(comparison, "the incident's people", none, (int64_t) server->people,
 					(int64_t) recorded->people);
 	compare_numbers(comparison, "the incident's people who were told", none,
 					(int64_t) server->notified, (int64_t) recorded->notified);

@@ -158,6 +158,8 @@ compare(Run *run)
 	const Count *count = part ? &matter->left : &matter->count;
 
 	compare_clear(comparison);
+	/* the server's word alone excuses nothing, unless the archive lacks the entry */
+	comparison->several = matter->count.forked || (matter->count.from > 0 && matter->logs > 1);
 	if (matter->detached && !part)
 		compare_texts(comparison, "entries that were detached", (Span){0}, (Span){"some", 4},
 					  (Span){0});
@@ -165,8 +167,8 @@ compare(Run *run)
 	{
 		incident_replay(&matter->incident, &matter->count);
 		incident_count(&matter->incident, count);
-		/* an archive that begins later may lack the entry */
-		if (matter->incident.known || matter->count.from == 0)
+		/* an archive that begins later, or of a later log, may lack the entry */
+		if (matter->incident.known || (matter->count.from == 0 && !comparison->several))
 			incident_compare(&matter->told, &matter->incident, &matter->texts, comparison);
 		incident_count(&matter->incident, &matter->count);
 	}
@@ -210,8 +212,7 @@ count_online(Run *run)
 		if (report_code() != TOOL_VERIFIED)
 			return report_code();
 		compare(run);
-		matter->moving =
-			matter->count.doubtful > 0 || matter->head.checkpoint.size < limit;
+		matter->moving = matter->count.doubtful > 0 || matter->head.checkpoint.size < limit;
 		if (matter->comparison.different == 0 || attempt == ATTEMPTS)
 			return TOOL_VERIFIED;
 		if (is_of_another(matter))
@@ -346,9 +347,9 @@ make_title(Run *run)
 	else if (matter->incident.title != 0)
 		text = strdup(texts_get(&matter->texts, matter->incident.title).bytes);
 	else if (asprintf(&text, "Images released to %s",
-					  party.bytes != NULL	   ? party.bytes
+					  party.bytes != NULL	  ? party.bytes
 					  : matter->party[0] != 0 ? matter->party
-											   : "clients that belong to no party") < 0)
+											  : "clients that belong to no party") < 0)
 		text = NULL;
 	if (text != NULL)
 		matter->title = texts_add(&matter->texts, text, strlen(text));
@@ -409,9 +410,11 @@ report_recount(const Case *matter)
 		report_text("figures", "counted from the ledger's entries; no server was asked");
 	else
 		written = asprintf(
-			&text, "%" PRIu64 " of %" PRIu64 " recounted from the ledger's entries are equal%s",
+			&text, "%" PRIu64 " of %" PRIu64 " recounted from the ledger's entries are equal%s%s",
 			comparison->compared - comparison->different, comparison->compared,
-			matter->detached ? "; the server has less, since entries were detached from it" : "");
+			matter->detached ? "; the server has less, since entries were detached from it" : "",
+			!comparison->several ? ""
+								 : "; the others go by earlier logs, too, and were not recounted");
 	if (text != NULL && written > 0)
 		report_text("figures", text);
 	free(text);
@@ -433,6 +436,10 @@ report_facts(const Run *run)
 		report_warning("an earlier report in %s was replaced", run->output.path);
 	if (run->matter.counted && !run->matter.keys.trusted)
 		report_limit("by the key that is in the archive, which nobody has vouched for");
+	if (run->matter.counted && run->matter.count.forked)
+		report_warning("the ledger has earlier logs, which this archive does not have: events, "
+					   "proofs and those to be notified are of the newest; "
+					   "biometric.notify_list() has everybody");
 	report_recount(&run->matter);
 	report_text("report", run->output.path);
 }

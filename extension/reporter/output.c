@@ -23,10 +23,9 @@
 #define OUTPUT_ASIDE "unfinished"
 
 /* All that a report has. */
-static const char *const output_names[] = {OUTPUT_MARKER,	   OUTPUT_LEDGER, OUTPUT_PROOFS,
-										   "report.html",	   "report.json", "notification.csv",
-										   "events.ocsf.json", "checkpoint",  "verifier",
-										   OUTPUT_ASIDE};
+static const char *const output_names[] = {
+	OUTPUT_MARKER,		OUTPUT_LEDGER,		OUTPUT_PROOFS, "report.html", "report.json",
+	"notification.csv", "events.ocsf.json", "checkpoint",  "verifier",	  OUTPUT_ASIDE};
 
 /* What is written anew; the page that people open comes last. */
 static const char *const output_files[] = {"checkpoint",	   "verifier",	  "events.ocsf.json",
@@ -66,6 +65,37 @@ has_our_marker(int directory)
 	return ours;
 }
 
+static bool
+is_proof(const char *name)
+{
+	size_t digits = strspn(name, "0123456789");
+
+	return digits > 0 && strcmp(name + digits, ".tlog-proof") == 0;
+}
+
+/* Looks for something among the proofs of an earlier report that is none, and would go with them. */
+static ToolExit
+look_at_proofs(const Output *output)
+{
+	int fd = openat(output->home, OUTPUT_PROOFS, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *file;
+
+	if (directory == NULL)
+		return report_code();
+	while (report_code() == TOOL_VERIFIED && (file = readdir(directory)) != NULL)
+	{
+		if (strcmp(file->d_name, ".") != 0 && strcmp(file->d_name, "..") != 0 &&
+			!is_proof(file->d_name))
+			(void) report_problem(TOOL_INPUT,
+								  "%s/" OUTPUT_PROOFS "/%s is not of an earlier report: give a "
+								  "new directory",
+								  output->path, file->d_name);
+	}
+	closedir(directory);
+	return report_code();
+}
+
 /* Looks at what is in a directory that was there before. */
 static ToolExit
 look_at_contents(Output *output)
@@ -101,7 +131,7 @@ look_at_contents(Output *output)
 							  "directory %s is not empty, and has no " OUTPUT_MARKER
 							  " of an earlier report: give a new directory",
 							  output->path);
-	return report_code();
+	return any ? look_at_proofs(output) : report_code();
 }
 
 /* Throws away what was written, or was left by a program that was ended. */
@@ -131,8 +161,8 @@ make_aside(Output *output)
 {
 	remove_aside(output);
 	if (mkdirat(output->home, OUTPUT_ASIDE, 0700) == 0)
-		output->fd = openat(output->home, OUTPUT_ASIDE,
-							O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		output->fd =
+			openat(output->home, OUTPUT_ASIDE, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (output->fd < 0)
 		return report_problem(TOOL_INPUT, "%s/" OUTPUT_ASIDE " cannot be made: %s", output->path,
 							  strerror(errno));

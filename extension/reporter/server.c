@@ -374,8 +374,7 @@ server_ask(Server *server, Case *matter, uint64_t *in_doubt, uint64_t *limit)
 
 	make_period(matter, &period);
 	/* sizes are read outside: a snapshot is as old as its transaction's first query */
-	if (ask_size(server, in_doubt) != TOOL_VERIFIED ||
-		ask_party(server, matter) != TOOL_VERIFIED ||
+	if (ask_size(server, in_doubt) != TOOL_VERIFIED || ask_party(server, matter) != TOOL_VERIFIED ||
 		command(server, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") != TOOL_VERIFIED ||
 		(matter->incident.id != 0 && ask_incident(server, matter) != TOOL_VERIFIED) ||
 		ask_figures(server, matter, &period) != TOOL_VERIFIED ||
@@ -443,7 +442,7 @@ compare_affected(Server *server, Case *matter, const Count *count)
 	const PGresult *result = server->affected;
 	NumberMap seen = {0};
 
-	compare_numbers(comparison, "images in rows", (Span){0}, PQntuples(result),
+	compare_by_rows(comparison, "images in rows", (Span){0}, PQntuples(result),
 					count->affected_count);
 	for (int row = 0; row < PQntuples(result); row++)
 	{
@@ -452,8 +451,13 @@ compare_affected(Server *server, Case *matter, const Count *count)
 			place != 0 && see_first(&seen, place) ? &count->affected[place - 1] : &no_release;
 		Span name = {PQgetvalue(result, row, 0), (size_t) PQgetlength(result, row, 0)};
 
-		compare_moments(comparison, "first release of image", name,
-						take_moment(result, row, 3, 0), counted->first);
+		if (comparison->several)
+		{
+			comparison->uncounted += 3;
+			continue;
+		}
+		compare_moments(comparison, "first release of image", name, take_moment(result, row, 3, 0),
+						counted->first);
 		compare_moments(comparison, "last release of image", name, take_moment(result, row, 4, 0),
 						counted->last);
 		compare_numbers(comparison, "releases of image", name, take_number(result, row, 5, 0),
@@ -500,6 +504,11 @@ compare_people(Server *server, Case *matter, const Count *count)
 		if (counted == &nobody && told != NULL && take_number(result, row, 2, 0) == 0)
 			continue;
 		people++;
+		if (comparison->several)
+		{
+			comparison->uncounted += 3;
+			continue;
+		}
 		compare_numbers(comparison, "images of", name, take_number(result, row, 2, 0),
 						counted->images);
 		compare_moments(comparison, "first release of", name, take_moment(result, row, 3, 0),
@@ -508,7 +517,7 @@ compare_people(Server *server, Case *matter, const Count *count)
 						counted->last);
 	}
 	map_free(&seen);
-	compare_numbers(comparison, "people to notify", (Span){0}, people, count->people_count);
+	compare_by_rows(comparison, "people to notify", (Span){0}, people, count->people_count);
 }
 
 void

@@ -123,8 +123,8 @@ write_csv(const Output *output, Case *matter)
 ToolExit
 write_readme(const Output *output)
 {
-	static const char text[] =
-		OUTPUT_MARKER_LINE "\n"
+	static const char text[] = OUTPUT_MARKER_LINE
+		"\n"
 		"report.html        the report, for people: open it in a browser, or print it\n"
 		"report.json        every figure, and how it was checked\n"
 		"notification.csv   whom to notify (RFC 4180, UTF-8); texts that a spreadsheet would take\n"

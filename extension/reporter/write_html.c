@@ -102,7 +102,9 @@ static void
 put_verdict(FILE *out, const Case *matter)
 {
 	bool unknown = matter->incident.id != 0 && !matter->people_known;
-	bool fair = matter->detached || !matter->keys.trusted || matter->count.from > 0 || unknown;
+	bool several = matter->comparison.several;
+	bool fair = matter->detached || !matter->keys.trusted || matter->count.from > 0 || unknown ||
+				several || matter->count.forked;
 
 	if (!case_sound(matter))
 	{
@@ -120,7 +122,9 @@ put_verdict(FILE *out, const Case *matter)
 	}
 	else if (matter->asked)
 	{
-		fputs("Every figure was counted twice, and agrees.</strong></p><p>", out);
+		fputs(several ? "What could be counted twice agrees.</strong></p><p>"
+					  : "Every figure was counted twice, and agrees.</strong></p><p>",
+			  out);
 		html_count(out, matter->comparison.compared, "number", "numbers");
 		fputs(" that the server gave were counted again from ", out);
 	}
@@ -143,6 +147,21 @@ put_verdict(FILE *out, const Case *matter)
 	if (matter->detached)
 		fputs("<p><strong>But:</strong> parts of the ledger are detached from the server, which "
 			  "cannot count them any more: they were counted once, from the archive.</p>",
+			  out);
+	if (several)
+	{
+		fputs("<p><strong>But:</strong> the ledger has earlier logs, which the server counts, and "
+			  "the archive is of the newest only. ",
+			  out);
+		html_count(out, matter->comparison.uncounted, "number that goes", "numbers that go");
+		fputs(" by rows and people, or that earlier releases are in, could not be recounted: the "
+			  "figures below are the server&rsquo;s. Events, proofs and those to be notified are "
+			  "of the newest log; <code>biometric.notify_list()</code> has everybody.</p>",
+			  out);
+	}
+	else if (matter->count.forked)
+		fputs("<p><strong>But:</strong> the ledger has earlier logs. Releases that are in these, "
+			  "and rows and people that only these name, are not counted.</p>",
 			  out);
 	if (unknown)
 		fputs("<p><strong>But:</strong> the entry that opened the incident is not in the archive: "

@@ -123,11 +123,12 @@ put_check(FILE *out, const Case *matter)
 
 	fprintf(out,
 			"\"check\":{\"source\":\"%s\",\"ledger_verified\":%s,\"figures_from\":\"%s\","
-			"\"compared\":%" PRIu64 ",\"different\":%" PRIu64
+			"\"compared\":%" PRIu64 ",\"different\":%" PRIu64 ",\"not_recounted\":%" PRIu64
 			",\"detached\":%s,\"logs\":%" PRIu64 ",",
 			matter->asked ? "server and ledger" : "ledger", matter->counted ? "true" : "false",
-			matter->counted ? "ledger" : "server", comparison->compared, comparison->different,
-			matter->detached ? "true" : "false", matter->logs);
+			case_shows_server(matter) ? "server" : "ledger", comparison->compared,
+			comparison->different, comparison->uncounted, matter->detached ? "true" : "false",
+			matter->logs);
 	put_text(out, "first_difference",
 			 (Span){comparison->first, comparison->first != NULL ? strlen(comparison->first) : 0});
 	fputc(',', out);

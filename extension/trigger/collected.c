@@ -15,6 +15,7 @@
 #include "utils/timestamp.h"
 
 #include "report/collection.h"
+#include "trigger/queue.h"
 #include "trigger/table.h"
 
 /* A JSON string of a time has no room for others. */
@@ -44,6 +45,7 @@ table_describe_collection(Relation relation, List **lineage)
 	if (!collection_find(RelationGetRelid(relation), lineage, &described))
 		return NULL;
 	collection = palloc0_object(TriggerCollection);
+	collection->of = described.of;
 	collection->subjects = described.subjects;
 	collection->subject = describe_collected(relation, described.subject, described.subjects,
 											 &collection->pins_settings);
@@ -65,7 +67,7 @@ append_member(StringInfo json, const char *member, TriggerKey *keys, int count, 
 	int before = json->len;
 	bool any = false;
 
-	appendStringInfo(json, "%s\"%s\":{", json->len > 1 ? "," : "", member);
+	appendStringInfo(json, ",\"%s\":{", member);
 	for (int i = 0; i < count; i++)
 	{
 		bool isnull;
@@ -123,23 +125,29 @@ append_time(StringInfo json, const TriggerCollection *collection, Relation relat
 		timestamp2tm(time, NULL, &parts, &fraction, NULL, NULL) != 0 ||
 		parts.tm_year < YEAR_FIRST || parts.tm_year > YEAR_LAST)
 		return;
-	appendStringInfo(json, "%s\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d", json->len > 1 ? "," : "",
-					 parts.tm_year, parts.tm_mon, parts.tm_mday, parts.tm_hour, parts.tm_min,
-					 parts.tm_sec);
+	appendStringInfo(json, ",\"time\":\"%04d-%02d-%02dT%02d:%02d:%02d", parts.tm_year, parts.tm_mon,
+					 parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
 	if (fraction != 0)
 		appendStringInfo(json, ".%06d", (int) fraction);
 	appendStringInfoString(json, "Z\"");
 }
 
+/* Writes the object; nothing when there is nothing to be said but whose columns they are. */
 static void
 append_collected(StringInfo json, const TriggerCollection *collection, Relation relation,
 				 HeapTuple row)
 {
-	appendStringInfoChar(json, '{');
+	int empty;
+
+	appendStringInfoString(json, "{\"of\":");
+	escape_json(json, queue_relation_name(collection->of));
+	empty = json->len;
 	append_member(json, "subject", collection->subject, collection->subjects, relation, row);
 	append_member(json, "place", collection->place, collection->places, relation, row);
 	append_time(json, collection, relation, row);
 	appendStringInfoChar(json, '}');
+	if (json->len == empty + 1)
+		resetStringInfo(json);
 }
 
 char *
@@ -171,5 +179,5 @@ table_collected(const TriggerTable *table, Relation relation, HeapTuple row)
 						   json.len, COLLECTION_MAX_SIZE),
 				 errhint("Store shorter values, or name other columns with "
 						 "biometric.describe_collection().")));
-	return json.len > 2 ? json.data : NULL;
+	return json.len > 0 ? json.data : NULL;
 }

@@ -152,9 +152,8 @@ queue_mark(void)
 												  .relations = queue.relation_count};
 }
 
-/* A relation's name for the ledger: qualified, quoted where it must be, on one line. */
-static char *
-relation_name(Oid relation)
+char *
+queue_relation_name(Oid relation)
 {
 	char *schema = get_namespace_name(get_rel_namespace(relation));
 	char *plain = get_rel_name(relation);
@@ -192,7 +191,7 @@ queue_relation(Oid oid)
 	if (known != NULL)
 		return known->index;
 	old = MemoryContextSwitchTo(queue.context);
-	name = relation_name(oid);
+	name = queue_relation_name(oid);
 	MemoryContextSwitchTo(old);
 	if (queue.relation_count == queue.relation_capacity)
 		queue.relations =

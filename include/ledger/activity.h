@@ -42,6 +42,9 @@ typedef struct ActivityEntry
 
 typedef struct ActivityScan ActivityScan;
 
+/* Told of entries that are known by biometric.activity alone: how many, the last of them at. */
+typedef void (*ActivityDetachedLook)(int count, TimestampTz last_at, void *context);
+
 /* Which entries a scan is for. Zero-initialise, then set what is asked for. */
 typedef struct ActivityQuestion
 {
@@ -50,6 +53,10 @@ typedef struct ActivityQuestion
 	TimestampTz from;  /* inclusive; DT_NOBEGIN: any */
 	TimestampTz until; /* exclusive; DT_NOEND: any */
 	uint32 events;	   /* bit 1 << EntryEvent; 0: all but session and statement */
+
+	/* NULL, or called by activity_begin for each part of what activity_detached returns */
+	ActivityDetachedLook detached;
+	void *context;
 
 	/* For who reads a log a little at a time, of one party: */
 	int64 first; /* number of the first entry to look at */

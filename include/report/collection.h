@@ -10,9 +10,11 @@
  * What the columns of a row say goes into its `stored` and `replaced` entries,
  * compact, its members in this order, each only if one of its columns is not null:
  *
- *   {"subject":{"column":value,...},"place":{...},"time":"2026-05-01T12:00:00Z"}
+ *   {"of":"schema.table","subject":{"column":value,...},"place":{...},
+ *    "time":"2026-05-01T12:00:00Z"}
  *
- * subject and place have the columns in the order in which they were named,
+ * of is the relation that was described: the table, or an ancestor of it, so that a
+ * subject is one in all of its partitions; it never stands alone. subject and place have the columns in the order in which they were named,
  * values as to_jsonb() of built-in types. Equal members, in whatever order, are the same
  * subject, or place: see collected_sorted. time is UTC, with six digits of a second's fraction if it is not zero.
  */
@@ -37,6 +39,7 @@
 /* The columns of one table, by their numbers in it. */
 typedef struct Collection
 {
+	Oid of; /* the table itself, or the ancestor of it, that was described */
 	int subjects;
 	AttrNumber subject[COLLECTION_MAX_COLUMNS];
 	int places;
@@ -72,6 +75,7 @@ extern void collection_sync(void);
 /* What is collected of a row, taken apart; bytes NULL: not recorded. Points into the entry's text. */
 typedef struct Collected
 {
+	EntryText of;	   /* without its quotes, escapes as they are */
 	EntryText subject; /* a JSON object */
 	EntryText place;   /* a JSON object */
 	EntryText time;	   /* without its quotes */
@@ -79,6 +83,9 @@ typedef struct Collected
 
 /* collected_parse takes tag 27 of an entry apart, trusting nothing; what cannot be read is absent. */
 extern void collected_parse(EntryText collected, Collected *parsed);
+
+/* collected_unquoted appends what a JSON string stands for, which is given without its quotes. */
+extern void collected_unquoted(EntryText string, StringInfo text);
 
 /*
  * collected_sorted appends a JSON object as jsonb prints it: its members by the length of

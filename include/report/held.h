@@ -1,10 +1,12 @@
 /*
- * held.h - which rows held an image, as the entries of one log say. For extension/report only.
+ * held.h - which rows held an image, as the entries of all logs say. For extension/report only.
  */
 #ifndef BIOMETRIC_REPORT_HELD_H
 #define BIOMETRIC_REPORT_HELD_H
 
 #include "postgres.h"
+
+#include "nodes/pg_list.h"
 
 #include "ledger/store.h"
 #include "report/released.h"
@@ -60,6 +62,9 @@ extern void numbering_begin(Numbering *numbering, Size key_size, MemoryContext c
  */
 extern int numbering_number(Numbering *numbering, const void *key, bool *known);
 
+/* numbering_find returns the number of a key, -1 when it has none. */
+extern int numbering_find(const Numbering *numbering, const void *key);
+
 /* numbering_key returns where a key stands, until the next is numbered. */
 extern void *numbering_key(const Numbering *numbering, int number);
 
@@ -80,16 +85,73 @@ extern int builder_text(ReleasedBuilder *builder, EntryText text, bool json);
 /* entry_line returns the relation that an entry is about: its own, or of its statement's list. */
 extern EntryText entry_line(const EntryFields *entry, const EntryFields *statement);
 
-/* Of one log: what its entries say of images, looked up as it is asked for. */
-typedef struct HeldLog HeldLog;
+/* What the entries of some logs say of images, looked up as it is asked for. */
+typedef struct Held Held;
+
+/* A release, as far as it matters for which rows it was of. */
+typedef struct HeldRelease
+{
+	int log;		 /* its place in the list of logs */
+	int relation;	 /* that was read: a text, or RELEASED_NONE */
+	int64 sequence;	 /* of its entry, */
+	int64 statement; /* and of its statement's */
+} HeldRelease;
 
 /*
- * held_begin prepares to look up images in a log. held_number returns the number, in the
- * answer, of how an image was held that was released by an entry, from a relation (a text,
- * or RELEASED_NONE). Error 42P01 when a table is gone.
+ * held_begin prepares to look up images in logs, a list of LedgerLog: the entries of one
+ * count as below those of the next. held_number returns the number, in the answer, of how an
+ * image was held that was released. Error 42P01 when a table is gone.
  */
-extern HeldLog *held_begin(ReleasedBuilder *builder, const LedgerLog *log, Snapshot snapshot);
-extern int held_number(HeldLog *held, int image, int relation, int64 sequence);
-extern void held_end(HeldLog *held);
+extern Held *held_begin(ReleasedBuilder *builder, const List *logs, Snapshot snapshot);
+extern int held_number(Held *held, int image, const HeldRelease *release);
+
+/*
+ * held_count_lost counts the images of the answer of which entries that put them into rows
+ * were detached, as far as biometric.traced tells: those that had a digest.
+ */
+extern int64 held_count_lost(Held *held);
+extern void held_end(Held *held);
+
+/* ---- between held.c and held_rows.c */
+
+/* An entry that put an image into a row, or took it out. */
+typedef struct HeldChange
+{
+	int log;
+	int row;
+	int64 sequence;
+	int state;		/* what this entry says of the row */
+	bool put;		/* into it; else out of it */
+	bool collected; /* this entry says something of what was collected */
+} HeldChange;
+
+/* All of an image, by logs and sequences. */
+typedef struct HeldChanges
+{
+	int count;
+	HeldChange *change;
+	int *by_row; /* their numbers, by rows and in their order */
+} HeldChanges;
+
+/* When something was released, in numbers of an image's changes. */
+typedef struct HeldMoment
+{
+	int relation;
+	int below; /* so many came before the release, */
+	int begun; /* so many before its statement */
+} HeldMoment;
+
+/* held_sort fills in by_row, in the current memory context. */
+extern void held_sort(HeldChanges *changes);
+
+/* held_below returns how many changes come before an entry. */
+extern int held_below(const HeldChanges *changes, int log, int64 sequence);
+
+/*
+ * held_choose decides which rows held an image. state: set to their states, ascending;
+ * room for as many as there are changes. Returns how many.
+ */
+extern int held_choose(const Released *answer, const HeldChanges *changes, const HeldMoment *moment,
+					   int *state);
 
 #endif

@@ -46,6 +46,7 @@ typedef struct NotifyList
 	int space;
 	NotifyPerson **people; /* ascending by number; sorted by notify_sort */
 	int64 detached;		   /* entries of the party that were detached and may count */
+	int64 lost;			   /* images of which entries about their rows were */
 	HTAB *by_name;		   /* notify.c's */
 } NotifyList;
 

@@ -4,12 +4,17 @@
  *
  * Texts, images and rows are numbered from 0, each once, so that whoever counts
  * different ones counts numbers. A row that held an image when it was released is what
- * entries before the release say of it, whatever has become of it since: the
- * rows that `stored` and `replaced` entries of the image name, unless an entry
- * `aborted` names their transaction; those of the relation that was read, or all if there
- * are none of it. What was collected of a row is what the latest of all such entries of
- * this image and row in that log says that has anything to say, also one behind the
- * release: a table that is described later tells whom its images show.
+ * entries of all logs say of it, whatever has become of it since: those that `stored` and
+ * `replaced` entries below the release put the image into, unless an entry `aborted`
+ * names their transaction. Of these, the first of three sets counts that has a row with a
+ * subject, if any row has one, else with a key, if any has, else any: those of the relation
+ * that was read that were not rid of the image by an entry below the statement; all
+ * of that kind; all. Without any entry below the release, the first behind it counts:
+ * entries of changes come when their transaction ends.
+ *
+ * What was collected of a row is what the latest of its entries below the release says
+ * that says anything, or else the first behind it: a table that is described later
+ * tells whom its images show, and takes back nothing.
  */
 #ifndef BIOMETRIC_REPORT_RELEASED_H
 #define BIOMETRIC_REPORT_RELEASED_H
@@ -37,7 +42,8 @@ typedef struct ReleasedState
 	int subject;	  /* a JSON object as jsonb prints it */
 	int place;		  /* a JSON object as jsonb prints it */
 	int collected_on; /* "2026-05-01", UTC */
-	int person;		  /* different pairs of relation and subject; RELEASED_NONE without a subject */
+	int of;			  /* the relation whose columns they are: the row's, or an ancestor of it */
+	int person;		  /* different pairs of that and subject; RELEASED_NONE without a subject */
 } ReleasedState;
 
 /* An image, with the rows that held it at some time. */
@@ -109,8 +115,9 @@ typedef struct Released
 	ReleasedHow *how;
 	int cells;
 	ReleasedCell *cell;
-	int64
-		detached; /* entries of the party that are in segments that were detached, and may count */
+	/* in segments that were detached: */
+	int64 detached; /* entries of the party that may count */
+	int64 lost;		/* of so many images of the answer, entries that say in which rows they were */
 } Released;
 
 /*

@@ -9,7 +9,6 @@
 #include "reporter/output.h"
 #include "reporter/request.h"
 
-
 typedef struct Case
 {
 	const Request *request;
@@ -58,8 +57,15 @@ extern Span case_incident_state(const Case *matter);
 /* case_sound tells whether the ledger verified and nothing in the report is in doubt. */
 extern bool case_sound(const Case *matter);
 
-/* case_span returns the days between the earliest and the latest value of a dimension of days. */
-extern bool case_span(const Case *matter, Dimension dimension, Span *first, Span *last);
+/*
+ * case_span returns the days between the earliest and the latest value of a dimension of days.
+ * odd: how many values are left out that can be no day of it, before 1900 or still to come.
+ */
+extern bool case_span(const Case *matter, Dimension dimension, Span *first, Span *last,
+					  uint64_t *odd);
+
+/* case_shows_server tells whether the figures that are shown are the server's. */
+extern bool case_shows_server(const Case *matter);
 
 /* case_choose makes the list of figures that is shown. */
 extern void case_choose(Case *matter);

@@ -8,11 +8,15 @@
  * - a disclosure: an entry disclosed or observed, of a session of the party, made in
  *   the period;
  * - the rows that it was of: those (relation, row key) that entries stored or replaced
- *   with its image name before it, unless their transaction aborted; those of the
- *   disclosure's own relation if there are any, else all;
+ *   below it put its image into, unless their transaction aborted. Of these, the first of
+ *   three sets that tells as much as any: those of the disclosure's own relation that
+ *   were not rid of the image by an entry below its statement; all that were not; all.
+ *   A row with a subject tells more than one with a key, which tells more than others.
+ *   Without any entry below, the row of the first entry behind counts;
  * - where, when and of whom a row's image was collected: what the latest entry stored
- *   or replaced of that image and row says that says anything, also one behind the
- *   disclosure. Objects with equal members are equal, in whatever order these are.
+ *   or replaced of that image and row, below the disclosure, says that says anything, or
+ *   else the first behind it. Objects with equal members are equal, in whatever order
+ *   these are. A subject is one of the relation that the entry says was described.
  *
  * The archive is read three times, each time hashed again and compared with the signed
  * root: for the party's images, for their rows, and for everything about them. Memory
@@ -46,16 +50,39 @@ typedef struct CountedRow
 	Sight sight;
 } CountedRow;
 
-/* That a row holds an image; what was collected with it. Numbers of texts, objects as jsonb has them. */
-typedef struct Holding
+/* What an entry says of an image and a row. Numbers of texts, objects as jsonb has them; 0: none. */
+typedef struct Change
 {
-	uint64_t since; /* the first entry that says so */
-	uint32_t next;	/* plus 1 */
-	uint32_t row;
+	uint64_t sequence;
+	uint32_t next; /* of the same row, plus 1 */
+	bool put;	   /* the row has it; else it has no more */
+	bool told;	   /* it says what was collected: */
+	uint32_t of;
 	uint32_t subject;
 	uint32_t place;
 	uint32_t collected_on;
+} Change;
+
+/* That a row holds an image, or did. */
+typedef struct Holding
+{
+	uint32_t next; /* of the same image, plus 1 */
+	uint32_t row;
+	uint32_t first; /* its changes, plus 1 */
+	uint32_t last;
 } Holding;
+
+/* A row that a disclosure counts for. */
+typedef struct HeldRow
+{
+	uint32_t row;
+	uint32_t of; /* the relation whose subject it is */
+	uint32_t subject;
+	uint32_t place;
+	uint32_t collected_on;
+	unsigned set;	/* the smallest of the three that it is in: 0 to 2 */
+	unsigned tells; /* 2: a subject; 1: a key; 0: nothing */
+} HeldRow;
 
 /* An image in a row, released: what biometric.affected() has a row for. */
 typedef struct Affected
@@ -160,6 +187,12 @@ typedef struct Count
 	Holding *holdings;
 	uint32_t holding_count;
 	uint32_t holding_capacity;
+	Change *changes;
+	uint32_t change_count;
+	uint32_t change_capacity;
+	HeldRow *held; /* of the disclosure at hand */
+	uint32_t held_count;
+	uint32_t held_capacity;
 	NumberMap seen;	   /* counted in a further figure of a dimension */
 	NumberMap aborted; /* transactions, folded */
 	Affected *affected;
@@ -194,6 +227,7 @@ typedef struct Count
 	uint64_t rows_without_place;
 	uint64_t doubtful; /* entries that count, describe what does, or aborted, from in_doubt on */
 	bool named;		   /* a session is of the party, or an entry names it */
+	bool forked;	   /* an entry says that there are earlier logs */
 	uint64_t from;	   /* the first entry that was read */
 	uint64_t detached; /* entries before it were detached from the server, as an entry says */
 	Buffer scratch;
@@ -214,16 +248,26 @@ extern void count_free(Count *count);
 /* count_relation returns the number of the relation that an entry is about. */
 extern uint32_t count_relation(Count *count, const EntryFields *fields, const PrintOrigin *origin);
 
-/* count_store takes note of an entry that put an image of the party's into a row. */
-extern void count_store(Count *count, uint64_t sequence, const EntryFields *fields,
-						const PrintOrigin *origin, uint32_t image);
+/*
+ * count_change takes note of an entry that put an image of the party's into a row, or took
+ * it out.
+ */
+extern void count_change(Count *count, uint64_t sequence, const EntryFields *fields,
+						 const PrintOrigin *origin, uint32_t image, bool put);
+
+/*
+ * count_held lists in held the rows that an image of the party's was released from. sequence,
+ * statement: of the disclosure and of its statement; relation: that was read.
+ */
+extern void count_held(Count *count, uint32_t image, uint32_t relation, uint64_t sequence,
+					   uint64_t statement);
 
 /* count_disclosure counts a disclosure of an image into all figures. */
 extern void count_disclosure(Count *count, uint64_t sequence, const EntryFields *fields,
 							 const PrintOrigin *origin, uint32_t image);
 
 /* count_person counts the release of an image in a row for whoever it shows. */
-extern void count_person(Count *count, const Holding *holding, uint32_t image, int64_t at);
+extern void count_person(Count *count, const HeldRow *held, uint32_t image, int64_t at);
 
 /* count_affected counts the release of an image in a row. */
 extern void count_affected(Count *count, uint32_t image, uint32_t row, int64_t at);

@@ -78,6 +78,12 @@ typedef struct Comparison
 	uint64_t compared; /* numbers */
 	uint64_t different;
 	char *first; /* the first difference in words; NULL: there is none; free it */
+	/*
+	 * What was counted is of one log, the server's is of this and earlier ones: of releases,
+	 * it must have as many at least; rows and people cannot be compared.
+	 */
+	bool several;
+	uint64_t uncounted; /* numbers that were not compared */
 } Comparison;
 
 /*
@@ -89,6 +95,10 @@ extern void figures_compare(const FigureList *server, const FigureList *counted,
 
 /* compare_numbers compares one number more; name, value: what it is, for a difference. */
 extern void compare_numbers(Comparison *comparison, const char *name, Span value, int64_t server,
+							int64_t counted);
+
+/* compare_by_rows does it with one that goes by rows or people. */
+extern void compare_by_rows(Comparison *comparison, const char *name, Span value, int64_t server,
 							int64_t counted);
 
 /* compare_texts does it with texts, of which none is one. */

@@ -43,6 +43,12 @@ extern void html_bar(FILE *out, uint64_t value, uint64_t most);
 /* html_timeline draws disclosures and refusals by day, and marks what happened. */
 extern void html_timeline(FILE *out, const Case *matter);
 
+/* html_step says what an entry has changed or noted, in a sentence if it is a usual one. */
+extern void html_step(FILE *out, const Case *matter, const Notable *notable);
+
+/* html_terms says what an authorization allows, by the detail of the entry that gave it. */
+extern void html_terms(FILE *out, Span detail);
+
 /* html_mark_of tells the number that a notable has in the timeline; 0: it is not in it. */
 extern unsigned html_mark_of(const Case *matter, const Notable *notable);
 

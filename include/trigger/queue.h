@@ -49,6 +49,12 @@ extern void queue_add(const QueuedChange *change);
  */
 extern void queue_facts(QueuedChange *change, const ImageFacts *facts);
 
+/*
+ * queue_relation_name returns a relation's name for the ledger, palloc'd: qualified, quoted
+ * where it must be, on one line.
+ */
+extern char *queue_relation_name(Oid relation);
+
 /* queue_empty tells whether the transaction has queued nothing so far. */
 extern bool queue_empty(void);
 

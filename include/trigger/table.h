@@ -49,6 +49,7 @@ typedef struct TriggerKey
 /* The columns that describe_collection() named; NULL in TriggerTable: none. */
 typedef struct TriggerCollection
 {
+	Oid of; /* the relation that was described */
 	int subjects;
 	TriggerKey *subject;
 	int places;

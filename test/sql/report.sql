@@ -17,7 +17,7 @@ BEGIN
 	WHILE (SELECT pending > 0 OR state <> 'ready' FROM biometric.ledger_status()) LOOP
 		PERFORM pg_sleep(0.001);
 	END LOOP;
-	RETURN QUERY SELECT concat_ws(' ', d.operation, l.relation, l.row_key, d.collected)
+	RETURN QUERY SELECT concat_ws(' ', d.operation, l.relation, l.row_key, nullif(d.collected - 'of', '{}'))
 	  FROM biometric.ledger AS l, biometric.decode_entry(biometric.leaf(l.seq)) AS d
 	 WHERE l.seq >= mark AND l.event IN ('stored', 'replaced', 'erased') ORDER BY l.seq;
 	PERFORM set_config('suite.mark', (SELECT max(l.seq) + 1 FROM biometric.ledger AS l)::text, false);
@@ -160,7 +160,7 @@ INSERT INTO leaf VALUES (3, 'a', made.png(3, 2), 'b');
 SELECT recorded() \g /dev/null
 SELECT is((SELECT string_agg(d.collected::text, ' ' ORDER BY l.seq) FROM biometric.ledger AS l, biometric.decode_entry(biometric.leaf(l.seq)) AS d
 	WHERE l.relation = 'public.leaf' AND d.operation = 'insert' AND d.collected IS NOT NULL),
-	'{"subject": {"who": "a"}} {"subject": {"who_else": "b"}}', 'an heir counts with its nearest ancestor that is described');
+	'{"of": "public.base", "subject": {"who": "a"}} {"of": "public.leaf", "subject": {"who_else": "b"}}', 'an heir counts with its nearest ancestor that is described');
 ALTER TABLE middle NO INHERIT base;
 SELECT biometric.describe_collection('leaf') \g /dev/null
 SELECT recorded() \g /dev/null

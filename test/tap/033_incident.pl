@@ -121,7 +121,10 @@ is(state($long), 'open ' . (PEOPLE + 1) . ' 0', 'who count for those whom nobody
 my ($mismatch) = $node->sql($db, <<"END");
 SELECT count(*) FROM biometric.notify_list($long) AS l
 	FULL JOIN (SELECT relation, row_key, count(DISTINCT image_id) AS images, min(at) AS first, max(at) AS last
-		FROM biometric.disclosure WHERE party = 'office' AND relation <> 'public.note' GROUP BY 1, 2) AS d
+		FROM (SELECT relation, row_key, image_id, at FROM biometric.disclosure WHERE party = 'office' AND relation <> 'public.note'
+			-- whom a visitor's image shows, the other table knows
+			UNION ALL SELECT 'public.traveller', row_key, image_id, at FROM biometric.disclosure WHERE relation = 'public.visitor') AS e
+		GROUP BY 1, 2) AS d
 	ON d.relation = l.relation AND l.row_keys = jsonb_build_array(d.row_key)
 	WHERE l.relation IS DISTINCT FROM 'public.note' AND (l.images, l.first_released, l.last_released)
 		IS DISTINCT FROM (d.images, d.first, d.last)

@@ -125,8 +125,8 @@ disclosed($first + 3, $freight, 3, permit => 5, relation => 2);
 disclosed($first + 4, $freight, 4, permit => 5);
 disclosed($first + 5, $freight, 5, permit => 5);
 disclosed($first + DAY, $freight, 9, event => 4, kind => 2);    # of no row that is known
-# a row that is named only behind a release is none of it
-stored($first + DAY, $commit, 9, 1, '{"id": 9}', 102, '{"subject":{"name":"later"}}');
+# a row that is named only behind a release is none of it, unless there is no other
+stored($first + DAY, $commit, 5, 1, '{"id": 9}', 102, '{"subject":{"name":"later"}}');
 put(6, $first + DAY, $freight, 2 => "\4", 3 => "\1", 5 => "\x9");
 my $rival = session($first, 'rival', '198.51.100.0/24', 'r');
 disclosed($first, put(2, $first, $rival, 13 => 'SELECT', 15 => 'public.lane'), 1, permit => 6);
@@ -274,13 +274,16 @@ subtest 'a directory of something else is left alone' => sub {
 	ends(3, qr/symbolic link/, 'a link', @offline, @about, '--output', "$place/link");
 	ends(3, qr/symbolic link/, 'a link with a slash behind it', @offline, @about, '--output', "$place/link/");
 	mkdir "$place/project";
-	write_file("$place/project/README.txt", "My project.\n");
+	write_file("$place/project/README.txt", "My project, which has nothing to do with reports.\n");
 	write_file("$place/project/report.json", 'mine');
 	ends(3, qr/has no README\.txt of an earlier report/, 'a project', @offline, @about, '--output', "$place/project");
 	is(read_file("$place/project/report.json"), 'mine', 'is as it was');
 	write_file("$out/mine.txt", 'mine');
 	ends(3, qr/mine\.txt/, 'a report with something else in it', @offline, @about, '--output', $out);
 	unlink "$out/mine.txt", "$out/report.json";
+	write_file("$out/proofs/mine.txt", 'mine');
+	ends(3, qr{proofs/mine\.txt is not of an earlier report}, 'something among its proofs', @offline, @about, '--output', $out);
+	unlink "$out/proofs/mine.txt";
 	symlink "$place/other/notes.txt", "$out/report.json";
 	ends(3, qr/report\.json/, 'a report with a link in it', @offline, @about, '--output', $out);
 	is(read_file("$place/other/notes.txt"), 'mine', 'nothing was written through it');
@@ -295,29 +298,59 @@ subtest 'a directory of something else is left alone' => sub {
 	ok(!-e "$out/unfinished", 'and nothing of its own');
 };
 
-subtest 'what was collected is what is said last, in whatever order' => sub {
+subtest 'which rows, and who' => sub {
 	my @before = splice @entries;
-	my $owner = put(2, $begin, session($begin, 'agency', 'local', 'owner'), 13 => 'COMMIT', 15 => 'public.lane');
+	my $owner = put(2, $begin, session($begin, 'agency', 'local', 'owner'), 13 => 'COMMIT',
+		15 => "public.lane\npublic.lane_1\npublic.lane_2\npublic.old\npublic.copy");
+	my $root = q("of":"public.lane\"s");
 	stored($begin, $owner, 1, 1, '{"id": 1}', 100);
 	stored($begin, $owner, 2, 1, '{"id": 2, "lane": 5}', 100, '{"subject":{"first":"a","name":"b"},"place":{"port":"x","lane":1}}');
-	stored($begin, $owner, 3, 1, '{"id": 3}', 100, '{"subject":{"name":"old"},"place":{"port":"x"}}');
-	my $taker = put(2, $first, session($first, 'hauler', '192.0.2.0/24', 'driver'), 13 => 'SELECT', 15 => 'public.lane');
+	stored($begin, $owner, 3, 1, '{"id": 3}', 100, '{"subject":{"name":"old"},"place":{"port":"y"}}');
+	# one person in two partitions
+	stored($begin, $owner, 4, 2, '{"id": 4}', 100, "{$root,\"subject\":{\"name\":\"part\"}}");
+	stored($begin, $owner, 5, 3, '{"id": 4}', 100, "{$root,\"subject\":{\"name\":\"part\"}}");
+	# a copy that tells nothing, and one that has a key
+	stored($begin, $owner, 6, 1, '{"id": 6}', 100, '{"subject":{"name":"six"}}');
+	stored($begin, $owner, 7, 1, '{"id": 7}', 100);
+	put(7, $begin, $owner, 1 => image($_), 2 => "\1", 3 => "\4", 21 => "\5", 25 => number(100)) foreach 6, 7;
+	stored($begin, $owner, 7, 5, '{"id": 70}', 100);
+	# rows that have it no more: 80 by one that came to nothing
+	stored($begin, $owner, 8, 1, "{\"id\": $_}", 100, "{\"subject\":{\"name\":\"n$_\"}}") foreach 80 .. 82;
+	put(9, $begin, $owner, 1 => image(8), 2 => "\1", 3 => "\1", 21 => "\3", 24 => '{"id": 80}', 25 => number(102));
+	put(9, $begin, $owner, 1 => image(8), 2 => "\1", 3 => "\1", 21 => "\3", 24 => '{"id": 81}', 25 => number(101));
+	put(8, $begin, $owner, 1 => image(80), 2 => "\1", 3 => "\1", 21 => "\2", 22 => image(8), 24 => '{"id": 82}', 25 => number(101));
+	my $taker = put(2, $first, session($first, 'hauler', '192.0.2.0/24', 'driver'), 13 => 'SELECT',
+		15 => "public.lane\npublic.lane_1\npublic.lane_2\npublic.old\npublic.copy");
+	# what goes while the statement runs may have been read
+	stored($begin, $owner, 9, 1, '{"id": 9}', 100);
+	stored($begin, $owner, 9, 1, '{"id": 90}', 100);
+	put(9, $begin, $owner, 1 => image(9), 2 => "\1", 3 => "\1", 21 => "\3", 24 => '{"id": 9}', 25 => number(100));
 	disclosed($first + $_, $taker, $_) foreach 1 .. 3;
+	disclosed($first + 4, $taker, 4, relation => 2);
+	disclosed($first + 5, $taker, 5, relation => 3);
+	disclosed($first + $_, $taker, $_, relation => 4) foreach 6, 7;
+	disclosed($first + $_, $taker, $_) foreach 8, 9;
+	disclosed($first + 10, $taker, 10);
 	stored($first + DAY, $owner, 1, 1, '{"id": 1}', 101, '{"subject":{"name":"b","first":"a"},"place":{"lane":1,"port":"x"},"time":"2019-04-01T00:00:00Z"}');
 	stored($first + DAY, $owner, 2, 1, '{"lane": 5, "id": 2}', 101);
 	stored($first + DAY, $owner, 3, 1, '{"id": 3}', 101, '{"subject":{"name":"new"}}');
 	stored($first + DAY, $owner, 3, 1, '{"id": 3}', 102, '{"subject":{"name":"never"}}');
+	stored($first + DAY, $owner, 10, 1, '{"id": 10}', 102, '{"subject":{"name":"never"}}');
+	stored($first + DAY, $owner, 10, 1, '{"id": 10}', 101, '{"subject":{"name":"ten"}}');
+	stored($first + DAY, $owner, 10, 1, '{"id": 11}', 101, '{"subject":{"name":"later"}}');
 	put(12, $first + DAY, -1, 25 => number(102));
 	$log->write_archive("$place/late", \@entries);
 	ends(0, qr/figures +counted from the ledger's entries; no server was asked\nreport +\Q$place\E\/late.report\nresult +verified\n$/,
 		'its last lines say so', '--offline', '--archive', "$place/late", @key, @about, '--output', "$place/late.report");
 	my $told = report_of("$place/late.report");
-	is(figure($told, 'total'), '3 3 3 2', 'people are the same in whatever order their columns were named');
-	is(figure($told, 'place', '{"lane": 1, "port": "x"}'), '2 2 2 1', 'so are places');
-	is(figure($told, 'place'), '1 1 1 1', 'what is said last replaces all that was said before');
+	is(figure($told, 'place', '{"lane": 1, "port": "x"}'), '2 2 2 1', 'people and places are the same in whatever order their columns were named');
 	is(figure($told, 'collected_on', '2019-04-01'), '1 1 1 1', 'of a row that was described only afterwards, too');
-	like(read_file("$place/late.report/notification.csv"), qr/new/, 'who is named last is to be notified');
-	unlike(read_file("$place/late.report/notification.csv"), qr/old|never/, 'and nobody else of that row');
+	is(figure($told, 'place', '{"port": "y"}'), '1 1 1 1', 'what was said before a release stays');
+	is(figure($told, 'relation', 'public.old'), '2 2 4 1', 'a copy that tells nothing hides nobody');
+	is(figure($told, 'total'), '10 10 13 6', 'all of it');
+	my $csv = read_file("$place/late.report/notification.csv");
+	is_deeply([ sort $csv =~ /""name"": ""(\w+)""/g ], [qw(b n80 old part six ten)], 'who is to be notified');
+	like($csv, qr/^"public\.lane""s","\{""name"": ""part""\}",person,"\[\{""id"": 4\}\]",face,2,/m, 'once, under the name of the table that was described');
 	@entries = @before;
 };
 
@@ -562,6 +595,50 @@ subtest 'what a server has detached is counted from the archive' => sub {
 	ends(1, qr/figures differ/, 'a server that has lost more than that', lying($node,
 		sub { $_[0] =~ s{taken::pg_catalog.int4, disclosures,}{taken::pg_catalog.int4, disclosures / 2,}r }),
 		@online[ 1 .. $#online ], '--archive', $archived, '--output', "$place/after");
+};
+
+subtest 'a ledger that has an earlier log' => sub {
+	my $name = 'forked';
+	my $other = BiometricAudit::Node->create($name, conf => "biometric_audit.signing_key = '$log->{directory}/key'\n");
+	$other->prepare($db);
+	$other->register($db, 'hauler', '127.0.0.2/32', '{face}', 'open', '{freight}');
+	$other->sql($db, $_) foreach (
+		'CREATE TABLE lane (id int PRIMARY KEY, name text, face biometric.face_image)',
+		q{SELECT biometric.describe_collection('lane', '{name}')},
+		q{INSERT INTO lane SELECT n, 'name ' || n, numbered_jpeg(n, 500)::biometric.face_image FROM generate_series(1, 5) n},
+		'GRANT SELECT ON lane TO officer');
+	my $take = sub {
+		my ($query) = @_;
+		my $taker = $other->connect_from('127.0.0.2', $db, 'officer', 'freight');
+		is($taker->query($query)->error, undef, $query);
+		$taker->close;
+		return;
+	};
+	$take->('SELECT face FROM lane WHERE id <= 2');
+	$other->policy($db, q{SELECT biometric.fork_ledger('a new beginning')});
+	poll_until(sub { $other->sql($db, 'SELECT state FROM biometric.ledger_status()') eq 'ready' });
+	$take->('SELECT face FROM lane WHERE id >= 2');
+	my @forked = ($other->connstr($db) . ' user=auditor', '--key', $other->sql($db, 'SELECT biometric.verifier_key()'),
+		'--party', 'hauler', '--from', '2026-01-01', '--to', '2100-01-01');
+	ends(0, qr/different +0\n.*equal; the others go by earlier logs, too, and were not recounted\n/s,
+		'what can be recounted agrees', @forked, '--output', "$place/forked");
+	my $both = report_of("$place/forked");
+	cmp_ok($both->{check}{not_recounted}, '>', 0, 'and it says how many cannot');
+	is(figure($both, 'total'), '6 5 5 5', 'the figures are the server\'s, which knows both');
+	is($both->{check}{figures_from}, 'server', 'which is said');
+	ends(0, qr/has earlier logs/, 'so it is without a server', '--offline', '--archive', "$place/forked/ledger",
+		@forked[ 1 .. $#forked ], '--output', "$place/forked.alone");
+	is(figure(report_of("$place/forked.alone"), 'total'), '4 4 0 0', 'which has the newest log only');
+	is($other->admin($db)->query(q{SELECT disclosures || ' ' || rows || ' ' || subjects FROM biometric.breach_report('hauler', '(,)') WHERE dimension = 'total'})->value,
+		'6 5 5', 'the server has those of both');
+	like(read_file("$place/forked/report.html"), qr/<div class="verdict fair".*earlier logs/s, 'in a yellow box');
+	# releases that are in the newest log are no matter of opinion
+	$other->sql($db, 'INSERT INTO lane SELECT n, $$ $$, numbered_jpeg(n, 300)::biometric.face_image FROM generate_series(11, 300) n');
+	poll_until(sub { $other->sql($db, 'SELECT pending FROM biometric.ledger_status()') eq '0' });
+	$other->unguarded($db, q{ALTER TABLE biometric.activity DISABLE TRIGGER ALL; DELETE FROM biometric.activity WHERE party = 'hauler'});
+	poll_until(sub { $other->sql($db, 'SELECT state FROM biometric.ledger_status()') eq 'ready' });
+	ends(1, qr/figures differ/, 'a server that has less is found', @forked, '--output', "$place/forked");
+	$other->stop;
 };
 
 subtest 'a server that says something else is found' => sub {

@@ -222,7 +222,7 @@ sub carried
 	$node->sql('postgres', "CREATE DATABASE $db ENCODING '$encoding' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0");
 	(undef, $errors) = run_command([ 'psql', '-X', '-q', at(), '-d', $db, '-o', '/dev/null', '-f', "$place/$db.sql" ]);
 	is($errors, '', 'and restored');
-	ask($db, 'custodian', 'SELECT biometric.fork_ledger($$für das Archiv$$)');
+	ask($db, 'custodian', 'SELECT biometric.fork_ledger($$für das Register$$)');
 	is(ask($db, $super, 'SELECT count(*) = count(adopted_at) FROM biometric.log WHERE ordinal IS NULL'),
 		't', 'its ledger is adopted');
 	return;

@@ -16,12 +16,12 @@ use JSON::PP ();
 use POSIX qw(strftime);
 
 my %event = (
-	1 => 'session', 2 => 'statement', 3 => 'disclosed', 4 => 'observed', 7 => 'stored', 8 => 'replaced',
+	1 => 'session', 2 => 'statement', 3 => 'disclosed', 4 => 'observed', 7 => 'stored', 8 => 'replaced', 9 => 'erased',
 	12 => 'aborted');
 my %kind = (1 => 'face', 2 => 'plate', 3 => 'document', 4 => 'fingerprint', 5 => 'iris');
 my %tag = (
 	1 => 'image_id', 2 => 'kind', 3 => 'relation_index', 4 => 'permit', 6 => 'party', 7 => 'network',
-	9 => 'session_user_name', 12 => 'purpose', 15 => 'relations', 20 => 'relation', 21 => 'operation',
+	9 => 'session_user_name', 12 => 'purpose', 15 => 'relations', 20 => 'relation', 21 => 'operation', 22 => 'old_image_id',
 	24 => 'row_key', 25 => 'transaction', 27 => 'collected', 28 => 'digest', 29 => 'key',
 	30 => 'picture_hash');
 my %is_number = map { $_ => 1 } qw(kind relation_index permit operation transaction key);
@@ -58,13 +58,17 @@ sub decode
 sub read
 {
 	my ($class, $node, $database) = @_;
-	my %logs;
-	my @rows = $node->admin($database)->query(<<'END')->rows;
-SELECT e.log_id, e.seq, encode(e.entry, 'hex') FROM biometric.entry AS e JOIN biometric.log AS l USING (log_id)
-WHERE l.ordinal IS NOT NULL OR l.adopted_at IS NOT NULL
+	my $wire = $node->admin($database);
+	# those that were adopted are below this database's own
+	my @order = $wire->query(<<'END')->column(0);
+SELECT log_id FROM biometric.log WHERE ordinal IS NOT NULL OR adopted_at IS NOT NULL ORDER BY ordinal NULLS FIRST, log_id
 END
-	$logs{ $_->[0] }[ $_->[1] ] = decode(pack 'H*', $_->[2]) foreach @rows;
-	return bless { logs => \%logs }, $class;
+	my %logs = map { $_ => [] } @order;
+	foreach my $row ($wire->query(q{SELECT log_id, seq, encode(entry, 'hex') FROM biometric.entry})->rows)
+	{
+		$logs{ $row->[0] }[ $row->[1] ] = decode(pack 'H*', $row->[2]) if $logs{ $row->[0] };
+	}
+	return bless { logs => \%logs, order => \@order }, $class;
 }
 
 # of(event): all entries of an event, of all logs.
@@ -109,36 +113,79 @@ sub _member
 	return ref $value eq 'HASH' ? _sorted($value) : $value;
 }
 
-# What a log says of each image: its changes that came to stay, in the log's order, and
-# by "relation row_key" what the last that says anything says was collected.
+# What all logs say of each image, in their order: the rows that entries put it into for
+# good, and took it out of, where a key tells them from others.
 sub _histories
 {
-	my ($log) = @_;
-	my %aborted = map { $_->{transaction} => 1 } grep { defined && $_->{event} eq 'aborted' } @$log;
+	my ($self) = @_;
 	my %histories;
-	foreach my $number (0 .. $#$log)
+	foreach my $place (0 .. $#{ $self->{order} })
 	{
-		my $entry = $log->[$number];
-		next unless defined $entry && $entry->{event} =~ /^(?:stored|replaced)$/ && !$aborted{ $entry->{transaction} // 0 };
-		my $named = _relation($log, $entry) // '';
-		my $name = "$named " . ($entry->{row_key} // '');
-		my $history = $histories{ $entry->{image_id} } //= { changes => [], collected => {} };
-		push @{ $history->{changes} }, { %$entry, number => $number, named => $named, name => $name };
-		$history->{collected}{$name} = $entry->{collected} if defined $entry->{collected};
+		my $log = $self->{logs}{ $self->{order}[$place] };
+		my %aborted = map { $_->{transaction} => 1 } grep { defined && $_->{event} eq 'aborted' } @$log;
+		foreach my $number (0 .. $#$log)
+		{
+			my $entry = $log->[$number];
+			next unless defined $entry && $entry->{event} =~ /^(?:stored|replaced|erased)$/ && !$aborted{ $entry->{transaction} // 0 };
+			my $named = _relation($log, $entry) // '';
+			my %change = (%$entry, at => [ $place, $number ], named => $named, name => "$named " . ($entry->{row_key} // ''));
+			my ($in, $out) = ($entry->{image_id}, $entry->{old_image_id});
+			($in, $out) = (undef, $in) if $entry->{event} eq 'erased';
+			push @{ $histories{$in} }, { %change, put => 1 } if defined $in;
+			push @{ $histories{$out} }, { %change, put => 0 } if defined $out && defined $entry->{row_key} && $out ne ($in // '');
+		}
 	}
 	return \%histories;
 }
 
-# The rows that held an image before an entry: by their names, what was collected of them.
+sub _below { my ($one, $other) = @_; return $one->[0] < $other->[0] || $one->[0] == $other->[0] && $one->[1] < $other->[1]; }
+
+# A row by its changes: as the latest entry below a release describes it, else the first behind.
+sub _row
+{
+	my ($release, @changes) = @_;
+	my @told = grep { defined $_->{collected} } @changes;
+	my @before = grep { _below($_->{at}, $release) } @told;
+	my $told = @before ? $before[-1] : $told[0];
+	my $collected = $told ? $told->{collected} : undef;
+	my $subject = _member($collected, 'subject');
+	return {
+		relation => $changes[0]{named}, row_key => $changes[0]{row_key}, collected => $collected,
+		person => defined $subject ? (_member($collected, 'of') // $changes[0]{named}) . " $subject" : undef,
+		tells => defined $subject ? 2 : defined $changes[0]{row_key} ? 1 : 0
+	};
+}
+
+# The rows that held an image when it was released: by their names. release, statement:
+# where their entries are.
 sub _held
 {
-	my ($histories, $image, $relation, $number) = @_;
-	my $history = $histories->{$image} // { changes => [], collected => {} };
-	my @changes = grep { $_->{number} < $number } @{ $history->{changes} };
-	my @same = grep { $_->{named} eq ($relation // "\0") } @changes;
-	return {
-		map { $_->{name} => { relation => $_->{named}, row_key => $_->{row_key}, collected => $history->{collected}{ $_->{name} } } }
-		  @same ? @same : @changes };
+	my ($history, $relation, $release, $statement) = @_;
+	my (%changes, %rows, %left);
+	push @{ $changes{ $_->{name} } }, $_ foreach @{ $history // [] };
+	foreach my $name (keys %changes)
+	{
+		my @puts = grep { $_->{put} } @{ $changes{$name} };
+		my ($last) = reverse grep { _below($_->{at}, $release) } @puts;
+		next unless $last;
+		$rows{$name} = _row($release, @puts);
+		$left{$name} = !grep { !$_->{put} && _below($last->{at}, $_->{at}) && _below($_->{at}, $statement) } @{ $changes{$name} };
+	}
+	unless (%rows)
+	{
+		my ($first) = grep { $_->{put} } @{ $history // [] };
+		return $first ? { $first->{name} => _row($release, grep { $_->{put} } @{ $changes{ $first->{name} } }) } : {};
+	}
+	my ($best) = sort { $b <=> $a } map { $_->{tells} } values %rows;
+	foreach my $set (
+		sub { return $left{ $_[0] } && $rows{ $_[0] }{relation} eq ($relation // "\0"); },
+		sub { return $left{ $_[0] }; },
+		sub { return 1; })
+	{
+		my @names = grep { $set->($_) } keys %rows;
+		return { map { $_ => $rows{$_} } @names } if grep { $rows{$_}{tells} == $best } @names;
+	}
+	return \%rows;
 }
 
 # released(party, from, until): each disclosure with all that it counts for; times in
@@ -147,9 +194,10 @@ sub released
 {
 	my ($self, $party, $from, $until) = @_;
 	my @released;
-	foreach my $log (values %{ $self->{logs} })
+	my $histories = $self->_histories;
+	foreach my $place (0 .. $#{ $self->{order} })
 	{
-		my $histories = _histories($log);
+		my $log = $self->{logs}{ $self->{order}[$place] };
 		foreach my $number (0 .. $#$log)
 		{
 			my $entry = $log->[$number];
@@ -168,27 +216,35 @@ sub released
 				network => $session->{network},
 				login => $session->{session_user_name},
 				day => strftime('%Y-%m-%d', gmtime int($entry->{at} / 1e6)),
-				rows => _held($histories, $entry->{image_id}, $relation, $number)
+				rows => _held($histories->{ $entry->{image_id} }, $relation, [ $place, $number ], [ $place, $entry->{reference} ])
 			};
 		}
 	}
 	return @released;
 }
 
-# entries_of(party, log, first, last): how many entries of a log are a party's, but for
-# those of sessions and statements themselves.
-sub entries_of
+# releases_of(party, log, first, last): how many entries of a log are releases to a party.
+sub releases_of
 {
 	my ($self, $party, $log_id, $first, $last) = @_;
 	my $log = $self->{logs}{$log_id};
 	my $count = 0;
 	foreach my $entry (grep { defined } @$log[ $first .. $last ])
 	{
-		next if $entry->{event} =~ /^(?:session|statement)$/ || $entry->{reference} < 0;
+		next unless $entry->{event} =~ /^(?:disclosed|observed)$/;
 		my (undef, $session) = _context($log, $entry);
 		$count++ if ($session->{event} // '') eq 'session' && ($session->{party} // '') eq $party;
 	}
 	return $count;
+}
+
+# stored_in(log, first, last): the images that some entries of a log put into rows.
+sub stored_in
+{
+	my ($self, $log_id, $first, $last) = @_;
+	my @changes = grep { defined && $_->{event} =~ /^(?:stored|replaced)$/ } @{ $self->{logs}{$log_id} }[ $first .. $last ];
+	my %images = map { unpack('H*', $_->{image_id}) => 1 } @changes;
+	return keys %images;
 }
 
 sub _figures
@@ -203,8 +259,7 @@ sub _figures
 			my $row = $release->{rows}{$name};
 			next unless $passes->($row);
 			$rows{$name} = 1;
-			my $subject = _member($row->{collected}, 'subject');
-			$subjects{"$row->{relation} $subject"} = 1 if defined $subject;
+			$subjects{ $row->{person} } = 1 if defined $row->{person};
 		}
 	}
 	my @times = sort { $a <=> $b } map { $_->{at} } @$releases;
