@@ -164,8 +164,11 @@ like($node->connect_from('local', 'postgres', $super)->query('DROP DATABASE a_ol
 	qr/is refused/, 'under its other name the one that served stays, too');
 
 # Changed, loaded, changed back and loaded again, the setting means what the name means now.
+my $policy_file = $node->data_dir . '/biometric_audit.policy';
+my $remembered = slurp_file($policy_file);
 $node->set('biometric_audit.replication_database', '');
 is(replicate($node, RELAY)->sqlstate, '42501', 'with an empty setting nobody replicates');
+ok(poll_until(sub { slurp_file($policy_file) ne $remembered }), 'and a worker has taken note of that');
 ok( poll_until(
 		sub {
 			my $wire = $node->connect_from('local', 'postgres', $super);
