@@ -227,12 +227,13 @@ subtest 'the process that delivers may end at any time' => sub {
 # A small store of the newest timeline, as an archive of checkpoints would keep it.
 my $store = script('store', <<"END");
 newest=\$(cat $dir/timeline 2>/dev/null || echo 0)
-[ "\$1" -ge "\$newest" ] || { echo "superseded by timeline \$newest" >&2; exit 3; }
-echo "\$1" > $dir/timeline
+log=\$(cat $dir/log 2>/dev/null || echo \$2)
+[ "\$2" != "\$log" ] || [ "\$1" -ge "\$newest" ] || { echo "superseded by timeline \$newest" >&2; exit 3; }
+[ "\$2" != "\$log" ] || { echo "\$2" > $dir/log; echo "\$1" > $dir/timeline; }
 END
 
 subtest 'an old primary whose store knows a newer timeline is fenced' => sub {
-	my $primary = enrolled('primary', "biometric_audit.checkpoint_command = '$store %t'\nbiometric_audit.ledger_timeout = 2s",
+	my $primary = enrolled('primary', "biometric_audit.checkpoint_command = '$store %t %l'\nbiometric_audit.ledger_timeout = 2s",
 		allows_streaming => 1);
 	anchored($primary);
 	$primary->backup('b');
