@@ -388,12 +388,21 @@ try('log', 'the row',
 
 # ---------------------------------------------------------------- whole ledgers, changed so that all agrees
 
-# changed(log, number): its entries, one of them with another time.
+# beginning(log, number): the entry there, or the last one before it, that begins a
+# session or statement: nothing is derived from the time of such a one.
+sub beginning
+{
+	my ($of, $number) = @_;
+	$number-- until ord(substr $of->{entries}{$number}, 1, 1) <= 2;
+	return $number;
+}
+
+# changed(log, number): its entries, one of them, about there, with another time.
 sub changed
 {
 	my ($of, $number) = @_;
 	my %entries = %{ $of->{entries} };
-	substr($entries{$number}, 9, 1) ^= "\1";
+	substr($entries{ beginning($of, $number) }, 9, 1) ^= "\1";
 	return \%entries;
 }
 
@@ -420,10 +429,10 @@ my @rewrite = forged($log, $rewritten, $size);
 try($whole, 'an entry', 'changed, and all hashes above it', \@rewrite);
 try($whole, 'an entry',
 	'changed, and all hashes above it, and the checkpoints from there on removed',
-	[ @rewrite, unsigned(1500, $own) ]);
+	[ @rewrite, unsigned(beginning($log, 1500), $own) ]);
 try($whole, 'an entry',
 	'changed, and all above it signed with the stolen key',
-	[ @rewrite, unsigned(1500, $own), signs($ledger->{key}, $rewritten, $size) ]);
+	[ @rewrite, unsigned(beginning($log, 1500), $own), signs($ledger->{key}, $rewritten, $size) ]);
 
 my %announced = (
 	%$rewritten,
@@ -435,7 +444,7 @@ try($whole,
 	'changed, and all above it signed with a key of one\'s own, which an entry announces',
 	[
 		forged($log, \%announced, $size + 1),
-		unsigned(1500, $own),
+		unsigned(beginning($log, 1500), $own),
 		"INSERT INTO biometric.verifier VALUES ('$id', '" . $thief->vkey . "', $size, now())",
 		signs($thief, \%announced, $size + 1)
 	]);
