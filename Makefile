@@ -35,9 +35,13 @@ REPORTER_SOURCES = $(sort $(filter-out extension/tool/main.c,$(TOOL_SOURCES)) \
 REPORTER_OBJS = $(REPORTER_SOURCES:.c=.tool.o)
 REPORTER_MANUAL = doc/biometric-report.1
 
+# The program that keeps a keyring in a PKCS#11 token: a script, by pkcs11-tool.
+PKCS11 = extension/keyring/biometric-keyring-pkcs11
+PKCS11_MANUAL = doc/biometric-keyring-pkcs11.1
+
 PROGRAMS = $(TOOL) $(REPORTER)
 PROGRAM_OBJS = $(sort $(TOOL_OBJS) $(REPORTER_OBJS))
-MANUALS = $(TOOL_MANUAL) $(REPORTER_MANUAL)
+MANUALS = $(TOOL_MANUAL) $(REPORTER_MANUAL) $(PKCS11_MANUAL)
 SQL_PARTS = $(sort $(wildcard sql/[0-9]*.sql))
 INSTALL_SQL = extension/biometric_audit--$(EXTVERSION).sql
 DATA = $(INSTALL_SQL)
@@ -90,11 +94,13 @@ uninstall: uninstall-tool
 .PHONY: install-tool installdirs-tool uninstall-tool
 install-tool: $(PROGRAMS) installdirs
 	$(INSTALL_PROGRAM) $(PROGRAMS) '$(DESTDIR)$(bindir)/'
+	$(INSTALL_SCRIPT) $(PKCS11) '$(DESTDIR)$(bindir)/'
 	$(INSTALL_DATA) $(MANUALS) '$(DESTDIR)$(mandir)/man1/'
 installdirs-tool:
 	$(MKDIR_P) '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1'
 uninstall-tool:
-	rm -f $(PROGRAMS:extension/%='$(DESTDIR)$(bindir)/%') $(MANUALS:doc/%='$(DESTDIR)$(mandir)/man1/%')
+	rm -f $(PROGRAMS:extension/%='$(DESTDIR)$(bindir)/%') '$(DESTDIR)$(bindir)/$(notdir $(PKCS11))' \
+		$(MANUALS:doc/%='$(DESTDIR)$(mandir)/man1/%')
 
 # Objects are built again when the compiler or its flags have changed.
 CURRENT_FLAGS := $(CC) $(CFLAGS) $(CPPFLAGS) $(VERSION) $(EXTVERSION)

@@ -20,6 +20,7 @@
 #include "guard/ddl.h"
 #include "guard/guard.h"
 #include "hooks.h"
+#include "keyring/keyring.h"
 #include "ledger/database.h"
 #include "logs/logs.h"
 #include "policy/cutoff.h"
@@ -63,6 +64,7 @@ hooks_post_parse_analyze(ParseState *state, Query *query, JumbleState *jumble)
 	if (prev_post_parse_analyze)
 		prev_post_parse_analyze(state, query, jumble);
 	logs_conceal_statement(state->p_sourcetext);
+	keyring_done();
 }
 
 /*
@@ -87,6 +89,7 @@ hooks_planner(Query *parse, const char *query_string, int options, ParamListInfo
 		internal_depth_leave();
 	}
 	PG_END_TRY();
+	keyring_done();
 	policy_purpose_expect(declarations);
 	return plan;
 }
@@ -102,6 +105,7 @@ hooks_start(QueryDesc *query, int flags)
 		prev_ExecutorStart(query, flags);
 	else
 		standard_ExecutorStart(query, flags);
+	keyring_done();
 	policy_purpose_expect(declarations);
 }
 
@@ -166,6 +170,7 @@ hooks_run(EXECUTOR_RUN_ARGS)
 		query->dest = client;
 		export_end(&watch, query->estate ? query->estate->es_processed : 0, !succeeded);
 		gate_statement_restore(outer);
+		keyring_done();
 	}
 	PG_END_TRY();
 	if (wrap.gate)
@@ -197,6 +202,7 @@ hooks_finish(QueryDesc *query)
 	{
 		internal_depth_leave();
 		export_end(&watch, query->estate->es_processed, !succeeded);
+		keyring_done();
 	}
 	PG_END_TRY();
 }
@@ -217,6 +223,7 @@ hooks_end(QueryDesc *query)
 	else
 		standard_ExecutorEnd(query);
 	portal_query_ended(take_over);
+	keyring_done();
 }
 
 /* Whoever was there before us is asked first; each may deny. */
@@ -307,6 +314,7 @@ hooks_utility(PlannedStmt *plan, const char *query_string, bool read_only_tree,
 		ledger_database_end(&database, succeeded);
 		export_end(&watch, completion ? completion->nprocessed : 0, !succeeded);
 		gate_statement_restore(outer);
+		keyring_done();
 	}
 	PG_END_TRY();
 	portal_utility_ended(take_over);

@@ -16,11 +16,13 @@
 #include "hooks.h"
 #include "image/image.h"
 #include "keyring/keyring.h"
+#include "keys/keys.h"
 #include "ledger/database.h"
 #include "ledger/ring.h"
 #include "policy/policy.h"
 #include "report/incident.h"
 #include "report/unusual.h"
+#include "retention/retention.h"
 #include "trace/trace.h"
 #include "trigger/trigger.h"
 
@@ -37,7 +39,10 @@ main_request_shmem(void)
 	if (prev_shmem_request)
 		prev_shmem_request();
 	ledger_shmem_request();
+	keyring_shmem_request(ledger_slots());
+	keys_shmem_request();
 	policy_shmem_request();
+	retention_shmem_request();
 }
 
 static void
@@ -46,7 +51,10 @@ main_start_shmem(void)
 	if (prev_shmem_startup)
 		prev_shmem_startup();
 	ledger_shmem_init();
+	keyring_shmem_init(ledger_slots());
+	keys_shmem_init();
 	policy_shmem_init();
+	retention_shmem_init();
 }
 
 static void
@@ -62,6 +70,7 @@ main_define_settings(void)
 	incident_define_settings();
 	unusual_define_settings();
 	trace_define_settings();
+	retention_define_settings();
 	MarkGUCPrefixReserved("biometric_audit");
 }
 
@@ -88,10 +97,16 @@ _PG_init(void)
 	shmem_startup_hook = main_start_shmem;
 
 	internal_init();
+	keyring_init();
 	image_init();
 	ledger_init();
+	/* before the policy: nothing is to be permitted ahead of the keys, and of what has expired */
+	keys_publish_init();
+	retention_publish_init();
 	policy_init();
 	home_init();
+	keys_init();
+	retention_init();
 	trigger_init();
 	ledger_register_launcher();
 	audit_register_anchor();

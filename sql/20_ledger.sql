@@ -93,7 +93,7 @@ CREATE TABLE biometric.image_entry (
 );
 REVOKE ALL ON biometric.image_entry FROM PUBLIC;
 COMMENT ON TABLE biometric.image_entry IS
-'From an image to the entries that stored, replaced or erased it. Derived from the entries, which alone are evidence.';
+'From an image to the entries that stored, replaced, erased or purged it. Derived from the entries, which alone are evidence.';
 
 SELECT pg_catalog.pg_extension_config_dump('biometric.log', '');
 SELECT pg_catalog.pg_extension_config_dump('biometric.tile', '');
@@ -234,7 +234,7 @@ FROM biometric.entry e
 WHERE e.log_id OPERATOR(pg_catalog.=)
 	(SELECT l.log_id FROM ONLY biometric.log l ORDER BY l.ordinal DESC NULLS LAST LIMIT 1)
 	AND r.event OPERATOR(pg_catalog.=)
-		ANY (ARRAY['stored', 'replaced', 'erased', 'truncated', 'dropped', 'aborted']);
+		ANY (ARRAY['stored', 'replaced', 'erased', 'purged', 'truncated', 'dropped', 'aborted']);
 REVOKE ALL ON biometric.change FROM PUBLIC;
 GRANT SELECT ON biometric.change TO biometric_auditor;
 COMMENT ON VIEW biometric.change IS

@@ -229,13 +229,15 @@ is_still_there(int number, const Delivery *delivery)
 static void
 finish(int number, Delivery *delivery, const CommandEnd *end)
 {
+	bool superseded =
+		end->status == EXIT_SUPERSEDED &&
+		strncmp(delivery->command.line, SAYS_SUPERSEDED, strlen(SAYS_SUPERSEDED)) == 0;
+	uint8 log_id[LEDGER_LOG_ID_SIZE];
+
 	(void) unlink(delivery->path);
-	if (end->status == EXIT_SUPERSEDED &&
-		strncmp(delivery->command.line, SAYS_SUPERSEDED, strlen(SAYS_SUPERSEDED)) == 0)
-	{
+	memcpy(log_id, delivery->log_id, sizeof(log_id));
+	if (superseded)
 		delivery->superseded = true;
-		ledger_fence(number, delivery->log_id);
-	}
 	/* what is shown of the slot is about the log that has it now */
 	if (!is_still_there(number, delivery))
 		memset(delivery, 0, sizeof(*delivery));
@@ -243,6 +245,9 @@ finish(int number, Delivery *delivery, const CommandEnd *end)
 		delivered(number, delivery);
 	else
 		failed(number, delivery, end->problem);
+	/* last: who sees the log closed is to see why */
+	if (superseded)
+		ledger_fence(number, log_id);
 }
 
 /* Looks after one slot; returns after how many ms to look again. */

@@ -61,20 +61,32 @@ hmac_context(void)
 	return context;
 }
 
-CoreStatus
-core_hmac_sha256(const uint8_t *key, size_t key_length, const void *data, size_t length,
-				 uint8_t out[32])
+/* Takes the place of a key that is to be forgotten, or is empty. */
+static const uint8_t no_key[32] = {0};
+
+bool
+core_hmac_begin(const uint8_t *key, size_t key_length)
 {
-	static const uint8_t no_key[32] = {0};
 	EVP_MAC_CTX *context = hmac_context();
-	size_t written = 0;
-	bool done;
 
 	/* A NULL key would mean "the key set before". */
-	done = context != NULL &&
-		   EVP_MAC_init(context, key_length > 0 ? key : no_key, key_length, NULL) == 1 &&
-		   (length == 0 || EVP_MAC_update(context, data, length) == 1) &&
-		   EVP_MAC_final(context, out, &written, 32) == 1 && written == 32;
+	return context != NULL &&
+		   EVP_MAC_init(context, key_length > 0 ? key : no_key, key_length, NULL) == 1;
+}
+
+bool
+core_hmac_add(const void *data, size_t length)
+{
+	return length == 0 || EVP_MAC_update(hmac_context(), data, length) == 1;
+}
+
+CoreStatus
+core_hmac_end(bool done, uint8_t out[32])
+{
+	EVP_MAC_CTX *context = hmac_context();
+	size_t written = 0;
+
+	done = done && EVP_MAC_final(context, out, &written, 32) == 1 && written == 32;
 
 	/* The context must not keep the key: the next it is given takes its place. */
 	if (context != NULL && EVP_MAC_init(context, no_key, sizeof(no_key), NULL) != 1)
@@ -83,4 +95,11 @@ core_hmac_sha256(const uint8_t *key, size_t key_length, const void *data, size_t
 		return CORE_OK;
 	core_wipe(out, 32);
 	return CORE_CRYPTO_FAILURE;
+}
+
+CoreStatus
+core_hmac_sha256(const uint8_t *key, size_t key_length, const void *data, size_t length,
+				 uint8_t out[32])
+{
+	return core_hmac_end(core_hmac_begin(key, key_length) && core_hmac_add(data, length), out);
 }

@@ -30,7 +30,7 @@ static const char *const operation_names[OPERATION_LAST + 1] = {
 	[OPERATION_UPDATE] = "update",	   [OPERATION_DELETE] = "delete",
 	[OPERATION_TRUNCATE] = "truncate", [OPERATION_CREATE] = "create",
 	[OPERATION_DROP] = "drop",		   [OPERATION_ADOPT] = "adopt",
-	[OPERATION_DESCRIBE] = "describe",
+	[OPERATION_DESCRIBE] = "describe", [OPERATION_RESEAL] = "reseal",
 };
 
 static const char *const reason_names[REASON_LAST + 1] = {

@@ -29,6 +29,7 @@ envelope_read_fields(Reader *reader, EnvelopeHeader *header)
 	reader_copy(reader, header->picture_hash, ENVELOPE_PICTURE_HASH_SIZE);
 	reader_copy(reader, header->home, ENVELOPE_HOME_SIZE);
 	reader_copy(reader, header->origin, ENVELOPE_HOME_SIZE);
+	header->counts_from_ms = reader_u64(reader);
 	reader_skip(reader, ENVELOPE_MAC_SIZE);
 }
 
@@ -96,6 +97,7 @@ envelope_write_header(const EnvelopeHeader *header, uint8_t *bytes)
 	memcpy(bytes + ENVELOPE_PICTURE_HASH_OFFSET, header->picture_hash, ENVELOPE_PICTURE_HASH_SIZE);
 	memcpy(bytes + ENVELOPE_HOME_OFFSET, header->home, ENVELOPE_HOME_SIZE);
 	memcpy(bytes + ENVELOPE_ORIGIN_OFFSET, header->origin, ENVELOPE_HOME_SIZE);
+	write_uint(bytes + ENVELOPE_COUNTS_FROM_OFFSET, header->counts_from_ms, 8);
 }
 
 uint64_t

@@ -94,6 +94,20 @@ seal_key_init(SealKey *key, uint32_t id, const uint8_t master[SEAL_MASTER_KEY_SI
 	return CORE_OK;
 }
 
+CoreStatus
+seal_key_check(const uint8_t master[SEAL_MASTER_KEY_SIZE], uint8_t check[SEAL_CHECK_SIZE])
+{
+	EVP_KDF *algorithm = EVP_KDF_fetch(NULL, "HKDF", NULL);
+	EVP_KDF_CTX *context = algorithm != NULL ? EVP_KDF_CTX_new(algorithm) : NULL;
+	bool done = context != NULL && derive_key(context, master, "biometric_audit 1 check", check);
+
+	EVP_KDF_CTX_free(context);
+	EVP_KDF_free(algorithm);
+	if (!done)
+		core_wipe(check, SEAL_CHECK_SIZE);
+	return done ? CORE_OK : CORE_CRYPTO_FAILURE;
+}
+
 void
 seal_key_wipe(SealKey *key)
 {
@@ -265,17 +279,80 @@ seal_verify(const SealKey *key, const uint8_t *envelope, const EnvelopeHeader *h
 	return open_body(key, envelope, header, NULL);
 }
 
+/* A sink that digests. */
+static bool
+digest_piece(const uint8_t *piece, size_t length, void *context)
+{
+	(void) context;
+	return core_hmac_add(piece, length);
+}
+
+/* Makes the header of an image that is sealed again, of which the body must be opened for the digest. */
+static CoreStatus
+make_header_again(const SealKey *from, const SealKey *to, const uint8_t *envelope,
+				  const EnvelopeHeader *header, const XaesScratch *scratch, EnvelopeHeader *again)
+{
+	XaesInput input = xaes_input(from, envelope, header);
+	uint8_t hash[ENVELOPE_PICTURE_HASH_SIZE];
+	CoreStatus status = seal_check_header(from, envelope, header);
+	CoreStatus digested;
+
+	*again = *header;
+	again->key_id = to->id;
+	if (status == CORE_OK)
+		status = core_random(again->nonce, ENVELOPE_NONCE_SIZE);
+	if (status == CORE_OK)
+		status = turn_picture_hash(from, header, header->picture_hash, hash);
+	if (status == CORE_OK)
+		status = turn_picture_hash(to, again, hash, again->picture_hash);
+	core_wipe(hash, sizeof(hash));
+	if (status != CORE_OK)
+		return status;
+	if (core_hmac_begin(to->digest, sizeof(to->digest)))
+		status = xaes_open_pieces(&input, scratch, digest_piece, NULL);
+	else
+		status = CORE_CRYPTO_FAILURE;
+	digested = core_hmac_end(status == CORE_OK, again->digest);
+	return status != CORE_OK ? status : digested;
+}
+
 CoreStatus
-seal_rehome(const SealKey *key, uint8_t *header_bytes, const uint8_t home[ENVELOPE_HOME_SIZE],
-			const uint8_t origin[ENVELOPE_HOME_SIZE])
+seal_again(const SealKey *from, const SealKey *to, const uint8_t *envelope,
+		   const EnvelopeHeader *header, const SealScratch *scratch, uint8_t *out)
+{
+	const XaesScratch through = {scratch->bytes, scratch->size};
+	XaesInput opened = xaes_input(from, envelope, header);
+	EnvelopeHeader again;
+	XaesInput sealed;
+	CoreStatus status = make_header_again(from, to, envelope, header, &through, &again);
+
+	if (status == CORE_OK)
+	{
+		envelope_write_header(&again, out);
+		out[ENVELOPE_FLAGS_OFFSET] = header->flags;
+		status = header_mac(to, out, out + ENVELOPE_MAC_OFFSET);
+	}
+	if (status == CORE_OK)
+	{
+		sealed = xaes_input(to, out, &again);
+		status = xaes_reseal(&opened, &sealed, &through, out + ENVELOPE_HEADER_SIZE);
+	}
+	if (status != CORE_OK)
+		core_wipe(out, (size_t) header->plaintext_length + ENVELOPE_OVERHEAD);
+	return status;
+}
+
+CoreStatus
+seal_rehome(const SealKey *key, uint8_t *header_bytes, const SealPlace *place)
 {
 	uint8_t previous[ENVELOPE_MACED_SIZE - ENVELOPE_HOME_OFFSET];
 	uint8_t mac[ENVELOPE_MAC_SIZE];
 	CoreStatus status;
 
 	memcpy(previous, header_bytes + ENVELOPE_HOME_OFFSET, sizeof(previous));
-	memmove(header_bytes + ENVELOPE_ORIGIN_OFFSET, origin, ENVELOPE_HOME_SIZE);
-	memmove(header_bytes + ENVELOPE_HOME_OFFSET, home, ENVELOPE_HOME_SIZE);
+	memmove(header_bytes + ENVELOPE_ORIGIN_OFFSET, place->origin, ENVELOPE_HOME_SIZE);
+	memmove(header_bytes + ENVELOPE_HOME_OFFSET, place->home, ENVELOPE_HOME_SIZE);
+	write_uint(header_bytes + ENVELOPE_COUNTS_FROM_OFFSET, place->counts_from_ms, 8);
 	status = header_mac(key, header_bytes, mac);
 	if (status == CORE_OK)
 		memcpy(header_bytes + ENVELOPE_MAC_OFFSET, mac, ENVELOPE_MAC_SIZE);

@@ -29,6 +29,7 @@ typedef struct XaesCipher
 
 static XaesCipher block_cipher;
 static XaesCipher aead_cipher;
+static XaesCipher second_cipher; /* what is encrypted while something else is decrypted */
 
 /* Fetches an algorithm unless it is there already; false when OpenSSL cannot. */
 static bool
@@ -106,22 +107,21 @@ derive_message_key(const XaesInput *in, uint8_t out[XAES_KEY_SIZE])
 
 /* Keys the AEAD for one message and gives it the AAD. */
 static bool
-aead_begin(const XaesInput *in, int encrypt)
+aead_begin(XaesCipher *cipher, const XaesInput *in, int encrypt)
 {
 	uint8_t message_key[XAES_KEY_SIZE];
 	int ignored;
 	bool done;
 
-	done = cipher_ready(&aead_cipher, "AES-256-GCM") && derive_message_key(in, message_key) &&
-		   EVP_CipherInit_ex2(aead_cipher.context, aead_cipher.algorithm, message_key,
+	done = cipher_ready(cipher, "AES-256-GCM") && derive_message_key(in, message_key) &&
+		   EVP_CipherInit_ex2(cipher->context, cipher->algorithm, message_key,
 							  in->nonce + XAES_NONCE_SIZE - GCM_NONCE_SIZE, encrypt, NULL) == 1;
 	core_wipe(message_key, sizeof(message_key));
 	for (size_t at = 0; done && at < in->aad_length;)
 	{
 		size_t chunk = in->aad_length - at < UPDATE_MAX ? in->aad_length - at : UPDATE_MAX;
 
-		done =
-			EVP_CipherUpdate(aead_cipher.context, NULL, &ignored, in->aad + at, (int) chunk) == 1;
+		done = EVP_CipherUpdate(cipher->context, NULL, &ignored, in->aad + at, (int) chunk) == 1;
 		at += chunk;
 	}
 	return done;
@@ -129,15 +129,14 @@ aead_begin(const XaesInput *in, int encrypt)
 
 /* Runs the text through the keyed AEAD; the output is as long as the text. */
 static bool
-aead_update(const uint8_t *text, size_t length, uint8_t *out)
+aead_update(XaesCipher *cipher, const uint8_t *text, size_t length, uint8_t *out)
 {
 	for (size_t at = 0; at < length;)
 	{
 		size_t chunk = length - at < UPDATE_MAX ? length - at : UPDATE_MAX;
 		int written = 0;
 
-		if (EVP_CipherUpdate(aead_cipher.context, out + at, &written, text + at, (int) chunk) !=
-				1 ||
+		if (EVP_CipherUpdate(cipher->context, out + at, &written, text + at, (int) chunk) != 1 ||
 			(size_t) written != chunk)
 			return false;
 		at += chunk;
@@ -145,42 +144,77 @@ aead_update(const uint8_t *text, size_t length, uint8_t *out)
 	return true;
 }
 
-/* Runs the text through the keyed AEAD for the tag's sake alone. */
+/* Runs the text through the keyed AEAD a piece at a time, each of which the sink is given. */
 static bool
-aead_discard(const uint8_t *text, size_t length)
+aead_pieces(const XaesInput *in, const XaesScratch *scratch, XaesSink sink, void *context)
 {
-	uint8_t scratch[SCRATCH_SIZE];
 	bool done = true;
 
-	for (size_t at = 0; done && at < length;)
+	for (size_t at = 0; done && at < in->length;)
 	{
-		size_t chunk = length - at < sizeof(scratch) ? length - at : sizeof(scratch);
+		size_t chunk = in->length - at < scratch->size ? in->length - at : scratch->size;
 
-		done = aead_update(text + at, chunk, scratch);
+		done = aead_update(&aead_cipher, in->text + at, chunk, scratch->bytes) &&
+			   (sink == NULL || sink(scratch->bytes, chunk, context));
 		at += chunk;
 	}
-	core_wipe(scratch, length < sizeof(scratch) ? length : sizeof(scratch));
+	core_wipe(scratch->bytes, in->length < scratch->size ? in->length : scratch->size);
 	return done;
+}
+
+/* Runs the text through the keyed AEAD for the tag's sake alone. */
+static bool
+aead_discard(const XaesInput *in)
+{
+	uint8_t bytes[SCRATCH_SIZE];
+	XaesScratch scratch = {bytes, sizeof(bytes)};
+
+	return aead_pieces(in, &scratch, NULL, NULL);
+}
+
+/* Whether the tag is that of the text that the AEAD was run over. */
+static CoreStatus
+aead_check(const uint8_t tag[XAES_TAG_SIZE])
+{
+	uint8_t expected_tag[XAES_TAG_SIZE];
+	uint8_t nothing[AES_BLOCK];
+	int written = 0;
+
+	memcpy(expected_tag, tag, XAES_TAG_SIZE);
+	if (EVP_CIPHER_CTX_ctrl(aead_cipher.context, EVP_CTRL_AEAD_SET_TAG, XAES_TAG_SIZE,
+							expected_tag) != 1)
+		return CORE_CRYPTO_FAILURE;
+	return EVP_DecryptFinal_ex(aead_cipher.context, nothing, &written) == 1 && written == 0
+			   ? CORE_OK
+			   : CORE_NOT_AUTHENTIC;
+}
+
+/* Ends an encryption with its tag. */
+static bool
+aead_tag(const XaesCipher *cipher, uint8_t tag[XAES_TAG_SIZE])
+{
+	uint8_t nothing[AES_BLOCK];
+	int written = 0;
+
+	return EVP_EncryptFinal_ex(cipher->context, nothing, &written) == 1 && written == 0 &&
+		   EVP_CIPHER_CTX_ctrl(cipher->context, EVP_CTRL_AEAD_GET_TAG, XAES_TAG_SIZE, tag) == 1;
 }
 
 /* Forgets the message key. False when OpenSSL says it could not. */
 static bool
-aead_end(void)
+aead_end(XaesCipher *cipher)
 {
-	return aead_cipher.context == NULL || EVP_CIPHER_CTX_reset(aead_cipher.context) == 1;
+	return cipher->context == NULL || EVP_CIPHER_CTX_reset(cipher->context) == 1;
 }
 
 CoreStatus
 xaes_seal(const XaesInput *in, uint8_t *ciphertext, uint8_t tag[XAES_TAG_SIZE])
 {
-	uint8_t nothing[AES_BLOCK];
-	int written = 0;
-	bool done;
+	bool done = aead_begin(&aead_cipher, in, 1) &&
+				aead_update(&aead_cipher, in->text, in->length, ciphertext) &&
+				aead_tag(&aead_cipher, tag);
 
-	done = aead_begin(in, 1) && aead_update(in->text, in->length, ciphertext) &&
-		   EVP_EncryptFinal_ex(aead_cipher.context, nothing, &written) == 1 && written == 0 &&
-		   EVP_CIPHER_CTX_ctrl(aead_cipher.context, EVP_CTRL_AEAD_GET_TAG, XAES_TAG_SIZE, tag) == 1;
-	if (aead_end() && done)
+	if (aead_end(&aead_cipher) && done)
 		return CORE_OK;
 	core_wipe(ciphertext, in->length);
 	core_wipe(tag, XAES_TAG_SIZE);
@@ -190,23 +224,55 @@ xaes_seal(const XaesInput *in, uint8_t *ciphertext, uint8_t tag[XAES_TAG_SIZE])
 CoreStatus
 xaes_open(const XaesInput *in, const uint8_t tag[XAES_TAG_SIZE], uint8_t *plaintext)
 {
-	uint8_t expected_tag[XAES_TAG_SIZE];
-	uint8_t nothing[AES_BLOCK];
-	int written = 0;
 	CoreStatus status = CORE_CRYPTO_FAILURE;
 
-	memcpy(expected_tag, tag, XAES_TAG_SIZE);
-	if (aead_begin(in, 0) &&
-		(plaintext != NULL ? aead_update(in->text, in->length, plaintext)
-						   : aead_discard(in->text, in->length)) &&
-		EVP_CIPHER_CTX_ctrl(aead_cipher.context, EVP_CTRL_AEAD_SET_TAG, XAES_TAG_SIZE,
-							expected_tag) == 1)
-		status = EVP_DecryptFinal_ex(aead_cipher.context, nothing, &written) == 1 && written == 0
-					 ? CORE_OK
-					 : CORE_NOT_AUTHENTIC;
-	if (!aead_end())
+	if (aead_begin(&aead_cipher, in, 0) &&
+		(plaintext != NULL ? aead_update(&aead_cipher, in->text, in->length, plaintext)
+						   : aead_discard(in)))
+		status = aead_check(tag);
+	if (!aead_end(&aead_cipher))
 		status = CORE_CRYPTO_FAILURE;
 	if (status != CORE_OK && plaintext != NULL)
 		core_wipe(plaintext, in->length);
+	return status;
+}
+
+CoreStatus
+xaes_open_pieces(const XaesInput *in, const XaesScratch *scratch, XaesSink sink, void *context)
+{
+	CoreStatus status = CORE_CRYPTO_FAILURE;
+
+	if (aead_begin(&aead_cipher, in, 0) && aead_pieces(in, scratch, sink, context))
+		status = aead_check(in->text + in->length);
+	if (!aead_end(&aead_cipher))
+		status = CORE_CRYPTO_FAILURE;
+	return status;
+}
+
+/* A sink that encrypts; context: where the next piece goes. */
+static bool
+seal_piece(const uint8_t *piece, size_t length, void *context)
+{
+	uint8_t **out = context;
+	bool done = aead_update(&second_cipher, piece, length, *out);
+
+	*out += length;
+	return done;
+}
+
+CoreStatus
+xaes_reseal(const XaesInput *from, const XaesInput *to, const XaesScratch *scratch, uint8_t *out)
+{
+	uint8_t *next = out;
+	CoreStatus status = CORE_CRYPTO_FAILURE;
+
+	if (aead_begin(&second_cipher, to, 1))
+		status = xaes_open_pieces(from, scratch, seal_piece, &next);
+	if (status == CORE_OK && !aead_tag(&second_cipher, next))
+		status = CORE_CRYPTO_FAILURE;
+	if (!aead_end(&second_cipher))
+		status = CORE_CRYPTO_FAILURE;
+	if (status != CORE_OK)
+		core_wipe(out, from->length + XAES_TAG_SIZE);
 	return status;
 }

@@ -233,7 +233,8 @@ datarow_open(StringInfo buffer, const DataRowColumn *column, const GateImage *im
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("key %u went away while images were being released", image->header.key_id),
-				 errhint("Restore the keyring and run the statement again.")));
+				 errhint("Run the statement again: an image whose key was shredded stays sealed then; "
+						 "a key that is missing must be brought back into the keyring.")));
 	/* what can fail for other reasons goes before there is plaintext */
 	if (image->mark)
 		mark = datarow_mark(key, image);

@@ -44,6 +44,7 @@ typedef struct ExportState
 	ImageOutput recorded; /* image_output() when an entry was written last */
 	ImageOutput opened;	  /* what the gate has opened since, though it was counted */
 	uint64 outside;		  /* images sealed only because they came in sealed */
+	uint64 expired;		  /* images sealed only because their retention period is over */
 	bool announced;
 	const char *function; /* that reads changes out of the WAL; NULL: none */
 	List *noted;		  /* OIDs of relations, in context */
@@ -102,7 +103,7 @@ export_settle(void)
 {
 	state.recorded = image_output();
 	memset(&state.opened, 0, sizeof(state.opened));
-	state.outside = 0;
+	state.outside = state.expired = 0;
 	state.function = NULL;
 }
 
@@ -263,6 +264,12 @@ export_outside(void)
 }
 
 void
+export_expired(void)
+{
+	state.expired++;
+}
+
+void
 export_note_read(Oid relation)
 {
 	MemoryContext old;
@@ -298,6 +305,9 @@ export_detail(uint64 rows)
 					 state.ledger.command ? state.ledger.command : export_command());
 	if (state.outside > 0)
 		appendStringInfo(&detail, ", \"sealed_outside\": " UINT64_FORMAT, state.outside);
+	if (state.expired > 0)
+		appendStringInfo(&detail, ", \"%s\": " UINT64_FORMAT, reason_name(REASON_RETENTION_EXPIRED),
+						 state.expired);
 	if (state.function)
 		appendStringInfo(&detail, ", \"function\": \"%s\"", state.function);
 	appendStringInfoChar(&detail, '}');

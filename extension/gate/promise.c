@@ -9,12 +9,14 @@
 #include "gate/promise.h"
 #include "home/home.h"
 #include "policy/quota.h"
+#include "retention/retention.h"
 
 /* The most images that one call of ledger_append is given. */
 #define PROMISE_APPEND_MAX 1024
 
 static bool purpose_notice_given = false;
 static bool outside_notice_given = false;
+static bool expired_notice_given = false;
 
 GateSubject
 promise_subject(const PromiseGate *gate, const GateImage *image)
@@ -57,6 +59,22 @@ promise_notice_outside(void)
 					   "opened."),
 			 errhint("A custodian who vouches for the column's images makes them its own by "
 					 "biometric.adopt(relation, column).")));
+}
+
+/* Tells a session once why it gets sealed what has been kept long enough. */
+static void
+promise_notice_expired(void)
+{
+	if (expired_notice_given)
+		return;
+	expired_notice_given = true;
+	ereport(NOTICE,
+			(errmsg("an image is sent sealed: its retention period is over"),
+			 errdetail("The period declared by biometric.retain() for the column that it is in, or "
+					   "was copied from, has passed; no permit opens it any more (%s).",
+					   reason_name(REASON_RETENTION_EXPIRED)),
+			 errhint("It is about to be purged; biometric.retention_status shows the periods to "
+					 "custodians and auditors.")));
 }
 
 /* What a batch takes of the quota of one permit. */
@@ -161,6 +179,7 @@ promise_decide_image(BatchVerdict *judged, GateImage *image, EntryFields *entry)
 
 	image->open = false;
 	image->outside = false;
+	image->expired = false;
 	image->mark = false;
 	switch (decision->delivery)
 	{
@@ -183,6 +202,13 @@ promise_decide_image(BatchVerdict *judged, GateImage *image, EntryFields *entry)
 	if (image->outside)
 	{
 		promise_notice_outside();
+		return false;
+	}
+	/* no observation of what nobody may have any more, whatever the enforcement */
+	image->expired = retention_expired(&image->header);
+	if (image->expired)
+	{
+		promise_notice_expired();
 		return false;
 	}
 	image->open = true;
@@ -208,6 +234,7 @@ typedef struct PromiseAnswer
 {
 	bool open;
 	bool outside;
+	bool expired;
 	bool mark;
 	bool quota; /* its permit has one */
 	EntryEvent event;
@@ -225,7 +252,7 @@ promise_answer(BatchVerdict *judged, GateImage *image, EntryFields *entry)
 	memset(entry, 0, sizeof(*entry));
 	open = promise_decide_image(judged, image, entry);
 	if (!open)
-		return (PromiseAnswer){.outside = image->outside};
+		return (PromiseAnswer){.outside = image->outside, .expired = image->expired};
 	return (PromiseAnswer){
 		.open = true,
 		.mark = image->mark,
@@ -240,7 +267,8 @@ promise_answer(BatchVerdict *judged, GateImage *image, EntryFields *entry)
 static bool
 promise_same_answer(const PromiseAnswer *one, const PromiseAnswer *other)
 {
-	return one->open == other->open && one->outside == other->outside && one->mark == other->mark &&
+	return one->open == other->open && one->outside == other->outside &&
+		   one->expired == other->expired && one->mark == other->mark &&
 		   one->quota == other->quota && one->event == other->event &&
 		   one->reason == other->reason && one->permit == other->permit && one->of == other->of;
 }
@@ -503,6 +531,7 @@ promise_make(const PromiseGate *gate, GateBatch *batch)
 	promise.promised = palloc_array(PromisedImage, promise.capacity);
 	memset(&batch->ticket, 0, sizeof(batch->ticket));
 	batch->generation = policy_generation();
+	batch->rules = retention_generation();
 	batch->sendable = batch->count;
 	batch->complete = true;
 	for (int r = 0; r < batch->count && more; r++)
@@ -590,16 +619,26 @@ promise_stands(const PromiseGate *gate, const GateBatch *batch)
 		   promise_same_text(batch->purpose, statement->purpose);
 }
 
+bool
+promise_is_current(const GateBatch *batch)
+{
+	return batch->generation == policy_generation() && batch->rules == retention_generation();
+}
+
 void
 promise_renew(const PromiseGate *gate, GateBatch *batch)
 {
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
 	uint64 generation = policy_generation();
+	uint64 rules = retention_generation();
 	bool stands = promise_stands(gate, batch);
 
 	MemoryContextSwitchTo(old);
 	if (stands)
+	{
 		batch->generation = generation;
+		batch->rules = rules;
+	}
 	else
 		promise_make(gate, batch);
 }

@@ -34,6 +34,7 @@
 #include "home/relations.h"
 #include "image/image.h"
 #include "keyring/keyring.h"
+#include "keys/keys.h"
 #include "ledger/append.h"
 #include "policy/policy.h"
 
@@ -161,6 +162,8 @@ release_account(const ReleaseGate *gate, const GateRow *row)
 	{
 		if (row->images[i].outside)
 			export_outside();
+		if (row->images[i].expired)
+			export_expired();
 		if (gate->promise.columns[row->images[i].column].kind != IMAGE_KIND_NONE)
 			continue;
 		if (row->images[i].open)
@@ -177,10 +180,10 @@ release_send(ReleaseGate *gate, GateBatch *batch)
 	/* asked again after the wait: the policy may have been changed during it */
 	do
 	{
-		if (batch->generation != policy_generation())
+		if (!promise_is_current(batch))
 			promise_renew(&gate->promise, batch);
 		ledger_wait(&batch->ticket);
-	} while (batch->generation != policy_generation());
+	} while (!promise_is_current(batch));
 	for (int r = 0; r < batch->sendable; r++)
 	{
 		GateRow *row = &batch->rows[r];
@@ -250,6 +253,25 @@ release_copy_envelope(Datum value)
 	return copy;
 }
 
+/*
+ * Whether a key was shredded: what is under it stays sealed for ever, and must not make reads of
+ * everything beside it fail. Says so once a session.
+ */
+static bool
+release_is_shredded(uint32 key_id)
+{
+	static bool told = false;
+
+	if (!keys_is_shredded(key_id))
+		return false;
+	if (!told)
+		ereport(NOTICE, (errmsg("some images stay sealed: their keys were shredded"),
+						 errdetail("Key %u is one of them.", key_id),
+						 errhint("Nothing can open them any more; leave them out.")));
+	told = true;
+	return true;
+}
+
 /* A sealed value whose key is not at hand may go out sealed, but is not opened. */
 static void
 release_miss_key(const ReleaseGate *gate, const GateImage *image)
@@ -258,7 +280,8 @@ release_miss_key(const ReleaseGate *gate, const GateImage *image)
 	GateVerdict verdict;
 
 	/* what was imported need not open: it must not be able to make others' reads fail */
-	if (image->header.flags & ENVELOPE_FLAG_IMPORTED)
+	if ((image->header.flags & ENVELOPE_FLAG_IMPORTED) != 0 ||
+		release_is_shredded(image->header.key_id))
 		return;
 	subject = promise_subject(&gate->promise, image);
 	verdict = gate_statement_judge(gate->promise.statement, &subject);
@@ -266,6 +289,7 @@ release_miss_key(const ReleaseGate *gate, const GateImage *image)
 		return;
 	verdict.decision.delivery = DELIVERY_REFUSE;
 	verdict.decision.reason = REASON_KEY_UNAVAILABLE;
+	verdict.decision.key = image->header.key_id;
 	gate_statement_describe(gate->promise.statement, &verdict.decision);
 	policy_refuse(&verdict.decision, subject.kind, verdict.relation ? verdict.relation->name : NULL,
 				  gate_command());

@@ -77,6 +77,9 @@ guard_forbids(Oid relation, int depth)
 static bool
 guard_receives(Oid relation)
 {
+	static const char *const received[] = {"home",		  "collection", "collection_limit",
+										   "hold",		  "held",		"key_pin",
+										   "key_binding", "retention",	"retention_past"};
 	const char *name;
 
 	if (internal_write_tables() != INTERNAL_NONE)
@@ -84,7 +87,10 @@ guard_receives(Oid relation)
 	if (internal_tables_of(relation) == INTERNAL_LEDGER)
 		return true;
 	name = get_rel_name(relation);
-	return name != NULL && (strcmp(name, "home") == 0 || strcmp(name, "collection") == 0);
+	for (int i = 0; name != NULL && i < (int) lengthof(received); i++)
+		if (strcmp(name, received[i]) == 0)
+			return true;
+	return false;
 }
 
 /* Foreign keys between our tables lock rows, deeper than the statement that needs it. */

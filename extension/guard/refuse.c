@@ -100,14 +100,16 @@ static const RuleText rule_texts[] = {
 					 "grows."},
 	[GUARD_LINEAGE] =
 		{"lineage",
-		 "A permit that names one of the tables would no longer be for the images, or "
-		 "would be from now on.",
+		 "A permit that names one of the tables, or a retention period declared for it, would no "
+		 "longer be for the images, or would be from now on.",
 		 "Have a custodian run the command, or the permits changed first."},
 	[GUARD_LINEAGE_TWO] =
 		{"lineage_two",
-		 "A permit that names one of the tables would no longer be for the images, or "
-		 "would be from now on; while two persons are asked for none decides that alone.",
-		 "Have two custodians revoke the permit first, and grant it anew afterwards; or have "
+		 "A permit that names one of the tables, or a retention period declared for it, would no "
+		 "longer be for the images, or would be from now on; while two persons are asked for none "
+		 "decides that alone.",
+		 "Have two custodians revoke the permit first, and grant it anew afterwards (for a "
+		 "retention period: declare one for the table itself, and end that of its parent); or have "
 		 "biometric_audit.two_person switched off in postgresql.conf meanwhile."},
 	[GUARD_PERMIT] = {"permit",
 					  "A permit for the table restricts its images, and would no longer restrict "

@@ -31,6 +31,7 @@ typedef struct NamedRelation
 /* Read again when the policy has changed. */
 static MemoryContext named_context = NULL;
 static List *named = NIL;
+static List *retained = NIL; /* OIDs of relations with a retention period */
 static uint64 named_publications = 0;
 
 /* The last answer: rows are moved by the thousand from one column to another. */
@@ -86,6 +87,36 @@ named_add(HeapTuple tuple, Relation table)
 	named = lappend(named, entry);
 }
 
+/* Rules of logs that are not this database's own count, too: nothing is lost by that. */
+static void
+retained_read(void)
+{
+	Oid retention = extension_relation("retention");
+	Relation table = OidIsValid(retention) ? table_open(retention, AccessShareLock) : NULL;
+	MemoryContext old;
+	Snapshot snapshot;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	if (table == NULL)
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
+	old = MemoryContextSwitchTo(named_context);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool isnull;
+		Datum relation = permit_value(tuple, table, "relation", &isnull);
+
+		if (!isnull)
+			retained = list_append_unique_oid(retained, DatumGetObjectId(relation));
+	}
+	MemoryContextSwitchTo(old);
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(table, AccessShareLock);
+}
+
 static void
 named_read(void)
 {
@@ -99,7 +130,7 @@ named_read(void)
 	if (named_context == NULL)
 		named_context = AllocSetContextCreate(TopMemoryContext, "biometric named relations",
 											  ALLOCSET_SMALL_SIZES);
-	named = NIL;
+	named = retained = NIL;
 	named_publications = 0;
 	MemoryContextReset(named_context);
 	if (!OidIsValid(permit))
@@ -114,6 +145,7 @@ named_read(void)
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(table, AccessShareLock);
+	retained_read();
 }
 
 /* The relations that are named; asked anew whenever a policy was published. */
@@ -142,6 +174,19 @@ lineage_is_named(const List *lineage, bool restricted_only)
 		if ((entry->restricted || !restricted_only) && list_member_oid(lineage, entry->relation))
 			return true;
 	}
+	return false;
+}
+
+/* Whether a lineage has a relation with a retention period. */
+static bool
+lineage_is_retained(const List *lineage)
+{
+	ListCell *cell;
+
+	(void) named_relations();
+	foreach(cell, lineage)
+		if (OidIsValid(lfirst_oid(cell)) && list_member_oid(retained, lfirst_oid(cell)))
+			return true;
 	return false;
 }
 
@@ -191,10 +236,10 @@ move_matters(const uint8 *from, const uint8 *to, ImageKind kind)
 	HomeColumn target;
 	List *lineage;
 
-	if (!home_find(from, &source))
-		return false;
+	if (!home_find(from, &source) || source.attribute == InvalidAttrNumber)
+		return home_has_past(from);
 	lineage = relation_lineage(source.relation);
-	if (lineage_is_named(lineage, false))
+	if (lineage_is_named(lineage, false) || lineage_is_retained(lineage))
 		return true;
 	return home_find(to, &target) &&
 		   client_widens(lineage, relation_lineage(target.relation), kind);
@@ -217,13 +262,20 @@ move_matters_cached(const uint8 *from, const uint8 *to, ImageKind kind)
 	return move.matters;
 }
 
-/* Whether a place that an image came from is one that permits name. */
+/*
+ * Whether a place that an image came from is one that permits name, or has a retention period,
+ * or had one when it went.
+ */
 static bool
 origin_is_named(const uint8 *origin)
 {
 	HomeColumn column;
+	List *lineage;
 
-	return home_find(origin, &column) && lineage_is_named(relation_lineage(column.relation), false);
+	if (!home_find(origin, &column) || column.attribute == InvalidAttrNumber)
+		return home_has_past(origin);
+	lineage = relation_lineage(column.relation);
+	return lineage_is_named(lineage, false) || lineage_is_retained(lineage);
 }
 
 const uint8 *
@@ -236,9 +288,12 @@ home_origin(const uint8 *home, const EnvelopeHeader *header)
 
 	if (memcmp(header->origin, none, ENVELOPE_HOME_SIZE) == 0)
 		return moved ? header->home : home;
-	/* what somebody restores who may restore anything comes from where nobody here can look */
+	/*
+	 * What somebody restores who may restore anything comes from where nobody here can look; but
+	 * a table that was dropped here is no way out of its retention period.
+	 */
 	if ((header->flags & ENVELOPE_FLAG_IMPORTED) != 0 && !home_find(header->origin, &unused) &&
-		home_may_restore())
+		home_may_restore() && !home_has_past(header->origin) && !home_has_past(header->home))
 		return home;
 	if (moved && memcmp(header->origin, header->home, ENVELOPE_HOME_SIZE) != 0 &&
 		move_matters_cached(header->home, home, header->kind) && !origin_is_named(header->origin))

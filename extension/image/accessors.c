@@ -44,6 +44,7 @@ argument_header(FunctionCallInfo fcinfo)
 	{
 		CoreStatus status = seal_check_header(key, bytes, &header);
 
+		keyring_done();
 		if (status != CORE_OK)
 			image_refuse_stored(kind, status);
 	}

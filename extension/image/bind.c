@@ -46,6 +46,8 @@ is_bound(const EnvelopeHeader *header, const ImageBinding *binding)
 	if ((header->flags & ENVELOPE_FLAG_IMPORTED) != 0 ||
 		memcmp(header->home, binding->home, ENVELOPE_HOME_SIZE) != 0)
 		return false;
+	if (binding->stamp && header->counts_from_ms != binding->counts_from_ms)
+		return false;
 	if (binding->renew_origin)
 		return memcmp(header->origin, binding->home, ENVELOPE_HOME_SIZE) == 0;
 	if (binding->origin != NULL)
@@ -60,13 +62,17 @@ bind_bytes(const SealKey *key, uint8 *bytes, const EnvelopeHeader *header,
 {
 	static const uint8 none[ENVELOPE_HOME_SIZE];
 	const uint8 *origin = binding->origin != NULL ? binding->origin : header->origin;
+	SealPlace place = {.home = binding->home, .counts_from_ms = header->counts_from_ms};
 	CoreStatus status = seal_check_header(key, bytes, header);
 
 	if (status != CORE_OK)
 		image_refuse_stored(header->kind, status);
+	if (binding->stamp)
+		place.counts_from_ms = binding->counts_from_ms;
 	if (binding->renew_origin || memcmp(origin, none, ENVELOPE_HOME_SIZE) == 0)
 		origin = binding->home;
-	status = seal_rehome(key, bytes, binding->home, origin);
+	place.origin = origin;
+	status = seal_rehome(key, bytes, &place);
 	if (status != CORE_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYSTEM_ERROR),

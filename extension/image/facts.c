@@ -23,6 +23,7 @@ image_read_facts(ImageKind kind, Datum value, ImageFacts *facts)
 	key = keyring_find(facts->header.key_id);
 	facts->authentic = key != NULL && seal_check_header(key, bytes, &facts->header) == CORE_OK;
 	facts->has_picture = facts->authentic && seal_picture_hash(key, &facts->header, facts->picture);
+	keyring_done();
 	if ((Pointer) slice != DatumGetPointer(value))
 		pfree(slice);
 }

@@ -120,6 +120,7 @@ image_seal(ImageKind kind, const uint8 *bytes, Size length)
 		request.picture_hash = hash;
 	status = seal_image(key, &request, (uint8 *) VARDATA(result));
 	core_wipe(hash, sizeof(hash));
+	keyring_done();
 	CHECK_FOR_INTERRUPTS();
 	if (status != CORE_OK)
 		ereport(ERROR, (errcode(ERRCODE_SYSTEM_ERROR),
@@ -175,6 +176,7 @@ image_accept(ImageKind kind, const uint8 *bytes, Size length)
 	if (key != NULL)
 	{
 		status = seal_verify(key, bytes, &header);
+		keyring_done();
 		if (status != CORE_OK)
 			refuse_sealed(kind, status);
 	}

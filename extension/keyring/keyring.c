@@ -1,249 +1,337 @@
 /*
- * keyring.c - the keys of this process: when they are read, found and wiped.
- *
- * States: not read yet, or outdated by a reload; held; failed. A failure is
- * remembered until the next reload, so that asking for a key costs nothing
- * then, except where a key is demanded: keyring_active tries again, for it can
- * say what is wrong to somebody who may just have put it right.
+ * keyring.c - the keys that may be used.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
-#include "utils/guc.h"
-#include "utils/timestamp.h"
 
-#include "core/keyfile.h"
+#include "base/internal.h"
 #include "keyring/keyring.h"
-#include "keyring/source.h"
+#include "keyring/pins.h"
+#include "keyring/place.h"
+#include "keyring/ring.h"
 
-typedef enum KeyringState
-{
-	KEYRING_UNREAD,
-	KEYRING_HELD,
-	KEYRING_FAILED
-} KeyringState;
+/* How often a look is begun again because the keyring changed meanwhile. */
+#define ATTEMPTS 5
 
-static char *keyring_file = NULL;
-static char *keyring_command = NULL;
-
-static KeyringState state = KEYRING_UNREAD;
-static TimestampTz read_under = 0; /* PgReloadTime when state was reached */
-static int read_by = 0;			   /* process that read, whom alone the memory belongs to */
-static SecretMemory held = {0};	   /* key_count SealKeys, ascending by id */
-static int key_count = 0;
-static KeyringProblem problem = {0};
-
-static void
-keyring_setting_changed(const char *value, void *extra)
-{
-	state = KEYRING_UNREAD;
-}
+static KeyringPinWaiter pin_waiter = NULL;
 
 void
 keyring_define_settings(void)
 {
-	DefineCustomStringVariable("biometric_audit.keyring", "File that holds the keys.",
-							   "Lines \"id hex64\", \"#\" begins a comment; the highest id seals "
-							   "new images. Mode 0600, outside the data directory.",
-							   &keyring_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL,
-							   keyring_setting_changed, NULL);
-	DefineCustomStringVariable(
-		"biometric_audit.keyring_command", "Shell command that prints the keys.",
-		"Instead of biometric_audit.keyring; its output is as that file.", &keyring_command, "",
-		PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, keyring_setting_changed, NULL);
+	place_define_settings();
+}
+
+void
+keyring_set_pin_waiter(KeyringPinWaiter waiter)
+{
+	pin_waiter = waiter;
+}
+
+/* Whoever has an error in a transaction block stays in it, but his statement is over. */
+static void
+keyring_end_of_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
+							  void *arg)
+{
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	ring_hold_reset();
+	keyring_done();
 }
 
 static void
-keyring_forget(void)
+keyring_end_of_transaction(XactEvent event, void *arg)
 {
-	secret_free(&held);
-	key_count = 0;
-}
-
-static void
-keyring_at_exit(int code, Datum arg)
-{
-	if (read_by == MyProcPid)
-		keyring_forget();
-}
-
-static bool
-source_read(SecretMemory *text)
-{
-	bool has_file = keyring_file != NULL && keyring_file[0] != '\0';
-	bool has_command = keyring_command != NULL && keyring_command[0] != '\0';
-
-	if (has_file && has_command)
+	switch (event)
 	{
-		strlcpy(problem.message,
-				"both biometric_audit.keyring and biometric_audit.keyring_command are set",
-				sizeof(problem.message));
-		return keyring_refuse(&problem, "Reset one of them, then reload the configuration.",
-							  "Keys must come from one place, so that it is certain which seals.");
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			return;
+		default:
+			ring_hold_reset();
+			keyring_release();
 	}
-	if (has_command)
-		return keyring_read_command(keyring_command, text, &problem);
-	if (has_file)
-		return keyring_read_file(keyring_file, text, &problem);
-	strlcpy(problem.message, "no keyring is configured", sizeof(problem.message));
-	return keyring_refuse(
-		&problem,
-		"Make one with (umask 077; echo \"1 $(openssl rand -hex 32)\" > "
-		"/etc/postgresql/biometric.keyring), as the server's user, set "
-		"biometric_audit.keyring to its path, then reload the configuration.",
-		"Neither biometric_audit.keyring nor biometric_audit.keyring_command is set.");
 }
 
-/* More lines than keys do no harm; more keys than lines cannot be. */
-static int
-text_capacity(const SecretMemory *text)
+void
+keyring_init(void)
 {
-	const char *bytes = text->memory;
-	int lines = 1;
-
-	for (Size i = 0; i < text->used && lines < KEYFILE_MAX_KEYS; i++)
-		lines += bytes[i] == '\n';
-	return lines;
+	RegisterXactCallback(keyring_end_of_transaction, NULL);
+	RegisterSubXactCallback(keyring_end_of_subtransaction, NULL);
 }
 
-static bool
-text_parse(const SecretMemory *text)
+void
+keyring_release(void)
 {
-	const char *hint = "Write a line \"id hex64\" for each key, ids from 1 upwards; \"openssl rand "
-					   "-hex 32\" makes a key.";
-	KeyfileError error = {0};
-	int capacity = text_capacity(text);
-
-	if (keyring_file != NULL && keyring_file[0] != '\0')
-		snprintf(problem.message, sizeof(problem.message), "keyring file \"%s\" is malformed",
-				 keyring_file);
-	else
-		strlcpy(problem.message, "output of biometric_audit.keyring_command is malformed",
-				sizeof(problem.message));
-	if (!secret_allocate(&held, capacity * sizeof(SealKey)))
-		return keyring_refuse(&problem, hint, "There is no memory for its keys.");
-	if (keyfile_parse(text->memory, text->used, held.memory, capacity, &key_count, &error) ==
-			CORE_OK &&
-		key_count > 0)
-		return true;
-	keyring_forget();
-	if (error.problem == NULL)
-		error.problem = "its keys cannot be derived";
-	if (error.line > 0)
-		return keyring_refuse(&problem, hint, "Line %d: %s.", error.line, error.problem);
-	return keyring_refuse(&problem, hint, "The fault: %s.", error.problem);
+	ring_release();
 }
 
-/* What the postmaster holds, every process inherits. */
-static bool
-process_may_hold_keys(void)
+void
+keyring_done(void)
 {
-	if (IsUnderPostmaster || !IsPostmasterEnvironment)
-		return true;
-	strlcpy(problem.message, "the postmaster does not read keys", sizeof(problem.message));
-	return keyring_refuse(&problem, "Use the extension from a session.",
-						  "Every process of the server would inherit them.");
+	if (internal_depth() == 0)
+		ring_release();
+}
+
+uint64
+keyring_poll(void)
+{
+	return ring_poll();
 }
 
 /*
- * Reads the keyring anew. Whatever was held before is gone first: a keyring
- * that cannot be read any more must not go on opening images.
+ * What is not published may be, where the worker cannot see it yet: the extension's tables are
+ * this transaction's own.
  */
-static void
-keyring_read(void)
+static KeyVerdict
+judge_unpublished(void)
 {
-	SecretMemory text = {0};
-	bool read_it;
+	return IsTransactionState() && extension_created_here() ? KEY_ALLOWED : KEY_UNPINNED;
+}
 
-	if (read_by != MyProcPid)
+static KeyVerdict
+judge_pin(const RingKey *key)
+{
+	KeyPin pin;
+
+	if (!pins_find(key->id, &pin))
+		return KEY_UNPINNED;
+	if (!core_equal(pin.check, key->check, sizeof(pin.check)))
+		return KEY_OTHER;
+	switch (pin.state)
 	{
-		memset(&held, 0, sizeof(held));
-		read_by = MyProcPid;
-		on_proc_exit(keyring_at_exit, (Datum) 0);
+		case PIN_USABLE:
+			return KEY_ALLOWED;
+		case PIN_SHREDDING:
+		case PIN_SHREDDED:
+		default:
+			return KEY_GONE;
 	}
-	keyring_forget();
-	memset(&problem, 0, sizeof(problem));
-	read_under = PgReloadTime;
-	state = KEYRING_FAILED;
-
-	read_it = process_may_hold_keys() && source_read(&text) && text_parse(&text);
-	secret_free(&text);
-	if (read_it)
-		state = KEYRING_HELD;
 }
 
+/* False when the keyring changed meanwhile. */
 static bool
-keyring_outdated(void)
+judge(RingKey *key, KeyVerdict *verdict)
 {
-	return state == KEYRING_UNREAD || read_under != PgReloadTime || read_by != MyProcPid;
+	uint64 generation = pins_generation();
+
+	if (generation != 0 && key->judged_under == generation)
+	{
+		*verdict = key->verdict;
+		return true;
+	}
+	if (!ring_know(key))
+		return false;
+	*verdict = generation == 0 ? judge_unpublished() : judge_pin(key);
+	key->verdict = *verdict;
+	key->judged_under = generation;
+	return true;
 }
 
-/* Brings the state up to date with the last reload. True if there are keys. */
-static bool
-keyring_refresh(void)
+/*
+ * Finds the first key from place on that may be used, and opens it; at most last. NULL: none.
+ * *again: the keyring changed meanwhile.
+ */
+static const SealKey *
+open_first(int place, int last, bool *again)
 {
-	if (keyring_outdated())
-		keyring_read();
-	return state == KEYRING_HELD;
+	*again = false;
+	for (; place <= last; place++)
+	{
+		KeyVerdict verdict;
+		const SealKey *key;
+
+		*again = !judge(ring_key(place), &verdict);
+		if (*again)
+			return NULL;
+		/*
+		 * as soon as it is pinned it is looked at anew; a database that is being restored is that
+		 * new
+		 */
+		if (verdict == KEY_UNPINNED && pin_waiter != NULL && pin_waiter(ring_key(place)->id))
+		{
+			*again = true;
+			return NULL;
+		}
+		if (verdict != KEY_ALLOWED)
+			continue;
+		key = ring_open(place);
+		*again = key == NULL;
+		return key;
+	}
+	return NULL;
 }
 
-const SealKey *
-keyring_active(void)
+/* Finds the key with the lowest id that is at least low and at most high. */
+static const SealKey *
+find_between(uint32 low, uint32 high)
 {
-	if (keyring_outdated() || state == KEYRING_FAILED)
-		keyring_read();
-	if (state != KEYRING_HELD)
-		ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("%s", problem.message),
-						errdetail("%s", problem.detail), errhint("%s", problem.hint)));
-	return (const SealKey *) held.memory + (key_count - 1);
+	for (int attempt = 0; attempt < ATTEMPTS; attempt++)
+	{
+		const SealKey *key;
+		bool again;
+		int place;
+		int last;
+
+		if (!ring_refresh(false))
+		{
+			/* which is why, maybe */
+			CHECK_FOR_INTERRUPTS();
+			return NULL;
+		}
+		place = ring_place(low);
+		for (last = place - 1; last + 1 < ring_count() && ring_key(last + 1)->id <= high;)
+			last++;
+		key = open_first(place, last, &again);
+		if (!again)
+			return key;
+		ring_forget();
+	}
+	return NULL;
 }
 
 const SealKey *
 keyring_find(uint32 id)
 {
-	const SealKey *keys;
-	int low = 0;
-	int high;
-
-	if (!keyring_refresh())
-		return NULL;
-	keys = held.memory;
-	high = key_count - 1;
-	while (low <= high)
-	{
-		int middle = low + (high - low) / 2;
-
-		if (keys[middle].id == id)
-			return &keys[middle];
-		if (keys[middle].id < id)
-			low = middle + 1;
-		else
-			high = middle - 1;
-	}
-	return NULL;
+	return find_between(id, id);
 }
 
 const SealKey *
 keyring_next(uint32 id)
 {
-	const SealKey *keys;
-
-	if (!keyring_refresh())
-		return NULL;
-	keys = held.memory;
-	for (int i = 0; i < key_count; i++)
-		if (keys[i].id > id)
-			return &keys[i];
-	return NULL;
+	return id < PG_UINT32_MAX ? find_between(id + 1, PG_UINT32_MAX) : NULL;
 }
 
 bool
 keyring_usable(const char **reason)
 {
-	if (keyring_refresh())
+	if (ring_refresh(false))
 		return true;
 	if (reason != NULL)
-		*reason = problem.message;
+		*reason = ring_problem()->message;
 	return false;
+}
+
+static void
+refuse_keyring(void)
+{
+	const KeyringProblem *problem = ring_problem();
+
+	CHECK_FOR_INTERRUPTS();
+	ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("%s", problem->message),
+					errdetail("%s", problem->detail), errhint("%s", problem->hint)));
+}
+
+static void
+refuse_verdict(uint32 id, KeyVerdict verdict)
+{
+	if (verdict == KEY_OTHER)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CONFIG_FILE_ERROR),
+			 errmsg("key %u of the keyring is not the one that this database knows", id),
+			 errdetail("Images that this database keeps were sealed under another key with that "
+					   "id. Nothing is sealed under this one."),
+			 errhint("Put the right key back; a new key needs an id of its own, higher than all "
+					 "others.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("key %u of the keyring is not known to this database yet", id),
+		 errdetail("The ledger's worker writes down what key an id stands for before anything is "
+				   "sealed under it, and has not done so in time."),
+		 errhint("See in the server's log whether the worker runs, then try again.")));
+}
+
+static void
+refuse_none(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONFIG_FILE_ERROR),
+			 errmsg("the keyring has no key that seals new images"),
+			 errdetail("Each of its keys is bound to a column and a period, or was shredded."),
+			 errhint("Make a new key with biometric.rotate_key().")));
+}
+
+/*
+ * The general key with the highest id that is not gone; false when the keyring changed meanwhile.
+ */
+static bool
+choose_active(int *place, KeyVerdict *verdict)
+{
+	for (*place = ring_count() - 1; *place >= 0; (*place)--)
+	{
+		if (ring_key(*place)->scope.bound)
+			continue;
+		if (!judge(ring_key(*place), verdict))
+			return false;
+		if (*verdict != KEY_GONE)
+			return true;
+	}
+	return true;
+}
+
+const SealKey *
+keyring_active(void)
+{
+	bool waited = false;
+
+	for (int attempt = 0; attempt < ATTEMPTS; attempt++)
+	{
+		KeyVerdict verdict = KEY_GONE;
+		const SealKey *key;
+		uint32 id;
+		int place;
+
+		if (!ring_refresh(true))
+			refuse_keyring();
+		if (!choose_active(&place, &verdict))
+		{
+			ring_forget();
+			continue;
+		}
+		if (place < 0)
+			refuse_none();
+		id = ring_key(place)->id;
+		if (verdict == KEY_UNPINNED && !waited && pin_waiter != NULL && pin_waiter(id))
+		{
+			waited = true;
+			continue;
+		}
+		if (verdict != KEY_ALLOWED)
+			refuse_verdict(id, verdict);
+		key = ring_open(place);
+		if (key != NULL)
+			return key;
+		ring_forget();
+	}
+	ereport(ERROR, (errcode(ERRCODE_CONFIG_FILE_ERROR), errmsg("the keyring keeps changing"),
+					errdetail("It was replaced each time that a key was taken from it."),
+					errhint("Try again when that is over.")));
+}
+
+static bool
+scope_covers(const KeyScope *scope, const uint8 *home, int64 at_ms)
+{
+	return scope->bound && scope->from_ms <= at_ms && at_ms < scope->until_ms &&
+		   memcmp(scope->home, home, sizeof(scope->home)) == 0;
+}
+
+uint32
+keyring_bound(const uint8 home[ENVELOPE_HOME_SIZE], int64 at_ms)
+{
+	if (!ring_refresh(false))
+		return 0;
+	for (int place = ring_count() - 1; place >= 0; place--)
+	{
+		RingKey *key = ring_key(place);
+		KeyVerdict verdict;
+
+		if (scope_covers(&key->scope, home, at_ms) && judge(key, &verdict) &&
+			verdict == KEY_ALLOWED)
+			return key->id;
+	}
+	return 0;
 }

@@ -25,6 +25,9 @@
 
 #define COMMAND_TIMEOUT_MS 10000
 
+/* How often it is looked whether the statement was cancelled, which may come between two calls. */
+#define CANCEL_LOOK_MS 100
+
 #define FILE_HINT                                                                                  \
 	"Put it into a file of its own with mode 0600, owned by the server's user, outside the data "  \
 	"directory, then reload the configuration."
@@ -158,13 +161,19 @@ milliseconds_left(instr_time start, int timeout_ms)
 	return left > 0 ? (int) left + 1 : 0;
 }
 
+static bool
+is_cancelled(void)
+{
+	return (QueryCancelPending || ProcDiePending) && INTERRUPTS_CAN_BE_PROCESSED();
+}
+
 /*
  * Reads until the end, straight into the secret memory, so that no buffered
  * copy stays behind. start: NULL to wait as long as it takes. Returns false
- * with errno set, EFBIG when the memory is full, ETIMEDOUT at the timeout.
+ * with errno set, EFBIG when the memory is full, ETIMEDOUT at the timeout, ECANCELED.
  */
 static bool
-read_all(int descriptor, SecretMemory *text, const instr_time *start)
+read_all(int descriptor, SecretMemory *text, const instr_time *start, bool cancellable)
 {
 	for (;;)
 	{
@@ -175,12 +184,12 @@ read_all(int descriptor, SecretMemory *text, const instr_time *start)
 			struct pollfd waiting = {.fd = descriptor, .events = POLLIN};
 			int left = milliseconds_left(*start, COMMAND_TIMEOUT_MS);
 
-			if (left == 0)
+			if (left == 0 || (cancellable && is_cancelled()))
 			{
-				errno = ETIMEDOUT;
+				errno = left == 0 ? ETIMEDOUT : ECANCELED;
 				return false;
 			}
-			if (poll(&waiting, 1, left) <= 0)
+			if (poll(&waiting, 1, Min(left, CANCEL_LOOK_MS)) <= 0)
 				continue;
 		}
 		if (text->used == text->size)
@@ -222,7 +231,7 @@ secret_read_file(const char *what, const char *path, SecretMemory *text, Keyring
 		close(descriptor);
 		return keyring_refuse(problem, FILE_HINT, "There is no memory.");
 	}
-	read_it = read_all(descriptor, text, NULL);
+	read_it = read_all(descriptor, text, NULL, false);
 	if (!read_it)
 	{
 		keyring_refuse(problem, FILE_HINT, "It cannot be read: %s.", strerror(errno));
@@ -281,18 +290,18 @@ command_start(const char *command, int output, pid_t *child)
 }
 
 /*
- * Waits for a child, and kills it at the timeout: it may have closed its
- * output and gone on. True if it ended by itself with status 0.
+ * Waits for a child, and kills it at the timeout, or when the statement is cancelled: it may have
+ * closed its output and gone on. True if it ended by itself with status 0.
  */
 static bool
-command_finish(pid_t child, instr_time start)
+command_finish(pid_t child, instr_time start, bool cancellable)
 {
 	int status = 0;
 	pid_t waited;
 
 	while ((waited = waitpid(child, &status, WNOHANG)) == 0 || (waited < 0 && errno == EINTR))
 	{
-		if (milliseconds_left(start, COMMAND_TIMEOUT_MS) == 0)
+		if (milliseconds_left(start, COMMAND_TIMEOUT_MS) == 0 || (cancellable && is_cancelled()))
 			kill(-child, SIGKILL);
 		pg_usleep(1000L);
 	}
@@ -301,17 +310,17 @@ command_finish(pid_t child, instr_time start)
 
 /* Reads what a started command prints. On failure the child is gone too. */
 static bool
-command_read(pid_t child, int input, SecretMemory *text, KeyringProblem *problem)
+command_read(pid_t child, int input, bool cancellable, SecretMemory *text, KeyringProblem *problem)
 {
 	instr_time start;
 
 	INSTR_TIME_SET_CURRENT(start);
-	if (!read_all(input, text, &start))
+	if (!read_all(input, text, &start, cancellable))
 	{
 		int reason = errno;
 
 		kill(-child, SIGKILL);
-		(void) command_finish(child, start);
+		(void) command_finish(child, start, cancellable);
 		if (reason == ETIMEDOUT)
 			return keyring_refuse(problem, COMMAND_HINT, "It did not end within %d ms.",
 								  COMMAND_TIMEOUT_MS);
@@ -321,13 +330,14 @@ command_read(pid_t child, int input, SecretMemory *text, KeyringProblem *problem
 		return keyring_refuse(problem, COMMAND_HINT, "Its output cannot be read: %s.",
 							  strerror(reason));
 	}
-	if (!command_finish(child, start))
+	if (!command_finish(child, start, cancellable))
 		return keyring_refuse(problem, COMMAND_HINT, "It did not end with exit status 0.");
 	return true;
 }
 
 bool
-keyring_read_command(const char *command, SecretMemory *text, KeyringProblem *problem)
+keyring_read_command(const char *setting, const char *command, bool cancellable, SecretMemory *text,
+					 KeyringProblem *problem)
 {
 	int ends[2];
 	pid_t child;
@@ -335,8 +345,7 @@ keyring_read_command(const char *command, SecretMemory *text, KeyringProblem *pr
 	bool read_it;
 
 	memset(text, 0, sizeof(*text));
-	strlcpy(problem->message, "biometric_audit.keyring_command cannot be used",
-			sizeof(problem->message));
+	snprintf(problem->message, sizeof(problem->message), "%s cannot be used", setting);
 	if (pipe2(ends, O_CLOEXEC) != 0)
 		return keyring_refuse(problem, COMMAND_HINT, "No pipe can be made: %s.", strerror(errno));
 	if (!secret_allocate(text, KEYRING_MAX_SIZE))
@@ -348,7 +357,7 @@ keyring_read_command(const char *command, SecretMemory *text, KeyringProblem *pr
 	reason = command_start(command, ends[1], &child);
 	close(ends[1]);
 	if (reason == 0)
-		read_it = command_read(child, ends[0], text, problem);
+		read_it = command_read(child, ends[0], cancellable, text, problem);
 	else
 		read_it = keyring_refuse(problem, COMMAND_HINT, "/bin/sh cannot be started: %s.",
 								 strerror(reason));

@@ -96,6 +96,7 @@ is_of_change(const EntryFields *fields)
 		case ENTRY_STORED:
 		case ENTRY_REPLACED:
 		case ENTRY_ERASED:
+		case ENTRY_PURGED:
 		case ENTRY_TRUNCATED:
 		case ENTRY_DROPPED:
 		case ENTRY_ABORTED:

@@ -59,7 +59,7 @@ hold_acquire(int number)
 	pg_memory_barrier();
 }
 
-/* Waits for a slot's worker to leave; when it does not, the command itself will say so. */
+/* Waits for a slot's worker and helper to leave; if one does not, the command will say so. */
 static void
 wait_for_worker_to_leave(int number)
 {
@@ -69,9 +69,12 @@ wait_for_worker_to_leave(int number)
 	for (;;)
 	{
 		ledger_wait_announce(number, LEDGER_WAIT_ANY);
-		if (pg_atomic_read_u32(&slot->worker_pid) == 0 || GetCurrentTimestamp() >= deadline)
+		if ((pg_atomic_read_u32(&slot->worker_pid) == 0 &&
+			 pg_atomic_read_u32(&slot->helper_pid) == 0) ||
+			GetCurrentTimestamp() >= deadline)
 			break;
 		ledger_poke_worker(number);
+		ledger_poke_helper(number);
 		ledger_wait_sleep(WAIT_SLICE_MS, true);
 	}
 	ledger_wait_announce(number, 0);

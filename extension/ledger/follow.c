@@ -130,6 +130,7 @@ follow_note(const EntryFields *fields)
 		case ENTRY_STORED:
 		case ENTRY_REPLACED:
 		case ENTRY_ERASED:
+		case ENTRY_PURGED:
 		case ENTRY_TRUNCATED:
 		case ENTRY_DROPPED:
 			follow_add(transaction, 1);

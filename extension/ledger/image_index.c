@@ -27,7 +27,7 @@ image_index_images(const EntryFields *fields, const uint8 *images[IMAGES_OF_ENTR
 	int count = 0;
 
 	if (fields->event != ENTRY_STORED && fields->event != ENTRY_REPLACED &&
-		fields->event != ENTRY_ERASED)
+		fields->event != ENTRY_ERASED && fields->event != ENTRY_PURGED)
 		return 0;
 	if (fields->image_id != NULL)
 		images[count++] = fields->image_id;

@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "ledger/helper.h"
 #include "ledger/identity.h"
 #include "ledger/slot.h"
 
@@ -310,7 +311,10 @@ ledger_launcher_main(Datum arg)
 		}
 		try_next_database();
 		for (int i = 0; i < ledger_slots(); i++)
+		{
 			wait = Min(wait, tend_slot(i));
+			wait = Min(wait, ledger_helper_tend(i, wait));
+		}
 		end_search();
 		pgstat_report_activity(STATE_IDLE, NULL);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait,

@@ -149,6 +149,9 @@ slot_init(LedgerSlot *slot)
 	pg_atomic_init_u32(&slot->holds, 0);
 	pg_atomic_init_u32(&slot->worker_pid, 0);
 	pg_atomic_init_u32(&slot->worker_proc, 0);
+	pg_atomic_init_u32(&slot->helper_pid, 0);
+	pg_atomic_init_u32(&slot->helper_proc, 0);
+	pg_atomic_init_u32(&slot->helper_refused, 0);
 	pg_atomic_init_u32(&slot->tile_relation, InvalidOid);
 	pg_atomic_init_u32(&slot->look_again, 0);
 	pg_atomic_init_u32(&slot->failures, 0);
@@ -475,6 +478,12 @@ ledger_poke_worker(int number)
 {
 	if (!poke(pg_atomic_read_u32(&slots[number].worker_proc)))
 		ledger_poke_launcher();
+}
+
+void
+ledger_poke_helper(int number)
+{
+	poke(pg_atomic_read_u32(&slots[number].helper_proc));
 }
 
 bool

@@ -588,6 +588,7 @@ find_row_key(LedgerReader *reader, const EntryFields *released, int64 sequence)
 {
 	EntryText relation = read_relation(reader, released);
 	EntryText latest = {NULL, 0};
+	EntryText resealed = {NULL, 0};
 	bool found = false;
 	ImageIndexScan scan;
 	int64 candidate;
@@ -601,6 +602,13 @@ find_row_key(LedgerReader *reader, const EntryFields *released, int64 sequence)
 		if (candidate >= sequence || !read_entry(reader, candidate, &change) ||
 			!stores_image(&change, released->image_id))
 			continue;
+		/* counts only where what stored the image is not at hand any more */
+		if (change.operation == OPERATION_RESEAL)
+		{
+			if (resealed.bytes == NULL)
+				resealed = change.row_key;
+			continue;
+		}
 		if (!found)
 			latest = change.row_key;
 		found = true;
@@ -613,7 +621,7 @@ find_row_key(LedgerReader *reader, const EntryFields *released, int64 sequence)
 		}
 	}
 	image_index_end(&scan);
-	return latest;
+	return found ? latest : resealed;
 }
 
 Datum

@@ -15,6 +15,7 @@
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "base/internal.h"
@@ -634,6 +635,7 @@ log_of_tuple(HeapTuple tuple, TupleDesc desc)
 	log->database_oid = DatumGetObjectId(values[LOG_COL_DATABASE_OID - 1]);
 	log->system_identifier = DatumGetInt64(values[LOG_COL_SYSTEM_IDENTIFIER - 1]);
 	log->timeline = DatumGetInt32(values[LOG_COL_TIMELINE - 1]);
+	log->created_at = DatumGetTimestampTz(values[LOG_COL_CREATED_AT - 1]);
 	log->has_parent = !nulls[LOG_COL_PARENT - 1];
 	if (log->has_parent)
 		memcpy(log->parent, DatumGetUUIDP(values[LOG_COL_PARENT - 1])->data, LEDGER_LOG_ID_SIZE);
@@ -664,6 +666,8 @@ compare_logs(const ListCell *a, const ListCell *b)
 	const LedgerLog *left = lfirst(a);
 	const LedgerLog *right = lfirst(b);
 
+	if (left->restored && right->restored && left->created_at != right->created_at)
+		return left->created_at < right->created_at ? -1 : 1;
 	if (left->restored && right->restored)
 		return memcmp(left->log_id, right->log_id, LEDGER_LOG_ID_SIZE);
 	return (left->ordinal > right->ordinal) - (left->ordinal < right->ordinal);

@@ -5,12 +5,23 @@
 
 #include "utils/timestamp.h"
 
+#include "ledger/follow.h"
 #include "ledger/ring.h"
+#include "ledger/session.h"
 #include "ledger/slot.h"
 #include "ledger/tasks.h"
 
 static WorkerTask tasks[MAX_TASKS];
 static int task_count = 0;
+
+#define MAX_POLLS 4
+
+/* The longest entry of the worker's own, in bytes. */
+#define WORKER_ENTRY_SIZE 8192
+
+static LedgerWorkerPoll polls[MAX_POLLS];
+static int poll_count = 0;
+static long poll_wait = LONG_MAX;
 
 int
 tasks_count(void)
@@ -36,6 +47,67 @@ ledger_worker_add_task(LedgerWorkerTask task, LedgerWorkerWork work, LedgerSlotR
 }
 
 void
+ledger_worker_add_poll(LedgerWorkerPoll poll)
+{
+	if (poll_count >= MAX_POLLS)
+		elog(ERROR, "too many polls for the ledger's worker");
+	polls[poll_count++] = poll;
+}
+
+bool
+tasks_poll(void)
+{
+	bool wanted = false;
+
+	poll_wait = LONG_MAX;
+	for (int i = 0; i < poll_count; i++)
+		wanted |= polls[i](&poll_wait);
+	return wanted;
+}
+
+long
+tasks_poll_wait(void)
+{
+	return poll_wait;
+}
+
+bool
+ledger_worker_append(EntryFields *fields, int64 *sequence)
+{
+	int number = ledger_my_slot();
+	uint8 bytes[WORKER_ENTRY_SIZE];
+	size_t length;
+	CoreStatus status;
+
+	if (number < 0 || pg_atomic_read_u32(&ledger_slot(number)->state) != LEDGER_READY)
+		return false;
+	fields->at = session_unix_time();
+	fields->reference = ENTRY_NO_REFERENCE;
+	status = entry_encode(fields, bytes, sizeof(bytes), &length);
+	if (status != CORE_OK)
+		elog(ERROR, "could not encode a ledger entry: %s", core_status_text(status));
+	return follow_append(number, pg_atomic_read_u32(&ledger_slot(number)->generation), bytes,
+						 length, sequence);
+}
+
+bool
+ledger_worker_durable(int64 sequence)
+{
+	int number = ledger_my_slot();
+
+	return number >= 0 && pg_atomic_read_u64(&ledger_slot(number)->durable) > (uint64) sequence;
+}
+
+bool
+ledger_worker_has_entries(void)
+{
+	int number = ledger_my_slot();
+
+	return number >= 0 && pg_atomic_read_u32(&ledger_slot(number)->state) == LEDGER_READY &&
+		   pg_atomic_read_u64(&ledger_slot(number)->durable) > 0;
+}
+
+void
 ledger_run_resets(int number)
 {
 	for (int i = 0; i < task_count; i++)
@@ -53,6 +125,18 @@ ledger_request_tasks(void)
 	request = pg_atomic_add_fetch_u64(&ledger_slot(number)->tasks_requested, 1);
 	ledger_poke_worker(number);
 	return request;
+}
+
+void
+ledger_request_tasks_everywhere(void)
+{
+	for (int number = 0; number < ledger_slots(); number++)
+	{
+		if (pg_atomic_read_u32(&ledger_slot(number)->database) == InvalidOid)
+			continue;
+		pg_atomic_fetch_add_u64(&ledger_slot(number)->tasks_requested, 1);
+		ledger_poke_worker(number);
+	}
 }
 
 bool

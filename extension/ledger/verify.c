@@ -304,6 +304,34 @@ check_tile_counts(LogCheck *check)
 			verify_problem(check, check->size, "a tile of level %d has more than one row", level);
 }
 
+/* Whether the worker has published that a log's first rows are in order. */
+static bool
+are_ordered(const Verification *v, const LogCheck *check, int64 rows, LedgerStatus *now)
+{
+	return ledger_status_read(v->slot, now) && now->loaded &&
+		   memcmp(now->log_id, check->log->log_id, LEDGER_LOG_ID_SIZE) == 0 &&
+		   (int64) pg_atomic_read_u64(&ledger_slot(v->slot)->ordered) >= rows;
+}
+
+/* Whether a log that was forked from it since the snapshot was taken names these rows as its own. */
+static bool
+are_of_parent(const LogCheck *check, int64 rows)
+{
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	bool found = false;
+	ListCell *cell;
+
+	foreach(cell, store_logs(snapshot))
+	{
+		const LedgerLog *child = lfirst(cell);
+
+		found = found || (child->has_parent && child->parent_size >= rows &&
+						  memcmp(child->parent, check->log->log_id, LEDGER_LOG_ID_SIZE) == 0);
+	}
+	UnregisterSnapshot(snapshot);
+	return found;
+}
+
 /* Rows beyond the edge must be the worker's, durable already or not. */
 static void
 check_beyond_edge(Verification *v, LogCheck *check)
@@ -314,9 +342,7 @@ check_beyond_edge(Verification *v, LogCheck *check)
 
 	if (check->edge == NULL || rows <= check->size || check->highest >= check->seen_limit)
 		return;
-	while (!(ledger_status_read(v->slot, now) && now->loaded &&
-			 memcmp(now->log_id, check->log->log_id, LEDGER_LOG_ID_SIZE) == 0 &&
-			 (int64) pg_atomic_read_u64(&ledger_slot(v->slot)->ordered) >= rows))
+	while (!are_ordered(v, check, rows, now) && !are_of_parent(check, rows))
 	{
 		if (GetCurrentTimestamp() >= deadline)
 		{

@@ -647,6 +647,7 @@ worker_sleep(Worker *w)
 	if (w->deferred)
 		timeout =
 			Min(timeout, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), w->deferred_due));
+	timeout = Min(timeout, tasks_poll_wait());
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout,
 					 PG_WAIT_EXTENSION);
 }
@@ -675,6 +676,8 @@ worker_loop(Worker *w)
 			worker_fence(w);
 		if (pg_atomic_exchange_u32(&w->slot->look_again, 0) != 0)
 			worker_look_again(w);
+		if (tasks_poll())
+			pg_atomic_fetch_add_u64(&w->slot->tasks_requested, 1);
 		if (pg_atomic_read_u64(&w->slot->tasks_requested) !=
 			pg_atomic_read_u64(&w->slot->tasks_done))
 		{

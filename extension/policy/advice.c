@@ -7,6 +7,7 @@
 #include "utils/timestamp.h"
 
 #include "base/internal.h"
+#include "keyring/keyring.h"
 #include "ledger/append.h"
 #include "policy/advice.h"
 #include "policy/quota.h"
@@ -62,6 +63,10 @@ advice_rule_of(const Decision *decision)
 {
 	QuotaState state;
 
+	if (decision->reason == REASON_KEY_UNAVAILABLE && decision->key != 0 && keyring_usable(NULL))
+		return psprintf("An image is sealed under key %u, which the keyring does not have, or has "
+						"another key in the place of.",
+						decision->key);
 	if (decision->reason != REASON_QUOTA_EXCEEDED)
 		return advice_rule(decision->reason);
 	state = quota_look(decision);
@@ -158,6 +163,11 @@ advice_for_reason(const Decision *decision, ImageKind kind)
 		case REASON_LEDGER_UNAVAILABLE:
 			return advice_ledger();
 		case REASON_KEY_UNAVAILABLE:
+			if (decision->key != 0 && keyring_usable(NULL))
+				return psprintf("An administrator must bring key %u back into the keyring, from a "
+								"backup of it; view biometric.key says what is missing. Or leave "
+								"the image out.",
+								decision->key);
 			return pstrdup("An administrator must see to biometric_audit.keyring: the server's log "
 						   "says what is wrong with it.");
 		case REASON_STANDBY:

@@ -122,7 +122,7 @@ change_policy_changed(void)
 	ListCell *cell;
 
 	foreach(cell, queue)
-		if (((QueuedChange *) lfirst(cell))->event == ENTRY_POLICY_CHANGED)
+		if (((QueuedChange *) lfirst(cell))->event != ENTRY_INCIDENT)
 			return true;
 	return false;
 }
@@ -425,6 +425,14 @@ change_record(const PolicyChange *change, const char *detail, Size growth)
 	detail = proposal_detail(detail);
 	if (detail != NULL)
 		change_queue(change, ENTRY_POLICY_CHANGED, detail, growth);
+}
+
+void
+change_record_key(const PolicyChange *change, const char *detail)
+{
+	detail = proposal_detail(detail);
+	if (detail != NULL)
+		change_queue(change, ENTRY_KEY_CHANGED, detail, 0);
 }
 
 void

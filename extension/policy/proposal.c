@@ -45,7 +45,8 @@ PGDLLEXPORT PG_FUNCTION_INFO_V1(biometric_reject);
 static const char *const functions[] = {
 	"register_party", "register_network", "register_local", "unregister_network",
 	"authorize",	  "set_quota",		  "revoke",			"reinstate",
-	"adopt"};
+	"adopt",		  "collect",		  "retain",			"end_past_retention",
+	"release_hold",	  "shred_key"};
 
 /* A function with its arguments. */
 typedef struct ProposedCall
@@ -68,6 +69,7 @@ typedef struct ProposalRun
 	int64 number;		  /* 0: it is tried */
 	const char *change;	  /* what was proposed */
 	const char *by;		  /* the login that proposed */
+	Oid proposer;		  /* and its role */
 	const char *approver; /* the login that approved */
 } ProposalRun;
 
@@ -145,6 +147,12 @@ proposal_wanted(bool widens)
 
 /* ---- what is recorded ---- */
 
+Oid
+proposal_proposer(void)
+{
+	return running ? running->proposer : InvalidOid;
+}
+
 static Datum
 proposal_jsonb(const char *text)
 {
@@ -171,6 +179,8 @@ proposal_tidy(const ProposedCall *call, const char *detail)
 
 	if (strcmp(call->name, "authorize") == 0)
 		value = proposal_without(value, "permit");
+	if (strcmp(call->name, "collect") == 0)
+		value = proposal_without(value, "declaration");
 	return proposal_jsonb_text(value);
 }
 
@@ -639,6 +649,7 @@ proposal_approve(int64 number, const Person *person, MemoryContext context, Prop
 			  proposal_value(COLUMN_ARGUMENTS), call);
 	run->change = pstrdup(change_result(COLUMN_CHANGE));
 	run->by = pstrdup(change_result(COLUMN_BY));
+	run->proposer = DatumGetObjectId(proposal_value(COLUMN_LOGIN));
 	MemoryContextSwitchTo(old);
 	(void) proposal_decide(number, "approved", person, &change, NULL);
 	change_end(&change);

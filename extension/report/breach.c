@@ -33,12 +33,13 @@ typedef enum BreachDimension
 	DIMENSION_DAY,
 	DIMENSION_PLACE,
 	DIMENSION_COLLECTED_ON,
+	DIMENSION_COLLECTED_FOR,
 	DIMENSIONS
 } BreachDimension;
 
 static const char *const dimension_names[DIMENSIONS] = {
-	"total",   "kind",	"relation", "authorization", "purpose",
-	"network", "login", "day",		"place",		 "collected_on"};
+	"total", "kind", "relation", "authorization", "purpose",	  "network",
+	"login", "day",	 "place",	 "collected_on",  "collected_for"};
 
 typedef struct Breach
 {
@@ -106,6 +107,7 @@ value_of_how(BreachDimension dimension, const ReleasedHow *how)
 			return (uint64) ((int64) how->day - PG_INT32_MIN);
 		case DIMENSION_PLACE:
 		case DIMENSION_COLLECTED_ON:
+		case DIMENSION_COLLECTED_FOR:
 		default:
 			elog(ERROR, "dimension %d is not one of circumstances", (int) dimension);
 	}
@@ -151,7 +153,25 @@ pairs_add(BreachPairs *pairs, uint64 value, int cell)
 	pairs->pairs[pairs->count++] = (BreachPair){.value = value, .cell = cell};
 }
 
-/* Adds a cell once for each place, or date, that its rows have. */
+/* What a row's cells are counted by. */
+static int
+text_of_state(BreachDimension dimension, const ReleasedState *state)
+{
+	switch (dimension)
+	{
+		case DIMENSION_PLACE:
+			return state->place;
+		case DIMENSION_COLLECTED_ON:
+			return state->collected_on;
+		case DIMENSION_COLLECTED_FOR:
+			return state->declared;
+		default:
+			elog(ERROR, "dimension %d is not one of rows", (int) dimension);
+	}
+	return RELEASED_NONE;
+}
+
+/* Adds a cell once for each place, date, or purpose, that its rows have. */
 static void
 pairs_add_states(BreachPairs *pairs, const Released *released, BreachDimension dimension, int cell)
 {
@@ -162,9 +182,7 @@ pairs_add_states(BreachPairs *pairs, const Released *released, BreachDimension d
 		pairs_add(pairs, PG_UINT64_MAX, cell);
 	for (int i = 0; i < held->states; i++)
 	{
-		const ReleasedState *state = &released->state[held->state[i]];
-		uint64 value =
-			value_of_text(dimension == DIMENSION_PLACE ? state->place : state->collected_on);
+		uint64 value = value_of_text(text_of_state(dimension, &released->state[held->state[i]]));
 		bool known = false;
 
 		/* an image in very many rows is in few places, next to one another */
@@ -198,7 +216,7 @@ pairs_collect(const Breach *breach, BreachDimension dimension, BreachPairs *pair
 	for (int i = 0; i < released->cells; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (dimension == DIMENSION_PLACE || dimension == DIMENSION_COLLECTED_ON)
+		if (dimension >= DIMENSION_PLACE)
 			pairs_add_states(pairs, released, dimension, i);
 		else
 			pairs_add(pairs, value_of_how(dimension, &released->how[released->cell[i].how]), i);
@@ -222,9 +240,10 @@ value_new(char *text, uint64 order)
 static BreachValue *
 count_value(Breach *breach, BreachDimension dimension, const BreachPair *pairs, int count)
 {
-	BreachFilter filter = dimension == DIMENSION_PLACE			? BREACH_PLACE
-						  : dimension == DIMENSION_COLLECTED_ON ? BREACH_COLLECTED_ON
-																: BREACH_ALL;
+	BreachFilter filter = dimension == DIMENSION_PLACE			 ? BREACH_PLACE
+						  : dimension == DIMENSION_COLLECTED_ON	 ? BREACH_COLLECTED_ON
+						  : dimension == DIMENSION_COLLECTED_FOR ? BREACH_COLLECTED_FOR
+																 : BREACH_ALL;
 	uint64 number = pairs[0].value;
 	/* kinds and permits have an order of their own, all others that of their texts */
 	bool ordered = dimension == DIMENSION_KIND || dimension == DIMENSION_AUTHORIZATION;

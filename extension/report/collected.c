@@ -106,6 +106,8 @@ take_member(Collected *parsed, EntryText name, EntryText value)
 		parsed->subject = value;
 	else if (is_named(name, "place") && object)
 		parsed->place = value;
+	else if (is_named(name, "for") && object)
+		parsed->declared = value;
 	else if (is_named(name, "of") && string)
 		parsed->of = (EntryText){.bytes = value.bytes + 1, .length = value.length - 2};
 	else if (is_named(name, "time") && string)

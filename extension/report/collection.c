@@ -139,12 +139,12 @@ rank_of_log(const List *own, const List *restored, const uint8 *log_id, bool *is
 		if (*is_own)
 			return rank;
 	}
-	rank = list_length(own);
+	rank = list_length(own) + list_length(restored);
 	foreach(cell, restored)
 	{
 		const LedgerLog *log = lfirst(cell);
 
-		rank++;
+		rank--;
 		if (log->adopted && memcmp(log->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0)
 			return rank;
 	}

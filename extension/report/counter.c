@@ -47,6 +47,8 @@ state_passes(const ReleasedState *state, BreachFilter filter, int value)
 			return state->place == value;
 		case BREACH_COLLECTED_ON:
 			return state->collected_on == value;
+		case BREACH_COLLECTED_FOR:
+			return state->declared == value;
 		default:
 			return false;
 	}

@@ -312,6 +312,7 @@ state_number(ReleasedBuilder *builder, int relation, int row, const Collected *c
 	state.subject = object_number(builder, collected->subject);
 	state.place = object_number(builder, collected->place);
 	state.collected_on = builder_text(builder, date_of(collected->time), false);
+	state.declared = object_number(builder, collected->declared);
 	if (collected->of.bytes != NULL)
 		state.of = of_number(builder, collected->of);
 	state.person = person_number(builder, state.of, state.subject);
@@ -345,12 +346,14 @@ take_change(Held *held, int log, HeldChanges *changes, const uint8 *image_id, in
 	EntryFields fields;
 	int relation;
 
-	if (!read_entry(of, sequence, &fields) ||
+	/* an image that was sealed again is where it was */
+	if (!read_entry(of, sequence, &fields) || fields.operation == OPERATION_RESEAL ||
 		(fields.event != ENTRY_STORED && fields.event != ENTRY_REPLACED &&
-		 fields.event != ENTRY_ERASED) ||
+		 fields.event != ENTRY_ERASED && fields.event != ENTRY_PURGED) ||
 		(fields.transaction != 0 && is_aborted(held, of, fields.transaction)))
 		return;
-	change->put = fields.event != ENTRY_ERASED && is_image(fields.image_id, image_id);
+	change->put = fields.event != ENTRY_ERASED && fields.event != ENTRY_PURGED &&
+				  is_image(fields.image_id, image_id);
 	if (!change->put && fields.row_key.bytes == NULL)
 		return;
 	relation = builder_text(builder,
@@ -358,7 +361,11 @@ take_change(Held *held, int log, HeldChanges *changes, const uint8 *image_id, in
 	collected_parse(change->put ? fields.collected : (EntryText){0}, &collected);
 	change->log = log;
 	change->sequence = sequence;
-	change->collected = change->put && fields.collected.bytes != NULL;
+	change->says = !change->put || fields.collected.bytes == NULL ? SAYS_NOTHING
+				   : collected.of.bytes != NULL || collected.subject.bytes != NULL ||
+						   collected.place.bytes != NULL || collected.time.bytes != NULL
+					   ? SAYS_COLLECTED
+					   : SAYS_DECLARED;
 	change->row = row_number(builder, relation, object_number(builder, fields.row_key));
 	change->state = state_number(builder, relation, change->row, &collected);
 	changes->count++;

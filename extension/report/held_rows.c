@@ -94,14 +94,14 @@ held_below(const HeldChanges *changes, int log, int64 sequence)
 
 /*
  * What is known of a row by its changes: what the latest below the release says was collected,
- * else the first behind it. Returns its state; RELEASED_NONE when none puts the image into it.
+ * else the first behind it; those that say the most count. Returns its state; RELEASED_NONE when
+ * none puts the image into it.
  */
 static int
 row_state(const HeldChanges *changes, const int *of_row, int count, int below)
 {
-	int before = RELEASED_NONE;
-	int behind = RELEASED_NONE;
-	int any = RELEASED_NONE;
+	int before[SAYS_LAST + 1] = {RELEASED_NONE, RELEASED_NONE, RELEASED_NONE};
+	int behind[SAYS_LAST + 1] = {RELEASED_NONE, RELEASED_NONE, RELEASED_NONE};
 
 	for (int i = 0; i < count; i++)
 	{
@@ -109,13 +109,15 @@ row_state(const HeldChanges *changes, const int *of_row, int count, int below)
 
 		if (!change->put)
 			continue;
-		any = change->state;
-		if (change->collected && of_row[i] < below)
-			before = change->state;
-		else if (change->collected && behind == RELEASED_NONE)
-			behind = change->state;
+		if (of_row[i] < below)
+			before[change->says] = change->state;
+		else if (behind[change->says] == RELEASED_NONE)
+			behind[change->says] = change->state;
 	}
-	return before != RELEASED_NONE ? before : behind != RELEASED_NONE ? behind : any;
+	for (int says = SAYS_LAST; says >= SAYS_NOTHING; says--)
+		if (before[says] != RELEASED_NONE || behind[says] != RELEASED_NONE)
+			return before[says] != RELEASED_NONE ? before[says] : behind[says];
+	return RELEASED_NONE;
 }
 
 /* Whether the image was put into a row before the release; left: and was still in it. */

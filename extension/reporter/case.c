@@ -129,11 +129,18 @@ case_choose(Case *matter)
 	figures_order(&matter->shown, &matter->texts);
 }
 
+const DeclaredList *
+case_declared(const Case *matter)
+{
+	return matter->asked ? &matter->declared : &matter->count.declared;
+}
+
 void
 case_free(Case *matter)
 {
 	figures_free(&matter->server);
 	figures_free(&matter->shown);
+	declared_free(&matter->declared);
 	count_free(&matter->count);
 	count_free(&matter->left);
 	incident_clear(&matter->incident, 0);

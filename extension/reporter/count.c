@@ -170,13 +170,14 @@ find_row(void *context, uint64_t sequence, const EntryFields *fields, const uint
 		 size_t length)
 {
 	Count *count = context;
-	bool erased = fields->event == ENTRY_ERASED;
+	bool erased = fields->event == ENTRY_ERASED || fields->event == ENTRY_PURGED;
 	PrintOrigin origin;
 	uint32_t in;
 	uint32_t out;
 
 	resolve_learn(count->resolver, sequence, fields, entry, length);
-	if (sequence < count->wanted.begin ||
+	/* an image that was sealed again is where it was */
+	if (sequence < count->wanted.begin || fields->operation == OPERATION_RESEAL ||
 		(fields->event != ENTRY_STORED && fields->event != ENTRY_REPLACED && !erased))
 		return TOOL_VERIFIED;
 	in = erased ? 0 : find_image(count, fields->image_id);
@@ -302,6 +303,7 @@ count_free(Count *count)
 		resolve_free(count->resolver);
 	free(count->resolver);
 	figures_free(&count->figures);
+	declared_free(&count->declared);
 	texts_free(&count->image_ids);
 	free(count->images);
 	free(count->rows);

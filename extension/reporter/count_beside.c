@@ -139,6 +139,19 @@ add_notable(Count *count, uint64_t sequence, const EntryFields *fields, const Pr
 				  .by = login != NULL ? texts_add(count->texts, login->bytes, login->length) : 0};
 }
 
+/*
+ * Takes note of what images were declared to be collected for; false: the entry is of something
+ * else.
+ */
+static bool
+add_declared(Count *count, uint64_t sequence, const EntryFields *fields, const PrintOrigin *origin)
+{
+	const EntryText *login = origin->session != NULL ? &origin->session->session_user_name : NULL;
+	uint32_t by = login != NULL ? texts_add(count->texts, login->bytes, login->length) : 0;
+
+	return declared_learn(&count->declared, count->texts, sequence, fields, by);
+}
+
 /* Whether a change of the policy is about the party, or about one of its permits. */
 static bool
 concerns_party(Count *count, Span detail)
@@ -187,7 +200,11 @@ count_beside(Count *count, uint64_t sequence, const EntryFields *fields)
 		count->doubtful += wanted && sequence >= count->wanted.in_doubt;
 	}
 	else if (fields->event == ENTRY_POLICY_CHANGED)
+	{
+		if (add_declared(count, sequence, fields, &origin))
+			count->doubtful += sequence >= count->wanted.in_doubt;
 		wanted = concerns_party(count, detail);
+	}
 	else
 		wanted = count->notable_count < NOTABLES_MAX;
 	if (wanted)

@@ -11,11 +11,11 @@
 /* What a row's entries say of it, up to a disclosure and behind it. Places of changes, plus 1. */
 typedef struct RowStory
 {
-	bool put;		   /* it had the image, */
-	bool ended;		   /* but no more when the statement began */
-	uint32_t before;   /* the latest that says what was collected */
-	uint32_t behind;   /* the first that says it */
-	uint64_t earliest; /* the first that put the image there at all; UINT64_MAX: none */
+	bool put;			/* it had the image, */
+	bool ended;			/* but no more when the statement began */
+	uint32_t before[3]; /* the latest that says so much of what was collected: see Change */
+	uint32_t behind[3]; /* the first that says it */
+	uint64_t earliest;	/* the first that put the image there at all; UINT64_MAX: none */
 } RowStory;
 
 static RowStory
@@ -42,10 +42,10 @@ read_story(const Count *count, const Holding *holding, uint64_t sequence, uint64
 			story.put = true;
 			story.ended = false;
 		}
-		if (change->told && below)
-			story.before = at;
-		else if (change->told && story.behind == 0)
-			story.behind = at;
+		if (below)
+			story.before[change->told] = at;
+		else if (story.behind[change->told] == 0)
+			story.behind[change->told] = at;
 	}
 	return story;
 }
@@ -54,9 +54,11 @@ static void
 add_held(Count *count, const Holding *holding, const RowStory *story, uint32_t relation)
 {
 	const CountedRow *row = &count->rows[holding->row];
-	uint32_t told = story->before != 0 ? story->before : story->behind;
+	uint32_t told = 0;
 	HeldRow held = {.row = holding->row, .of = row->relation};
 
+	for (int says = 2; says > 0 && told == 0; says--)
+		told = story->before[says] != 0 ? story->before[says] : story->behind[says];
 	if (told != 0)
 	{
 		const Change *change = &count->changes[told - 1];
@@ -66,6 +68,7 @@ add_held(Count *count, const Holding *holding, const RowStory *story, uint32_t r
 		held.subject = change->subject;
 		held.place = change->place;
 		held.collected_on = change->collected_on;
+		held.collected_for = change->collected_for;
 	}
 	held.tells = held.subject != 0 ? 2 : row->key != 0;
 	if (story->ended)

@@ -12,6 +12,8 @@
 
 /* Figures that a disclosure counts in as a whole. */
 #define WHOLE_COUNT DIMENSION_PLACE
+/* Those that it counts in by its rows. */
+#define ROW_COUNT (DIMENSION_COUNTED - DIMENSION_PLACE)
 
 /* What is counted once a figure: part of a key. */
 typedef enum Thing
@@ -104,6 +106,19 @@ string_text(Count *count, Span object, const char *name)
 			   : 0;
 }
 
+/* Whether what was collected is more than what for. */
+static bool
+says_whose(Span collected)
+{
+	static const char *const members[] = {"of", "subject", "place", "time"};
+	Span value;
+
+	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
+		if (member_find(collected, members[i], &value))
+			return true;
+	return false;
+}
+
 /* What an entry says was collected with a row. */
 static void
 take_collected(Count *count, Change *change, const EntryFields *fields)
@@ -111,14 +126,15 @@ take_collected(Count *count, Change *change, const EntryFields *fields)
 	Span collected = {fields->collected.bytes, fields->collected.length};
 	Span value;
 
-	change->told = collected.bytes != NULL;
-	if (!change->told)
+	if (collected.bytes == NULL)
 		return;
 	change->of = string_text(count, collected, "of");
 	change->subject = object_text(count, collected, "subject");
 	change->place = object_text(count, collected, "place");
 	change->collected_on =
 		member_find(collected, "time", &value) ? collection_day(count, value) : 0;
+	change->collected_for = object_text(count, collected, "for");
+	change->told = says_whose(collected) ? 2 : 1;
 }
 
 /* The index of an image's row, which is added if it is new. */
@@ -277,6 +293,7 @@ count_rowless(Count *count, uint64_t sequence, int64_t at, uint32_t image, uint3
 
 	touch(count, figures_get(&count->figures, DIMENSION_PLACE, 0), sequence, at, image);
 	touch(count, figures_get(&count->figures, DIMENSION_COLLECTED_ON, 0), sequence, at, image);
+	touch(count, figures_get(&count->figures, DIMENSION_COLLECTED_FOR, 0), sequence, at, image);
 	count_affected(count, image, unknown.row, at);
 	count_person(count, &unknown, image, at);
 }
@@ -300,13 +317,14 @@ count_disclosure(Count *count, uint64_t sequence, const EntryFields *fields,
 	for (uint32_t row = 0; row < count->held_count; row++)
 	{
 		const HeldRow *held = &count->held[row];
-		uint32_t by_row[2];
+		uint32_t by_row[ROW_COUNT];
 
 		by_row[0] = figures_get(&count->figures, DIMENSION_PLACE, held->place);
 		by_row[1] = figures_get(&count->figures, DIMENSION_COLLECTED_ON, held->collected_on);
+		by_row[2] = figures_get(&count->figures, DIMENSION_COLLECTED_FOR, held->collected_for);
 		for (int i = 0; i < WHOLE_COUNT; i++)
 			count_row_in(count, held, whole[i]);
-		for (int i = 0; i < 2; i++)
+		for (int i = 0; i < ROW_COUNT; i++)
 		{
 			touch(count, by_row[i], sequence, fields->at, image);
 			count_row_in(count, held, by_row[i]);

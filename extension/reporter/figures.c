@@ -34,6 +34,7 @@ static const DimensionText dimension_table[DIMENSION_COUNT] = {
 	[DIMENSION_DAY] = {"day", "Day of release"},
 	[DIMENSION_PLACE] = {"place", "Place of collection"},
 	[DIMENSION_COLLECTED_ON] = {"collected_on", "Day of collection"},
+	[DIMENSION_COLLECTED_FOR] = {"collected_for", "What it was collected for"},
 	[DIMENSION_DETACHED] = {"detached", "Detached"},
 };
 

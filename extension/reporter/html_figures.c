@@ -25,6 +25,8 @@ none_of(Dimension dimension)
 		case DIMENSION_PLACE:
 		case DIMENSION_COLLECTED_ON:
 			return "not recorded";
+		case DIMENSION_COLLECTED_FOR:
+			return "undeclared when it was stored";
 		default:
 			return "not known";
 	}
@@ -55,6 +57,23 @@ put_terms(FILE *out, const Case *matter, Span permit)
 	free(text.bytes);
 }
 
+/* Writes what images were collected for: "border control; legal basis: 8 USC 1365b". */
+static void
+put_declared(FILE *out, Span declared)
+{
+	Buffer text = {0};
+	bool any = member_string(declared, "purpose", &text);
+
+	if (any)
+		html_span(out, (Span){(const char *) text.bytes, text.length});
+	if (member_string(declared, "legal_basis", &text))
+	{
+		fputs(any ? "; legal basis: " : "legal basis: ", out);
+		html_span(out, (Span){(const char *) text.bytes, text.length});
+	}
+	free(text.bytes);
+}
+
 static void
 put_value(FILE *out, const Case *matter, const Figure *figure)
 {
@@ -62,6 +81,8 @@ put_value(FILE *out, const Case *matter, const Figure *figure)
 
 	if (figure->value == 0)
 		html_value(out, &matter->texts, 0, none_of(figure->dimension));
+	else if (figure->dimension == DIMENSION_COLLECTED_FOR)
+		put_declared(out, text);
 	else if (figure->dimension == DIMENSION_PLACE)
 		html_words(out, text);
 	else
@@ -192,9 +213,9 @@ void
 html_tables(FILE *out, const Case *matter)
 {
 	static const Dimension order[] = {
-		DIMENSION_KIND,			 DIMENSION_PLACE,	DIMENSION_RELATION,
-		DIMENSION_PURPOSE,		 DIMENSION_NETWORK, DIMENSION_LOGIN,
-		DIMENSION_AUTHORIZATION, DIMENSION_DAY,		DIMENSION_COLLECTED_ON};
+		DIMENSION_KIND,	   DIMENSION_PLACE,		  DIMENSION_RELATION, DIMENSION_COLLECTED_FOR,
+		DIMENSION_PURPOSE, DIMENSION_NETWORK,	  DIMENSION_LOGIN,	  DIMENSION_AUTHORIZATION,
+		DIMENSION_DAY,	   DIMENSION_COLLECTED_ON};
 	fputs("<section class=\"page\" aria-labelledby=\"taken\">\n<h2 id=\"taken\">What was "
 		  "taken</h2>\n<p>An image counts once in each line, however often it was released; a "
 		  "disclosure is one release of one image. People are counted where a table&rsquo;s owner "

@@ -173,6 +173,9 @@ compare(Run *run)
 		incident_count(&matter->incident, &matter->count);
 	}
 	figures_compare(&matter->server, &count->figures, &matter->texts, comparison);
+	/* earlier logs, and entries that are not in the archive, may have declared more */
+	if (!comparison->several && matter->count.from == 0)
+		declared_compare(&matter->declared, &matter->count.declared, &matter->texts, comparison);
 	server_compare(run->server, matter, count);
 }
 

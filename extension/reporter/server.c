@@ -266,8 +266,9 @@ take_figure(Case *matter, const PGresult *result, int row)
 					   PQgetvalue(result, row, 0));
 		return;
 	}
-	value = dimension == DIMENSION_PLACE ? take_json(matter, result, row, 1)
-										 : take_text(matter, result, row, 1);
+	value = dimension == DIMENSION_PLACE || dimension == DIMENSION_COLLECTED_FOR
+				? take_json(matter, result, row, 1)
+				: take_text(matter, result, row, 1);
 	index = figures_get(&matter->server, dimension, value);
 	figure = &matter->server.items[index];
 	figure->taken = take_number(result, row, 2, 0) != 0;
@@ -352,6 +353,34 @@ ask_lists(Server *server, Case *matter, const Period *period)
 	return report_code();
 }
 
+/* What images are declared to be collected for, in the order of DeclaredMember. */
+static ToolExit
+ask_declared(Server *server, Case *matter)
+{
+	static const char query[] =
+		"SELECT biometric.recorded_text(relation::pg_catalog.text), "
+		"biometric.recorded_text(column_name::pg_catalog.text), "
+		"biometric.recorded_text(purpose), biometric.recorded_text(legal_basis), max_width, "
+		"max_height, pg_catalog.to_jsonb(formats), max_per_subject_per_day, declaration, kind "
+		"FROM biometric.declared_collection ORDER BY declared DESC, 1, 2";
+	PGresult *result = ask(server, query, 0, NULL, DECLARED_MEMBERS + 2);
+
+	if (result == NULL)
+		return report_code();
+	declared_free(&matter->declared);
+	for (int row = 0; row < PQntuples(result); row++)
+	{
+		Declared *declared =
+			declared_add(&matter->declared, take_text(matter, result, row, DECLARED_MEMBERS));
+
+		for (int i = 0; i < DECLARED_MEMBERS; i++)
+			declared->said[i] = take_text(matter, result, row, i);
+		declared->kind = take_text(matter, result, row, DECLARED_MEMBERS + 1);
+	}
+	PQclear(result);
+	return TOOL_VERIFIED;
+}
+
 /* How many logs have been signed, which the figures may be of: an archive is of one. */
 static ToolExit
 ask_logs(Server *server, Case *matter)
@@ -379,6 +408,7 @@ server_ask(Server *server, Case *matter, uint64_t *in_doubt, uint64_t *limit)
 		(matter->incident.id != 0 && ask_incident(server, matter) != TOOL_VERIFIED) ||
 		ask_figures(server, matter, &period) != TOOL_VERIFIED ||
 		ask_lists(server, matter, &period) != TOOL_VERIFIED ||
+		ask_declared(server, matter) != TOOL_VERIFIED ||
 		ask_logs(server, matter) != TOOL_VERIFIED || command(server, "COMMIT") != TOOL_VERIFIED ||
 		ask_size(server, limit) != TOOL_VERIFIED)
 		return report_code();

@@ -185,6 +185,7 @@ write_html(const Output *output, Case *matter)
 	html_summary(out, matter);
 	html_beside(out, matter);
 	html_tables(out, matter);
+	html_declared(out, matter);
 	html_people(out, matter);
 	html_evidence(out, matter);
 	fputs("</main>\n<footer>This report names people&rsquo;s records. Keep it as the images "

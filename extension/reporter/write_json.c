@@ -138,6 +138,54 @@ put_check(FILE *out, const Case *matter)
 }
 
 static void
+put_declared(FILE *out, const Case *matter, const Declared *declared)
+{
+	const Texts *texts = &matter->texts;
+
+	fprintf(out, "{\"declared\":%s,", declared->declaration != 0 ? "true" : "false");
+	put_number_of(out, "kind", texts, declared->kind);
+	for (int i = 0; i < DECLARED_MEMBERS; i++)
+	{
+		Span text = texts_get(texts, declared->said[i]);
+
+		fputc(',', out);
+		if (text.bytes == NULL || i < DECLARED_MAX_WIDTH)
+		{
+			put_text(out, declared_member_name((DeclaredMember) i), text);
+			continue;
+		}
+		fprintf(out, "\"%s\":", declared_member_name((DeclaredMember) i));
+		json_value(out, text.bytes, text.length);
+	}
+	fputc(',', out);
+	put_moment(out, "declared_at", declared->recorded ? declared->at : INT64_MIN);
+	fputc(',', out);
+	put_number_of(out, "declared_by", texts, declared->by);
+	if (declared->recorded)
+		fprintf(out, ",\"seq\":%" PRIu64 "}", declared->sequence);
+	else
+		fputs(",\"seq\":null}", out);
+}
+
+static void
+put_collections(FILE *out, const Case *matter)
+{
+	const DeclaredList *list = case_declared(matter);
+	bool any = false;
+
+	fputs("\"collections\":[", out);
+	for (uint32_t i = 0; i < list->count; i++)
+	{
+		if (list->items[i].ended)
+			continue;
+		fputs(any ? ",\n" : "", out);
+		put_declared(out, matter, &list->items[i]);
+		any = true;
+	}
+	fputs("],\n", out);
+}
+
+static void
 put_besides(FILE *out, const Case *matter)
 {
 	const Count *count = &matter->count;
@@ -201,6 +249,7 @@ write_json(const Output *output, Case *matter)
 		put_figure(out, matter, &matter->shown.items[i]);
 	}
 	fputs("],\n", out);
+	put_collections(out, matter);
 	put_besides(out, matter);
 	fputs("}\n", out);
 	return output_end(output, "report.json", out);

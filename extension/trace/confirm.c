@@ -121,7 +121,8 @@ was_aborted(Confirm *confirm, ConfirmLog *log, uint64 transaction)
 
 /* Whether an entry says of an image what the derived table says that it says. */
 static bool
-is_confirmed(const Search *search, const FoundImage *image, const EntryFields *fields)
+is_confirmed(const Search *search, const FoundImage *image, TraceMatch match,
+			 const EntryFields *fields)
 {
 	const EvidenceKey *key;
 
@@ -130,7 +131,7 @@ is_confirmed(const Search *search, const FoundImage *image, const EntryFields *f
 		memcmp(fields->image_id, image->id, ENTRY_IMAGE_ID_SIZE) != 0)
 		return false;
 	key = fields->key > PG_UINT32_MAX ? NULL : evidence_key(search->evidence, (uint32) fields->key);
-	switch (image->match)
+	switch (match)
 	{
 		case TRACE_MARK:
 			return true;
@@ -174,7 +175,7 @@ confirm_stored(Confirm *confirm, FoundImage *image, FoundStored *stored)
 	if (stored->sequence < store_first(&log->reader))
 		return CONFIRMED;
 	if (!read_entry(log, stored->sequence, &fields) ||
-		!is_confirmed(confirm->search, image, &fields))
+		!is_confirmed(confirm->search, image, stored->match, &fields))
 	{
 		ereport(WARNING, (errmsg("biometric.traced says of entry " INT64_FORMAT
 								 " of the ledger what the entry does not say",

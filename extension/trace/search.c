@@ -52,7 +52,7 @@ search_want_image(Search *search, const uint8 *image_id, ImageKind kind)
 }
 
 static void
-add_stored(FoundImage *image, int log, int64 sequence)
+add_stored(FoundImage *image, TraceMatch match, int log, int64 sequence)
 {
 	FoundStored *stored;
 
@@ -68,6 +68,7 @@ add_stored(FoundImage *image, int log, int64 sequence)
 	memset(stored, 0, sizeof(*stored));
 	stored->log = log;
 	stored->sequence = sequence;
+	stored->match = match;
 }
 
 /* The similar image that is the farthest; NULL when there is room for one more. */
@@ -141,7 +142,7 @@ take_image(Search *search, const TracedImage *traced, TraceMatch match, int dist
 		image->match = match;
 	if (image->distance < 0 || (distance >= 0 && distance < image->distance))
 		image->distance = distance;
-	add_stored(image, search->log, traced->sequence);
+	add_stored(image, match, search->log, traced->sequence);
 }
 
 /* Images that marks name, whatever they look like. True if this is one of them. */
@@ -165,11 +166,30 @@ take_wanted(Search *search, const TracedImage *traced, const EvidenceKey *key)
 		{
 			if (distance >= 0)
 				image->distance = distance;
-			add_stored(image, search->log, traced->sequence);
+			add_stored(image, TRACE_MARK, search->log, traced->sequence);
 		}
 		return true;
 	}
 	return false;
+}
+
+static HTAB *
+make_set(const char *name)
+{
+	HASHCTL control = {.keysize = ENTRY_IMAGE_ID_SIZE,
+					   .entrysize = ENTRY_IMAGE_ID_SIZE,
+					   .hcxt = CurrentMemoryContext};
+
+	return hash_create(name, 1024, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+/* Notes an image that one of its entries could not be compared by. */
+static void
+note_without_key(Search *search, const uint8 *image_id)
+{
+	if (search->without_key == NULL)
+		search->without_key = make_set("biometric images without key");
+	(void) hash_search(search->without_key, image_id, HASH_ENTER, NULL);
 }
 
 static void
@@ -181,7 +201,7 @@ look_at_image(const TracedImage *traced, void *context)
 
 	search->compared++;
 	if (key == NULL)
-		search->without_key++;
+		note_without_key(search, traced->image_id);
 	if (search->wanted > 0 && take_wanted(search, traced, key))
 		return;
 	if (key == NULL)
@@ -190,6 +210,68 @@ look_at_image(const TracedImage *traced, void *context)
 		take_image(search, traced, TRACE_EXACT, 0);
 	else if ((distance = evidence_distance(key, traced->picture_hash, search->near)) >= 0)
 		take_image(search, traced, TRACE_SIMILAR, distance);
+}
+
+/*
+ * What was sealed again has entries under several keys, of which some may be gone: by those it
+ * was not found, but they say in which rows it was. One under a key that is there is enough to
+ * have compared it.
+ */
+static void
+look_again(const TracedImage *traced, void *context)
+{
+	Search *search = context;
+	FoundImage *image;
+
+	if (evidence_key(search->evidence, traced->key_id) != NULL)
+	{
+		(void) hash_search(search->without_key, traced->image_id, HASH_REMOVE, NULL);
+		return;
+	}
+	if (hash_search(search->found, traced->image_id, HASH_FIND, NULL) == NULL)
+		return;
+	image = search_find(search, traced->image_id);
+	if (image - search->images >= search->wanted)
+		add_stored(image, TRACE_MARK, search->log, traced->sequence);
+}
+
+static int
+compare_stored(const void *a, const void *b)
+{
+	const FoundStored *one = a;
+	const FoundStored *other = b;
+
+	if (one->log != other->log)
+		return one->log < other->log ? -1 : 1;
+	return one->sequence < other->sequence ? -1 : one->sequence > other->sequence;
+}
+
+/* Goes through all logs once. */
+static void
+search_logs(Search *search, TracedImageLook look)
+{
+	for (int i = 0; i < list_length(search->logs); i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		search->log = i;
+		traced_images(list_nth(search->logs, i), search->snapshot, look, search);
+	}
+}
+
+/* Goes through them again for what was sealed under keys that are not there. */
+static void
+search_again(Search *search)
+{
+	if (search->without_key == NULL)
+		return;
+	search->found = make_set("biometric images found");
+	for (int i = 0; i < search->count; i++)
+		(void) hash_search(search->found, search->images[i].id, HASH_ENTER, NULL);
+	search_logs(search, look_again);
+	for (int i = 0; i < search->count; i++)
+		if (search->images[i].stored_count > 1)
+			qsort(search->images[i].stored, search->images[i].stored_count, sizeof(FoundStored),
+				  compare_stored);
 }
 
 static int
@@ -209,13 +291,8 @@ compare_images(const void *a, const void *b)
 void
 search_images(Search *search)
 {
-	search->log = 0;
-	for (int i = 0; i < list_length(search->logs); i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		search->log = i;
-		traced_images(list_nth(search->logs, i), search->snapshot, look_at_image, search);
-	}
+	search_logs(search, look_at_image);
+	search_again(search);
 	search_confirm(search);
 	qsort(search->images, search->count, sizeof(FoundImage), compare_images);
 }

@@ -216,10 +216,10 @@ tell_limits(const Search *search, int64 detached)
 		ereport(NOTICE,
 				(errmsg("the file was not compared by what it shows"),
 				 errdetail("It is no JPEG or PNG file, cannot be decoded, or shows too little.")));
-	if (search->without_key > 0)
-		ereport(NOTICE, (errmsg(INT64_FORMAT " stored images could not be compared: the keyring "
-											 "does not have their keys",
-								search->without_key)));
+	if (search->without_key != NULL && hash_get_num_entries(search->without_key) > 0)
+		ereport(NOTICE, (errmsg("%ld stored images could not be compared: the keyring does not "
+								"have their keys",
+								hash_get_num_entries(search->without_key))));
 	if (search->more > 0)
 		ereport(NOTICE, (errmsg("the file matches more images than are listed"),
 						 errdetail("At least " INT64_FORMAT " entries more.", search->more),

@@ -25,8 +25,12 @@
 #include "home/home.h"
 #include "home/relations.h"
 #include "image/image.h"
+#include "keys/keys.h"
 #include "report/collection.h"
+#include "retention/hold.h"
+#include "retention/retention.h"
 #include "trigger/attach.h"
+#include "trigger/limits.h"
 #include "trigger/trigger.h"
 
 /* A relation that a command has made or changed. */
@@ -41,6 +45,7 @@ typedef struct Note
 	Bitmapset *retyped; /* columns that ALTER COLUMN TYPE may compute anew */
 	Bitmapset *held;	/* those of them that held images before */
 	uint64 *images;		/* as dropped_count() of them, before the rows were rewritten */
+	int64 hold;			/* that an image of them is under; 0: none */
 } Note;
 
 static List *notes = NIL; /* Note *, in TopTransactionContext */
@@ -181,6 +186,22 @@ attach_retypes(const char *column)
 	return false;
 }
 
+/* The hold that an image of a column is under, while the rows can still be read; 0: none. */
+static int64
+attach_hold_of(Oid oid, int column)
+{
+	Relation relation;
+	int64 hold;
+
+	/* another name rewrites nothing */
+	if (running != NULL && IsA(running->statement, RenameStmt))
+		return 0;
+	relation = relation_open(oid, NoLock);
+	hold = kept_column(relation, column);
+	relation_close(relation, NoLock);
+	return hold;
+}
+
 /* USING may put other images into a column, or none; its type is still the old one here. */
 static void
 attach_altered(Oid oid, int column)
@@ -197,6 +218,8 @@ attach_altered(Oid oid, int column)
 	if (image_type_kind(get_atttype(oid, column)) != IMAGE_KIND_NONE)
 		note->held = bms_add_member(note->held, column);
 	MemoryContextSwitchTo(old);
+	if (note->hold == 0)
+		note->hold = attach_hold_of(oid, column);
 }
 
 /* Counts the images that a rewrite may lose, when the heap for the new rows has been made. */
@@ -215,6 +238,8 @@ attach_rewriting(Oid transient)
 		if (!OidIsValid(oid) || note->relation != oid || note->depth != internal_depth() ||
 			note->held == NULL)
 			continue;
+		if (note->hold != 0)
+			hold_refuse(note->hold, "convert");
 		old = MemoryContextSwitchTo(TopTransactionContext);
 		relation = relation_open(oid, NoLock);
 		note->images = dropped_count(relation, note->held);
@@ -257,10 +282,14 @@ attach_created(Oid relation, int column, const ObjectAccessPostCreate *create)
 static void
 attach_dropping(Oid relation, int column, const ObjectAccessDrop *drop)
 {
+	kept_dropping(relation, column, drop ? drop->dropflags : 0);
 	/* it holds no image itself, but may have been described */
 	sync_wanted |= get_rel_relkind(relation) == RELKIND_PARTITIONED_TABLE;
 	if (!dropped_by_server(drop ? drop->dropflags : 0))
+	{
 		lineage_check_dropping(relation, column);
+		retention_note_dropping(relation, column);
+	}
 	if (!dropped_object(relation, column, drop ? drop->dropflags : 0))
 		return;
 	sync_wanted = true;
@@ -376,7 +405,7 @@ attach_prepare_homes(Relation relation)
 static void
 attach_finish(const Note *note)
 {
-	Sweep sweep = {.attributes = note->columns};
+	Sweep sweep = {.attributes = note->columns, .enrol = true};
 	Relation relation;
 	bool images;
 	bool holds_rows;
@@ -439,6 +468,7 @@ attach_utility_end(Node *statement)
 	Note *note;
 
 	receiver_utility_end(statement);
+	limits_check_joined(statement);
 	if ((notes == NIL && !sync_wanted) || !IsTransactionState())
 		return;
 	CommandCounterIncrement();
@@ -456,6 +486,9 @@ attach_utility_end(Node *statement)
 		sync_wanted = false;
 		home_sync();
 		collection_sync();
+		limit_sync();
+		keys_sync();
+		retention_sync();
 	}
 }
 

@@ -11,6 +11,11 @@
 #include "home/home.h"
 #include "home/named.h"
 #include "image/bind.h"
+#include "image/reseal.h"
+#include "keyring/keyring.h"
+#include "keys/keys.h"
+#include "retention/retention.h"
+#include "trigger/limits.h"
 #include "trigger/row.h"
 #include "trigger/table.h"
 #include "trigger/trigger.h"
@@ -25,6 +30,19 @@ row_value(HeapTuple row, Relation relation, const TriggerColumn *column, Datum *
 	if (row != NULL)
 		*value = heap_getattr(row, column->attribute, RelationGetDescr(relation), &isnull);
 	return !isnull;
+}
+
+bool
+row_counts_from(HeapTuple row, Relation relation, const TriggerColumn *column, int64 *counts_from)
+{
+	bool isnull;
+	Datum value;
+
+	if (row == NULL || column->time == InvalidAttrNumber)
+		return false;
+	value = heap_getattr(row, column->time, RelationGetDescr(relation), &isnull);
+	*counts_from = retention_counts_from_value(value, isnull, column->time_type);
+	return true;
 }
 
 bool
@@ -48,7 +66,39 @@ row_trigger_check(FunctionCallInfo fcinfo, const char *name, bool as_attached)
 }
 
 Datum
-trigger_bind_value(const uint8 *home, ImageKind kind, Datum value)
+trigger_seal_value(const uint8 *home, ImageKind kind, const EnvelopeHeader *header,
+				   uint64 counts_from_ms, Datum value)
+{
+	uint64 at = counts_from_ms != 0 ? counts_from_ms : envelope_sealed_at_ms(header);
+	uint32 key_id = keys_for_home(home, (int64) at);
+
+	/* what cannot be opened keeps the key that it has, as it keeps the home */
+	if (key_id == 0 || key_id == header->key_id || keyring_find(header->key_id) == NULL)
+		return value;
+	return image_reseal(kind, value, key_id);
+}
+
+/*
+ * A value that was sealed a while ago, as a constant of a prepared statement is, and whose key was
+ * shredded since: whoever stores it for the first time believes that he keeps an image.
+ */
+static void
+refuse_lost(ImageKind kind, const EnvelopeHeader *header)
+{
+	static const uint8 none[ENVELOPE_HOME_SIZE];
+
+	if (memcmp(header->home, none, sizeof(none)) != 0 || !keys_is_shredded(header->key_id))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("a %s image cannot be stored: it is sealed under key %u, which was shredded",
+					image_kind_name(kind), header->key_id),
+			 errdetail("It was sealed before that, and nothing can open it any more."),
+			 errhint("Send the image again; prepare statements that have it as a constant anew.")));
+}
+
+Datum
+trigger_bind_value(const uint8 *home, ImageKind kind, Datum value, const int64 *counts_from)
 {
 	ImageBinding binding = {.home = home};
 	EnvelopeHeader header;
@@ -63,8 +113,17 @@ trigger_bind_value(const uint8 *home, ImageKind kind, Datum value)
 			return image_mark_unclaimed(value);
 		binding.clear_imported = true;
 	}
+	else
+		refuse_lost(kind, &header);
 	binding.origin = home_origin(home, &header);
-	return image_bind(kind, value, &binding);
+	if (counts_from != NULL)
+	{
+		binding.stamp = true;
+		binding.counts_from_ms = (uint64) retention_stamp(&header, home, *counts_from);
+	}
+	return trigger_seal_value(home, kind, &header,
+							  binding.stamp ? binding.counts_from_ms : header.counts_from_ms,
+							  image_bind(kind, value, &binding));
 }
 
 /* The row with its images bound; the very row when nothing needs to change. */
@@ -82,12 +141,23 @@ bind_row(const TriggerTable *table, Relation relation, HeapTuple old, HeapTuple 
 		Datum value;
 		Datum before;
 		Datum bound;
+		int64 from;
+		int64 from_before;
+		bool timed;
+		bool had;
+		bool same;
 
 		if (!row_value(row, relation, column, &value))
 			continue;
-		if (row_value(old, relation, column, &before) && row_value_same(before, value))
+		timed = row_counts_from(row, relation, column, &from);
+		had = row_value(old, relation, column, &before);
+		same = had && row_value_same(before, value);
+		if (same && (!timed ||
+					 (row_counts_from(old, relation, column, &from_before) && from == from_before)))
 			continue;
-		bound = trigger_bind_value(column->home, column->kind, value);
+		bound = trigger_bind_value(column->home, column->kind, value, timed ? &from : NULL);
+		if (column->limits != NULL)
+			limits_arriving(relation, column, old != NULL, had ? &before : NULL, value, bound);
 		if (bound == value)
 			continue;
 		changed[count] = column->attribute;

@@ -8,6 +8,7 @@
 #include "access/xact.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "storage/lmgr.h"
@@ -23,6 +24,7 @@
 #include "home/relations.h"
 #include "image/image.h"
 #include "report/collection.h"
+#include "report/limit.h"
 #include "trigger/attach.h"
 
 PG_FUNCTION_INFO_V1(biometric_describe_collection);
@@ -151,6 +153,33 @@ time_argument(FunctionCallInfo fcinfo, int index)
 	return number;
 }
 
+/*
+ * Whoever says anew what tells subjects apart begins to count them anew. With a limit a subject
+ * that is for whoever declared it.
+ */
+static void
+check_counted(Oid relation, const Collection *collection)
+{
+	List *heirs = find_all_inheritors(relation, NoLock, NULL);
+	Collection before;
+	List *lineage;
+	ListCell *cell;
+
+	(void) collection_find(relation, &lineage, &before);
+	if (before.subjects == collection->subjects &&
+		memcmp(before.subject, collection->subject, before.subjects * sizeof(AttrNumber)) == 0)
+		return;
+	foreach(cell, heirs)
+		if (limit_per_day_of(lfirst_oid(cell)))
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the subjects of table \"%s\" are counted", get_rel_name(relation)),
+				 errdetail("biometric.collect() declared how many images of a subject may be "
+						   "enrolled in a day: other subject columns would begin anew."),
+				 errhint("Have a custodian declare it without max_per_subject_per_day first.")));
+}
+
 /* Puts the images of all rows on record once more, now with what describes them. */
 static void
 record_rows(List *tables)
@@ -189,6 +218,7 @@ biometric_describe_collection(PG_FUNCTION_ARGS)
 	collection.places = columns_argument(fcinfo, 2, "place_columns", collection.place);
 	collection.time = time_argument(fcinfo, 3);
 
+	check_counted(PG_GETARG_OID(0), &collection);
 	change_begin_checked(&change);
 	changed = collection_describe(&change, PG_GETARG_OID(0), &collection);
 	change_end(&change);

@@ -22,6 +22,7 @@
 #include "home/relations.h"
 #include "image/image.h"
 #include "policy/proposal.h"
+#include "retention/retention.h"
 #include "trigger/attach.h"
 #include "trigger/trigger.h"
 
@@ -63,19 +64,72 @@ refuse_lineage(const char *command, Oid relation)
 						 command, guard_describe(RelationRelationId, relation));
 }
 
-/* What leaves its parent leaves the parent's permits. */
+/* The names of the image columns of a relation; NIL when it is gone. */
+static List *
+image_columns(Oid relation)
+{
+	List *names = NIL;
+	char *name;
+
+	for (AttrNumber i = 1; OidIsValid(relation) && (name = get_attname(relation, i, true)) != NULL;
+		 i++)
+	{
+		Oid type = get_atttype(relation, i);
+
+		if (OidIsValid(type) && image_type_kind(type) != IMAGE_KIND_NONE)
+			names = lappend(names, name);
+	}
+	return names;
+}
+
+/* Whether a column goes by a retention period that one of some relations has. */
+static bool
+leaves_retention(const List *lineage, Oid leaving)
+{
+	List *own = OidIsValid(leaving) ? relation_lineage(leaving) : NIL;
+	RetentionRule rule;
+	ListCell *cell;
+
+	foreach(cell, image_columns(leaving))
+		if (retention_rule_of(own, lfirst(cell), &rule) && list_member_oid(lineage, rule.relation))
+			return true;
+	return false;
+}
+
+/* Whether a column that goes by an ancestor's retention period would get another's, perhaps nearer. */
+static bool
+changes_retention(const List *lineage, Oid joining)
+{
+	List *own = OidIsValid(joining) ? relation_lineage(joining) : NIL;
+	RetentionRule before;
+	RetentionRule after;
+	ListCell *cell;
+
+	foreach(cell, image_columns(joining))
+		if (retention_rule_of(own, lfirst(cell), &before) && before.relation != joining &&
+			retention_rule_of(lineage, lfirst(cell), &after) && after.relation != before.relation)
+			return true;
+	return false;
+}
+
+/*
+ * What leaves its parent leaves the parent's permits, and its retention periods, unless a
+ * custodian has given each of its columns one of its own.
+ */
 static void
-check_leaving(RangeVar *parent, const char *command)
+check_leaving(RangeVar *parent, RangeVar *child, const char *command)
 {
 	Oid relation = relation_by_name(parent);
+	Oid leaving = relation_by_name(child);
+	List *lineage = OidIsValid(relation) ? relation_lineage(relation) : NIL;
 
-	if (OidIsValid(relation) && home_lineage_restricted(relation_lineage(relation)))
+	if (home_lineage_restricted(lineage) || leaves_retention(lineage, leaving))
 		refuse_lineage(command, relation);
 }
 
 /*
  * What joins a parent gets the parent's permits, for the images that it has already, too.
- * Permits that name it itself stay the nearest.
+ * Permits that name it itself stay the nearest, and so do its own retention periods.
  */
 static void
 check_joining(RangeVar *parent, RangeVar *child, const char *command)
@@ -85,9 +139,10 @@ check_joining(RangeVar *parent, RangeVar *child, const char *command)
 	uint32 kinds = kinds_of(child, &from);
 
 	if (OidIsValid(to) && kinds != 0 &&
-		home_lineage_widens(relation_lineage(from),
-							list_concat(list_make2_oid(from, InvalidOid), relation_lineage(to)),
-							kinds))
+		(home_lineage_widens(relation_lineage(from),
+							 list_concat(list_make2_oid(from, InvalidOid), relation_lineage(to)),
+							 kinds) ||
+		 changes_retention(relation_lineage(to), from)))
 		refuse_lineage(command, from);
 }
 
@@ -148,10 +203,10 @@ attach_check_lineage(Node *statement, const char *command)
 		switch (step->subtype)
 		{
 			case AT_DetachPartition:
-				check_leaving(alter->relation, command);
+				check_leaving(alter->relation, ((PartitionCmd *) step->def)->name, command);
 				break;
 			case AT_DropInherit:
-				check_leaving((RangeVar *) step->def, command);
+				check_leaving((RangeVar *) step->def, alter->relation, command);
 				break;
 			case AT_AttachPartition:
 				check_joining(alter->relation, ((PartitionCmd *) step->def)->name, command);

@@ -23,6 +23,7 @@
 #include "base/compat.h"
 #include "base/internal.h"
 #include "core/envelope.h"
+#include "keys/keys.h"
 #include "ledger/append.h"
 #include "policy/policy.h"
 #include "trigger/queue.h"
@@ -336,6 +337,8 @@ queue_add(const QueuedChange *change)
 						   .collected = text_length(change->collected)};
 
 	refuse_where_impossible();
+	if (change->key != 0)
+		keys_note_stored(change->key);
 	if (queue.context == NULL)
 		queue_begin();
 	queue_mark();
@@ -556,6 +559,7 @@ queue_flush(const char *command)
 	if (queue.changes == 0 || !OidIsValid(extension_oid()))
 		return;
 	ledger_require_open();
+	keys_check_stored();
 	created_here = extension_created_here();
 	if (!created_here)
 		statement_describe(&statement);

@@ -49,6 +49,7 @@ typedef struct Refresh
 	int depth; /* of the command */
 	SubTransactionId subtransaction;
 	uint64 *images; /* as dropped_count(), of what the view held before */
+	HTAB *kept;		/* the images of it that are under legal hold, and not in the new rows so far */
 } Refresh;
 
 static Refresh refresh;
@@ -121,6 +122,7 @@ receiver_note_refresh(Oid transient)
 	refresh = (Refresh){.view = view, .transient = transient, .depth = internal_depth()};
 	refresh.subtransaction = GetCurrentSubTransactionId();
 	refresh.images = dropped_count(relation, NULL);
+	refresh.kept = kept_images(relation);
 	relation_close(relation, NoLock);
 	MemoryContextSwitchTo(old);
 }
@@ -153,6 +155,8 @@ receiver_utility_end(Node *statement)
 {
 	if (!OidIsValid(refresh.view) || refresh.depth < internal_depth())
 		return;
+	if (IsA(statement, RefreshMatViewStmt))
+		kept_missing(refresh.kept, "refresh away");
 	if (IsA(statement, RefreshMatViewStmt) && ((RefreshMatViewStmt *) statement)->skipData)
 		receiver_record_emptied();
 	memset(&refresh, 0, sizeof(refresh));
@@ -243,6 +247,8 @@ binder_record(const Binder *binder, const TriggerColumn *column, Datum image)
 						   .column = column->name};
 
 	image_read_facts(column->kind, image, &facts);
+	if (binder->inner->mydest == DestTransientRel)
+		kept_found(refresh.kept, facts.header.image_id);
 	queue_facts(&change, &facts);
 	queue_add(&change);
 }
@@ -268,7 +274,7 @@ binder_receive(TupleTableSlot *row, DestReceiver *self)
 
 		if (slot->tts_isnull[column->attribute - 1])
 			continue;
-		*value = trigger_bind_value(column->home, column->kind, *value);
+		*value = trigger_bind_value(column->home, column->kind, *value, NULL);
 		binder_record(binder, column, *value);
 	}
 	ExecStoreVirtualTuple(slot);

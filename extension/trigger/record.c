@@ -6,16 +6,23 @@
 
 #include "access/htup_details.h"
 #include "access/tableam.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "base/compat.h"
 #include "image/bind.h"
 #include "keyring/keyring.h"
+#include "retention/retention.h"
+#include "retention/purge.h"
+#include "trigger/limits.h"
+#include "trigger/attach.h"
 #include "trigger/queue.h"
 #include "trigger/row.h"
 #include "trigger/table.h"
@@ -57,6 +64,61 @@ check_binding(const RowChange *change, const TriggerColumn *column, const Envelo
 		 errdetail("A BEFORE ROW trigger has put it in after trigger ~biometric_bind had fired."),
 		 errhint("Triggers fire in the order of their names: give that trigger a name that "
 				 "sorts before \"~biometric_bind\".")));
+}
+
+/*
+ * A trigger that fires after ours may have given the row another time: its image would be kept
+ * by the one that the row does not say.
+ */
+static void
+check_time(const RowChange *change, const TriggerColumn *column, const EnvelopeHeader *header)
+{
+	int64 counts_from;
+
+	if ((header->flags & ENVELOPE_FLAG_IMPORTED) != 0 ||
+		!row_counts_from(change->new, change->relation, column, &counts_from) ||
+		retention_stamp(header, column->home, counts_from) == (int64) header->counts_from_ms ||
+		keyring_find(header->key_id) == NULL)
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+		 errmsg("image in column \"%s\" of table \"%s\" has not the time of its row", column->name,
+				RelationGetRelationName(change->relation)),
+		 errdetail("A BEFORE ROW trigger has changed the time that its retention counts from after "
+				   "trigger ~biometric_bind had fired."),
+		 errhint("Triggers fire in the order of their names: give that trigger a name that "
+				 "sorts before \"~biometric_bind\".")));
+}
+
+/* Whether an update gave a row another time. */
+static bool
+time_changed(const RowChange *change, const TriggerColumn *column)
+{
+	int64 before;
+	int64 now;
+
+	return row_counts_from(change->old, change->relation, column, &before) &&
+		   row_counts_from(change->new, change->relation, column, &now) && before != now;
+}
+
+/* What a replaced image that is the same image is replaced for; NULL: it is not. */
+static const char *
+time_detail(const EnvelopeHeader *old, const EnvelopeHeader *new)
+{
+	char from[MAXDATELEN + 1];
+	char to[MAXDATELEN + 1];
+	TimestampTz old_time;
+	TimestampTz new_time;
+	int utc = 0;
+
+	if (memcmp(old->image_id, new->image_id, ENVELOPE_ID_SIZE) != 0 ||
+		old->counts_from_ms == new->counts_from_ms || !retention_time(old, &old_time) ||
+		!retention_time(new, &new_time))
+		return NULL;
+	JsonEncodeDateTime(from, TimestampTzGetDatum(old_time), TIMESTAMPTZOID, &utc);
+	JsonEncodeDateTime(to, TimestampTzGetDatum(new_time), TIMESTAMPTZOID, &utc);
+	return psprintf("{\"counted_from\": \"%s\", \"counts_from\": \"%s\"}", from, to);
 }
 
 static const char *
@@ -101,6 +163,18 @@ is_same_image(Datum one, Datum other)
 	return same;
 }
 
+/* What goes because its time is over says so. */
+static void
+record_purged(const RowChange *change, const TriggerColumn *column, QueuedChange *queued)
+{
+	if (!purge_running())
+		return;
+	queued->detail =
+		purge_entry(RelationGetRelid(change->relation), column->attribute, &change->old->t_self);
+	if (queued->detail != NULL)
+		queued->event = ENTRY_PURGED;
+}
+
 /* Records what became of one column. */
 static void
 record_column(RowChange *change, const TriggerColumn *column)
@@ -116,28 +190,46 @@ record_column(RowChange *change, const TriggerColumn *column)
 	bool was = row_value(change->old, change->relation, column, &old);
 	bool is = row_value(change->new, change->relation, column, &new);
 
-	if ((!was && !is) || (was && is && row_value_same(old, new)))
+	if (!was && !is)
 		return;
+	if (was && is && row_value_same(old, new))
+	{
+		if (time_changed(change, column))
+		{
+			image_read_header(column->kind, new, &old_header);
+			check_time(change, column, &old_header);
+		}
+		return;
+	}
 	if (was)
 		image_read_header(column->kind, old, &old_header);
 	if (is)
 	{
 		image_read_facts(column->kind, new, &facts);
 		check_binding(change, column, &facts.header);
+		check_time(change, column, &facts.header);
 	}
 	if (was && is && memcmp(old_header.image_id, facts.header.image_id, ENVELOPE_ID_SIZE) == 0 &&
 		memcmp(old_header.home, facts.header.home, ENVELOPE_HOME_SIZE) == 0 &&
 		is_same_image(old, new))
 		return;
+	if (was)
+		kept_change(change->relation, &old_header, old, is ? &facts : NULL, is ? new : (Datum) 0);
+	if (is && column->limits != NULL)
+		limits_stored(change->relation, column, change->new, was ? &old_header : NULL, &facts);
 	queued.event = !was ? ENTRY_STORED : !is ? ENTRY_ERASED : ENTRY_REPLACED;
 	queued.old_image_id = was && is ? old_header.image_id : NULL;
+	queued.detail = was && is ? time_detail(&old_header, &facts.header) : NULL;
 	if (is)
 	{
 		queue_facts(&queued, &facts);
-		queued.collected = change_collected(change);
+		queued.collected = limits_collected(column, change_collected(change));
 	}
 	else
+	{
 		queued.image_id = old_header.image_id;
+		record_purged(change, column, &queued);
+	}
 	queued.row_key = change_row_key(change);
 	queue_add(&queued);
 }
@@ -208,6 +300,7 @@ record_truncated(Relation relation, const TriggerTable *table)
 {
 	uint64 *images = palloc0(table->columns * sizeof(uint64));
 
+	kept_table(relation, 0, "truncate");
 	count_images(relation, table, images);
 	for (int i = 0; i < table->columns; i++)
 	{

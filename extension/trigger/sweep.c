@@ -16,10 +16,14 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "home/named.h"
 #include "image/bind.h"
 #include "trigger/attach.h"
+#include "trigger/limits.h"
+#include "retention/retention.h"
 #include "trigger/queue.h"
 #include "trigger/table.h"
+#include "trigger/trigger.h"
 
 typedef struct SweepState
 {
@@ -54,21 +58,45 @@ sweep_is_settled(const TriggerColumn *column, const EnvelopeHeader *header)
 		   memcmp(header->home, column->home, ENVELOPE_HOME_SIZE) == 0;
 }
 
+/* What the retention of an image of a row counts from; false: its column has no time column. */
+static bool
+sweep_counts_from(const SweepState *state, const TriggerColumn *column,
+				  const EnvelopeHeader *header, TupleTableSlot *slot, int64 *counts_from)
+{
+	Datum value;
+	bool isnull;
+
+	if (column->time == InvalidAttrNumber)
+		return false;
+	value = slot_getattr(slot, column->time, &isnull);
+	*counts_from = retention_counts_from_value(value, isnull, column->time_type);
+	/* what is adopted comes from nowhere else any more */
+	if (!state->sweep->adopt)
+		*counts_from = retention_stamp(header, column->home, *counts_from);
+	return true;
+}
+
 /*
  * Only a custodian who adopts it takes the mark from an imported image: it may have been in
  * the table before, and whoever alters the table need not know where it came from.
  */
 static Datum
 sweep_bind(const SweepState *state, const TriggerColumn *column, const EnvelopeHeader *header,
-		   Datum value)
+		   TupleTableSlot *slot, Datum value)
 {
+	int64 counts_from = (int64) header->counts_from_ms;
+	bool timed = sweep_counts_from(state, column, header, slot, &counts_from);
 	const ImageBinding binding = {.home = column->home,
+								  .origin = home_origin(column->home, header),
+								  .stamp = timed,
+								  .counts_from_ms = (uint64) counts_from,
 								  .clear_imported = state->sweep->adopt,
 								  .renew_origin = state->sweep->adopt};
 
 	if ((header->flags & ENVELOPE_FLAG_IMPORTED) != 0 && !state->sweep->adopt)
 		return value;
-	return image_bind(column->kind, value, &binding);
+	return trigger_seal_value(column->home, column->kind, header, (uint64) counts_from,
+							  image_bind(column->kind, value, &binding));
 }
 
 static void
@@ -101,8 +129,10 @@ sweep_record(SweepState *state, const SweptColumn *swept, int count, HeapTuple r
 							   .relation = RelationGetRelid(state->relation),
 							   .column = swept[i].column->name,
 							   .row_key = key,
-							   .collected = collected};
+							   .collected = limits_collected(swept[i].column, collected)};
 
+		if (state->sweep->enrol && swept[i].column->limits != NULL)
+			limits_rewritten(state->relation, swept[i].column, row, &swept[i].facts);
 		queue_facts(&change, &swept[i].facts);
 		queue_add(&change);
 		state->images++;
@@ -140,7 +170,7 @@ sweep_row(SweepState *state, TupleTableSlot *slot)
 		if (sweep_is_settled(column, &swept[recorded].facts.header) &&
 			!bms_is_member(column->attribute, state->sweep->anew))
 			continue;
-		values[changes] = sweep_bind(state, column, &swept[recorded].facts.header, value);
+		values[changes] = sweep_bind(state, column, &swept[recorded].facts.header, slot, value);
 		/* what cannot be bound stays as it is; that it is there now is still a fact */
 		if (values[changes] == value && state->sweep->adopt)
 			continue;

@@ -25,6 +25,7 @@
 #include "home/home.h"
 #include "image/image.h"
 #include "trigger/attach.h"
+#include "trigger/limits.h"
 #include "trigger/queue.h"
 #include "trigger/table.h"
 #include "trigger/trigger.h"
@@ -52,6 +53,8 @@ static uint64 invalidations = 0;
 /* The tables that look-ups read. */
 static Oid home_relation = InvalidOid;
 static Oid collection_relation = InvalidOid;
+static Oid limit_relation = InvalidOid;
+static Oid retention_relation = InvalidOid;
 static Oid log_relation = InvalidOid;
 
 static void
@@ -64,7 +67,8 @@ trigger_relation_changed(Datum arg, Oid relation)
 	invalidations++;
 	/* there are no ancestors where making their table once failed */
 	if (ancestors == NULL || !OidIsValid(relation) || relation == home_relation ||
-		relation == collection_relation || relation == log_relation ||
+		relation == collection_relation || relation == retention_relation ||
+		relation == log_relation || relation == limit_relation ||
 		hash_search(ancestors, &relation, HASH_FIND, NULL) != NULL)
 	{
 		tables_stale = true;
@@ -85,6 +89,7 @@ void
 trigger_init(void)
 {
 	trigger_table_init();
+	limits_counted_init();
 	queue_init();
 	attach_init();
 }
@@ -152,6 +157,7 @@ describe_columns(Relation relation, TriggerTable *table)
 		column->attribute = attribute->attnum;
 		column->name = pstrdup(NameStr(attribute->attname));
 		home_of_column(RelationGetRelid(relation), column->attribute, column->home);
+		column->limits = limits_describe(relation, column->name);
 		table->columns++;
 	}
 }
@@ -304,6 +310,7 @@ describe_table(Relation relation, MemoryContext context)
 	{
 		describe_keys(relation, table);
 		table->collection = table_describe_collection(relation, &lineage);
+		table_describe_retention(relation, lineage, table);
 		prepare_tables();
 		note_ancestors(lineage, RelationGetRelid(relation));
 	}
@@ -332,6 +339,8 @@ trigger_table(Relation relation)
 									ALLOCSET_SMALL_SIZES);
 	home_relation = extension_relation("home");
 	collection_relation = extension_relation("collection");
+	limit_relation = limit_table();
+	retention_relation = extension_relation("retention");
 	log_relation = extension_relation("log");
 	before = invalidations;
 	table = describe_table(relation, context);

@@ -160,4 +160,11 @@ planned_permissions_set(PlannedStmt *plan, List *permissions)
 #define authenticated_identity() (MyProcPort->authn_id)
 #endif
 
+/* what backends are doing, by the number of their entry, under a name of its own in 16 (8fba928fd78) */
+#if PG_VERSION_NUM >= 160000
+#define local_backend_status(index) pgstat_get_local_beentry_by_index(index)
+#else
+#define local_backend_status(index) pgstat_fetch_stat_local_beentry(index)
+#endif
+
 #endif

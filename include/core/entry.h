@@ -99,10 +99,11 @@ typedef enum EntryOperation
 	OPERATION_CREATE = 5, /* CREATE TABLE AS, SELECT INTO, REFRESH, a rewrite by ALTER TABLE */
 	OPERATION_DROP = 6,
 	OPERATION_ADOPT = 7,
-	OPERATION_DESCRIBE = 8 /* what was stored earlier is put on record by describe_collection() */
+	OPERATION_DESCRIBE = 8, /* what was stored earlier is put on record by describe_collection() */
+	OPERATION_RESEAL = 9 /* the same image under another key: image_id and old_image_id are one */
 } EntryOperation;
 
-#define OPERATION_LAST OPERATION_DESCRIBE
+#define OPERATION_LAST OPERATION_RESEAL
 
 /* A borrowed, not NUL-terminated text; bytes NULL: the field is absent. */
 typedef struct EntryText

@@ -22,15 +22,17 @@
  *   --- 136  the bytes above are the body's AAD and never change
  *      136   16  home                 (random id of (relation, column), zero until bound)
  *      152   16  origin               (the home that it was bound to first)
- *   --- 168  the bytes above are what the header MAC covers
- *      168   32  header MAC           (HMAC-SHA256, own key)
- *   --- 200  the bytes below are outside both MACs
- *      200    1  flags                (bit 0: imported; bit 1: unclaimed)
- *      201    7  zero
- *      208   16  stamp                (written by the cast to bytea only, else zero)
- *   --- 224
- *      224    n  ciphertext, n = plaintext length
- *    224+n   16  tag
+ *      168    8  counts from          (ms since 1970-01-01 UTC, signed, that its retention
+ *                                    counts from, by its row; 0: the sealing time)
+ *   --- 176  the bytes above are what the header MAC covers
+ *      176   32  header MAC           (HMAC-SHA256, own key)
+ *   --- 208  the bytes below are outside both MACs
+ *      208    1  flags                (bit 0: imported; bit 1: unclaimed)
+ *      209    7  zero
+ *      216   16  stamp                (written by the cast to bytea only, else zero)
+ *   --- 232
+ *      232    n  ciphertext, n = plaintext length
+ *    232+n   16  tag
  *
  * The magic differs from every format's within the first two bytes, and its
  * first byte begins no UTF-8 text, so that neither an image nor text can be
@@ -51,13 +53,14 @@
 #define ENVELOPE_HOME_OFFSET 136
 #define ENVELOPE_HOME_SIZE 16
 #define ENVELOPE_ORIGIN_OFFSET 152
-#define ENVELOPE_MACED_SIZE 168
-#define ENVELOPE_MAC_OFFSET 168
+#define ENVELOPE_COUNTS_FROM_OFFSET 168
+#define ENVELOPE_MACED_SIZE 176
+#define ENVELOPE_MAC_OFFSET 176
 #define ENVELOPE_MAC_SIZE 32
-#define ENVELOPE_FLAGS_OFFSET 200
-#define ENVELOPE_STAMP_OFFSET 208
+#define ENVELOPE_FLAGS_OFFSET 208
+#define ENVELOPE_STAMP_OFFSET 216
 #define ENVELOPE_STAMP_SIZE 16
-#define ENVELOPE_HEADER_SIZE 224
+#define ENVELOPE_HEADER_SIZE 232
 #define ENVELOPE_TAG_SIZE 16
 #define ENVELOPE_OVERHEAD (ENVELOPE_HEADER_SIZE + ENVELOPE_TAG_SIZE)
 #define ENVELOPE_NONCE_SIZE 24
@@ -88,6 +91,7 @@ typedef struct EnvelopeHeader
 	uint8_t picture_hash[ENVELOPE_PICTURE_HASH_SIZE]; /* encrypted: see seal_picture_hash */
 	uint8_t home[ENVELOPE_HOME_SIZE];
 	uint8_t origin[ENVELOPE_HOME_SIZE];
+	uint64_t counts_from_ms; /* two's complement: negative before 1970; 0: the sealing time */
 	uint8_t flags;
 	uint8_t stamp[ENVELOPE_STAMP_SIZE];
 } EnvelopeHeader;

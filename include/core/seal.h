@@ -18,6 +18,7 @@
 #include "core/status.h"
 
 #define SEAL_MASTER_KEY_SIZE 32
+#define SEAL_CHECK_SIZE 32
 
 typedef struct SealKey
 {
@@ -47,6 +48,13 @@ typedef struct SealRequest
 /* seal_key_init derives a SealKey from a master key. key is zeroed on failure. */
 extern CORE_MUST_CHECK CoreStatus seal_key_init(SealKey *key, uint32_t id,
 												const uint8_t master[SEAL_MASTER_KEY_SIZE]);
+
+/*
+ * seal_key_check derives what a key is recognised by without being told: HKDF-SHA256 of the
+ * master key, info "biometric_audit 1 check". It opens nothing. check: zeroed on failure.
+ */
+extern CORE_MUST_CHECK CoreStatus seal_key_check(const uint8_t master[SEAL_MASTER_KEY_SIZE],
+												 uint8_t check[SEAL_CHECK_SIZE]);
 
 /* seal_key_wipe overwrites a key with zeroes the compiler cannot drop. */
 extern void seal_key_wipe(SealKey *key);
@@ -100,14 +108,42 @@ extern CORE_MUST_CHECK CoreStatus seal_digest(const SealKey *key, const uint8_t 
 extern CORE_MUST_CHECK bool seal_picture_hash(const SealKey *key, const EnvelopeHeader *header,
 											  uint8_t blinded[ENVELOPE_PICTURE_HASH_SIZE]);
 
+/* Where an image is, was first, and what its retention counts from. */
+typedef struct SealPlace
+{
+	const uint8_t *home;	 /* ENVELOPE_HOME_SIZE bytes */
+	const uint8_t *origin;	 /* likewise */
+	uint64_t counts_from_ms; /* ms since 1970-01-01 UTC; 0: the sealing time */
+} SealPlace;
+
 /*
- * seal_rehome puts home and origin into an envelope's header and renews the
+ * seal_rehome puts an image's place into an envelope's header and renews the
  * header MAC; the body is not touched. header_bytes: ENVELOPE_HEADER_SIZE
  * bytes, whose MAC the caller has checked.
  */
 extern CORE_MUST_CHECK CoreStatus seal_rehome(const SealKey *key, uint8_t *header_bytes,
-											  const uint8_t home[ENVELOPE_HOME_SIZE],
-											  const uint8_t origin[ENVELOPE_HOME_SIZE]);
+											  const SealPlace *place);
+
+/* Memory that a plaintext goes through, a piece at a time, when it is sealed again. */
+typedef struct SealScratch
+{
+	uint8_t *bytes; /* wiped by seal_again */
+	size_t size;	/* bytes, at least 1 */
+} SealScratch;
+
+/*
+ * seal_again seals an image under another key: the same image id and whatever else the header
+ * says, flags included; fresh nonce, digest, picture hash and header MAC of the other key, no stamp.
+ * The body is authenticated, and digested, before the first byte of it is sealed.
+ *
+ * from: the envelope's key. to: another. envelope: whole, as parsed into header.
+ * scratch: the plaintext is nowhere else.
+ * out: as many bytes as the envelope, zeroed unless CORE_OK; may not overlap it.
+ * Returns CORE_OK, CORE_WRONG_KEY, CORE_NOT_AUTHENTIC or CORE_CRYPTO_FAILURE.
+ */
+extern CORE_MUST_CHECK CoreStatus seal_again(const SealKey *from, const SealKey *to,
+											 const uint8_t *envelope, const EnvelopeHeader *header,
+											 const SealScratch *scratch, uint8_t *out);
 
 /* core_random fills length bytes from OpenSSL's generator. */
 extern CORE_MUST_CHECK CoreStatus core_random(uint8_t *out, size_t length);
@@ -117,6 +153,15 @@ extern void core_wipe(void *memory, size_t length);
 
 /* core_equal compares in constant time. */
 extern bool core_equal(const void *a, const void *b, size_t length);
+
+/*
+ * core_hmac_begin, core_hmac_add and core_hmac_end compute HMAC-SHA256 of what comes in pieces.
+ * Nothing else may be authenticated in between. core_hmac_end must follow core_hmac_begin
+ * whatever that and core_hmac_add returned: it forgets the key. done: whether they all succeeded.
+ */
+extern CORE_MUST_CHECK bool core_hmac_begin(const uint8_t *key, size_t key_length);
+extern CORE_MUST_CHECK bool core_hmac_add(const void *data, size_t length);
+extern CORE_MUST_CHECK CoreStatus core_hmac_end(bool done, uint8_t out[32]);
 
 /* core_hmac_sha256 computes HMAC-SHA256 (RFC 2104). out is zeroed on failure. */
 extern CORE_MUST_CHECK CoreStatus core_hmac_sha256(const uint8_t *key, size_t key_length,

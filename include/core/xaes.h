@@ -39,4 +39,33 @@ extern CORE_MUST_CHECK CoreStatus xaes_seal(const XaesInput *in, uint8_t *cipher
 extern CORE_MUST_CHECK CoreStatus xaes_open(const XaesInput *in, const uint8_t tag[XAES_TAG_SIZE],
 											uint8_t *plaintext);
 
+/* Memory that a plaintext goes through, a piece at a time: the only place where any of it is. */
+typedef struct XaesScratch
+{
+	uint8_t *bytes; /* wiped by whoever used it, on success and failure */
+	size_t size;	/* bytes, at least 1 */
+} XaesScratch;
+
+/* A sink takes a piece; false: it could not. */
+typedef bool (*XaesSink)(const uint8_t *piece, size_t length, void *context);
+
+/*
+ * xaes_open_pieces decrypts as xaes_open does, handing each piece to a sink. in->text is
+ * followed by its tag. What the sink was given is unauthenticated until CORE_OK is returned.
+ * Returns CORE_OK, CORE_NOT_AUTHENTIC or CORE_CRYPTO_FAILURE (also when the sink could not).
+ */
+extern CORE_MUST_CHECK CoreStatus xaes_open_pieces(const XaesInput *in, const XaesScratch *scratch,
+												   XaesSink sink, void *context);
+
+/*
+ * xaes_reseal decrypts one message and encrypts it as another.
+ *
+ * from: from->text is followed by its tag. to: key, nonce and AAD of the new message; its text
+ *   is not looked at. out: from->length bytes of ciphertext, then the tag; zeroed unless
+ *   CORE_OK. May not overlap from->text.
+ * Returns as xaes_open_pieces.
+ */
+extern CORE_MUST_CHECK CoreStatus xaes_reseal(const XaesInput *from, const XaesInput *to,
+											  const XaesScratch *scratch, uint8_t *out);
+
 #endif

@@ -21,6 +21,7 @@ typedef struct GateImage
 	int column;				  /* 0-based */
 	bool open;				  /* its plaintext is to be sent */
 	bool outside;			  /* it is not opened only because it came in sealed from outside */
+	bool expired;			  /* it is not opened only because its retention period is over */
 	bool authentic;			  /* its key is at hand, and has authenticated its header */
 	bool mark;				  /* it is to be sent with a mark: open, and a JPEG or PNG file */
 	int64 sequence;			  /* of its disclosure in the ledger, once that is durable; if mark */

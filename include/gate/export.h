@@ -70,6 +70,9 @@ extern void export_opened(Size bytes);
 /* export_outside says that an image goes out sealed only because it came in sealed from outside. */
 extern void export_outside(void);
 
+/* export_expired says that an image goes out sealed only because its retention period is over. */
+extern void export_expired(void);
+
 /*
  * gate_check_function refuses (42501) the functions that read changes out of
  * the WAL to a client that is refused images of any kind, and records their

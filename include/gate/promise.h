@@ -41,6 +41,7 @@ typedef struct GateBatch
 	Size size; /* bytes */
 	/* set by promise_make: */
 	uint64 generation; /* of the policy that it was decided by */
+	uint64 rules;	   /* of the rules of retention, likewise */
 	LedgerTicket ticket;
 	bool complete;		 /* nothing that is sendable is missing in the ledger */
 	List *quotas;		 /* what was taken of which; promise.c's */
@@ -72,8 +73,11 @@ extern GateSubject promise_subject(const PromiseGate *gate, const GateImage *ima
  */
 extern void promise_make(const PromiseGate *gate, GateBatch *batch);
 
+/* promise_is_current tells whether no policy and no period has changed since a batch was promised. */
+extern bool promise_is_current(const GateBatch *batch);
+
 /*
- * promise_renew decides a batch once more, because the policy has changed since it was promised.
+ * promise_renew decides a batch once more, because one of these has changed since it was promised.
  * When each of its images gets the very answer that it got, by the same permit with the
  * same quota, what was promised holds, and nothing is appended or counted. Else all of it is
  * promised again, and what was promised before stays on record and counted. Errors: as promise_make.

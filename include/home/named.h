@@ -2,7 +2,8 @@
  * named.h - places that permits name, and moves out of them.
  *
  * An image that is moved on keeps as its origin the first place that it was
- * in, or the first that matters to the policy: one that a permit names, or one whose
+ * in, or the first that matters to the policy: one that a permit names, one with a retention
+ * period, or one whose
  * images the client that moves it may itself only have sealed, when the place that it
  * moves it to would give it more. The gate judges it by its origin, too, wherever it goes.
  */
@@ -31,6 +32,12 @@ extern const uint8 *home_origin(const uint8 *home, const EnvelopeHeader *header)
 extern bool home_lineage_restricted(const List *lineage);
 extern bool home_restricted(Oid relation);
 extern bool home_lineage_named(const List *lineage);
+
+/*
+ * home_has_past tells whether a home is one of a column that was dropped while a retention period
+ * was in force for it, which no custodian has ended since. Needs a transaction.
+ */
+extern bool home_has_past(const uint8 *home);
 
 /*
  * home_lineage_widens tells whether any party would get more of images, where they go,

@@ -11,10 +11,12 @@
 /* What image_read_header and image_bind know of a stored value. */
 typedef struct ImageBinding
 {
-	const uint8 *home;	 /* ENVELOPE_HOME_SIZE bytes, to be bound to */
-	const uint8 *origin; /* to be kept in it; NULL: the one it has, else home */
-	bool clear_imported; /* whoever stores it has shown whose it is */
-	bool renew_origin;	 /* a custodian adopts it: origin becomes home */
+	const uint8 *home;	   /* ENVELOPE_HOME_SIZE bytes, to be bound to */
+	const uint8 *origin;   /* to be kept in it; NULL: the one it has, else home */
+	bool stamp;			   /* counts_from_ms is to be put in; false: the one it has is kept */
+	uint64 counts_from_ms; /* ms since 1970-01-01 UTC; 0: the sealing time */
+	bool clear_imported;   /* whoever stores it has shown whose it is */
+	bool renew_origin;	   /* a custodian adopts it: origin becomes home */
 } ImageBinding;
 
 /*

@@ -54,10 +54,12 @@ extern bool secret_read_file(const char *what, const char *path, SecretMemory *t
 							 KeyringProblem *problem);
 
 /*
- * keyring_read_command reads what a shell command prints, as keyring_read_file.
- * The command is killed when it takes longer than ten seconds.
+ * keyring_read_command reads what a shell command prints, as keyring_read_file. setting: where
+ * the command stands, for the message. cancellable: what must not be left half done is not.
+ * The command is killed when it takes longer than ten seconds, or when the statement is cancelled.
  */
-extern bool keyring_read_command(const char *command, SecretMemory *text, KeyringProblem *problem);
+extern bool keyring_read_command(const char *setting, const char *command, bool cancellable,
+								 SecretMemory *text, KeyringProblem *problem);
 
 /*
  * keyring_refuse fills in what is wrong with a keyring, beside the message,

@@ -91,7 +91,7 @@ extern void activity_end(ActivityScan *scan);
 
 /*
  * activity_logs lists the logs that count as history of this database, palloc'd
- * LedgerLog: adopted ones, then its own, ascending by ordinal.
+ * LedgerLog: adopted ones by when they were begun, then its own, ascending by ordinal.
  */
 extern List *activity_logs(Snapshot snapshot);
 

@@ -2,7 +2,7 @@
  * image_index.h - from an image to the entries of its changes.
  *
  * Private to the ledger. biometric.image_entry has a row for each image that
- * an entry of event stored, replaced (both images) or erased names. It is
+ * an entry of event stored, replaced (both images), erased or purged names. It is
  * derived from the entries and no part of the tree: what it leads to must be
  * decoded and looked at.
  */

@@ -63,17 +63,20 @@ typedef struct LedgerStatus
 
 typedef struct LedgerSlot
 {
-	pg_atomic_uint32 database;		/* OID; 0: free. Set under the directory lock, cleared last */
-	pg_atomic_uint32 state;			/* LedgerState */
-	pg_atomic_uint32 generation;	/* of the present sequence numbers; unique in the cluster */
-	pg_atomic_uint32 holds;			/* commands that want the worker to stay away */
-	pg_atomic_uint32 worker_pid;	/* 0: none */
-	pg_atomic_uint32 worker_proc;	/* PGPROC number + 1; 0: none */
-	pg_atomic_uint32 tile_relation; /* OID of biometric.tile: which tables; 0: not seen yet */
-	pg_atomic_uint32 look_again;	/* 1: the worker shall see whether its tables are still there */
-	pg_atomic_uint32 failures;		/* workers that ended before they were ready, in a row */
-	pg_atomic_uint32 fence;			/* 1: fence_log shall take no more entries here */
-	pg_atomic_uint64 fence_log[2];	/* the bytes of a log's id; written before fence is set */
+	pg_atomic_uint32 database;		 /* OID; 0: free. Set under the directory lock, cleared last */
+	pg_atomic_uint32 state;			 /* LedgerState */
+	pg_atomic_uint32 generation;	 /* of the present sequence numbers; unique in the cluster */
+	pg_atomic_uint32 holds;			 /* commands that want the worker to stay away */
+	pg_atomic_uint32 worker_pid;	 /* 0: none */
+	pg_atomic_uint32 worker_proc;	 /* PGPROC number + 1; 0: none */
+	pg_atomic_uint32 helper_pid;	 /* of the process that helper.h is about; 0: none */
+	pg_atomic_uint32 helper_proc;	 /* PGPROC number + 1; 0: none */
+	pg_atomic_uint32 helper_refused; /* 1: no background worker could be had for it */
+	pg_atomic_uint32 tile_relation;	 /* OID of biometric.tile: which tables; 0: not seen yet */
+	pg_atomic_uint32 look_again;   /* 1: the worker shall see whether its tables are still there */
+	pg_atomic_uint32 failures;	   /* workers that ended before they were ready, in a row */
+	pg_atomic_uint32 fence;		   /* 1: fence_log shall take no more entries here */
+	pg_atomic_uint64 fence_log[2]; /* the bytes of a log's id; written before fence is set */
 	pg_atomic_uint64 tasks_requested;
 	pg_atomic_uint64 tasks_done;
 
@@ -138,9 +141,13 @@ extern void ledger_status_error(int number, const char *error);
  */
 extern bool ledger_status_read(int number, LedgerStatus *status);
 
-/* ledger_poke_launcher wakes the launcher, ledger_poke_worker a slot's worker or the launcher. */
+/*
+ * ledger_poke_launcher wakes the launcher, ledger_poke_worker a slot's worker or the launcher,
+ * ledger_poke_helper a slot's helper, if there is one.
+ */
 extern void ledger_poke_launcher(void);
 extern void ledger_poke_worker(int number);
+extern void ledger_poke_helper(int number);
 
 /* ledger_end_search says that every database has been looked at; the launcher's. */
 extern void ledger_end_search(void);

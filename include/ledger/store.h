@@ -11,6 +11,7 @@
 #define BIOMETRIC_LEDGER_STORE_H
 
 #include "base/compat.h"
+#include "datatype/timestamp.h"
 #include "storage/lockdefs.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
@@ -121,6 +122,7 @@ typedef struct LedgerLog
 	Oid database_oid;
 	int64 system_identifier;
 	int32 timeline;
+	TimestampTz created_at;
 	bool has_parent;
 	uint8 parent[LEDGER_LOG_ID_SIZE];
 	int64 parent_size; /* -1: not yet known, the worker fills it in */
@@ -211,7 +213,11 @@ extern LedgerLog *store_present_log(Snapshot snapshot);
 /* store_find_log returns a log by its id, palloc'd, this database's own or not; NULL: none. */
 extern LedgerLog *store_find_log(const uint8 *log_id, Snapshot snapshot);
 
-/* store_restored_logs returns the logs that came from dumps, ascending by id. */
+/*
+ * store_restored_logs returns the logs that came from dumps, ascending by when they were begun:
+ * of a log and one that was forked from it, or came to be where it had been restored to, the
+ * older one comes first. Of the same moment, by id.
+ */
 extern List *store_restored_logs(Snapshot snapshot);
 
 /*

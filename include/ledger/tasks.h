@@ -8,7 +8,7 @@
 
 #include "ledger/worker.h"
 
-#define MAX_TASKS 4
+#define MAX_TASKS 8
 
 typedef struct WorkerTask
 {
@@ -16,6 +16,13 @@ typedef struct WorkerTask
 	LedgerWorkerWork work; /* NULL: none */
 	LedgerSlotReset reset;
 } WorkerTask;
+
+/*
+ * tasks_poll runs all polls; true when one of them wants the tasks to run again. tasks_poll_wait
+ * returns how long, in ms, they could be left alone then.
+ */
+extern bool tasks_poll(void);
+extern long tasks_poll_wait(void);
 
 /* tasks_count returns how many were registered, tasks_get one of them, by number from 0. */
 extern int tasks_count(void);

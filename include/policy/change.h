@@ -90,6 +90,12 @@ extern char *change_result(int column);
 extern void change_record(const PolicyChange *change, const char *detail, Size growth);
 
 /*
+ * change_record_key is change_record for a change of the keys, event key_changed; what the worker
+ * does with it is the business of whoever calls this, the commit waits for one run of its tasks.
+ */
+extern void change_record_key(const PolicyChange *change, const char *detail);
+
+/*
  * change_alone notes that this transaction widens access by one person. Should two be asked
  * for by the time it commits, it fails: 55000.
  */

@@ -49,6 +49,7 @@ typedef struct Decision
 	bool quota;			 /* the permit has a quota: quota_take() before anything is released */
 	bool mark;			 /* the permit asks for marked release */
 	int counter;		 /* of the quota; for quota.c */
+	uint32 key;			 /* that is not at hand; 0: the whole keyring, or none was needed */
 	const char *purpose; /* as it was asked for */
 	const char *party;	 /* NULL: network unknown */
 	const char *network; /* the matched CIDR as text, or "local"; NULL */

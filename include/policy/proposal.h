@@ -48,6 +48,13 @@ extern bool proposal_two_persons(void);
 extern bool proposal_wanted(bool widens);
 
 /*
+ * proposal_proposer returns the role that logged in to propose the call that is being executed; InvalidOid
+ * when none is. SQL of his that the call runs is run with his rights, not with those of
+ * whoever approves it.
+ */
+extern Oid proposal_proposer(void);
+
+/*
  * proposal_make tries the change in a subtransaction that it rolls back, so that what is wrong
  * with it is raised now, and writes down the call of the SQL function at hand, with its
  * arguments and what would be recorded. Tells its number by a NOTICE. Returns it.

@@ -14,8 +14,9 @@
 typedef enum BreachFilter
 {
 	BREACH_ALL,
-	BREACH_PLACE,		/* of rows of that place only */
-	BREACH_COLLECTED_ON /* of rows of that date only */
+	BREACH_PLACE,		 /* of rows of that place only */
+	BREACH_COLLECTED_ON, /* of rows of that date only */
+	BREACH_COLLECTED_FOR /* of rows whose images were collected for that only */
 } BreachFilter;
 
 /* The figures of one value. */

@@ -11,12 +11,14 @@
  * compact, its members in this order, each only if one of its columns is not null:
  *
  *   {"of":"schema.table","subject":{"column":value,...},"place":{...},
- *    "time":"2026-05-01T12:00:00Z"}
+ *    "time":"2026-05-01T12:00:00Z","for":{"purpose":"...","legal_basis":"..."}}
  *
  * of is the relation that was described: the table, or an ancestor of it, so that a
- * subject is one in all of its partitions; it never stands alone. subject and place have the columns in the order in which they were named,
- * values as to_jsonb() of built-in types. Equal members, in whatever order, are the same
- * subject, or place: see collected_sorted. time is UTC, with six digits of a second's fraction if it is not zero.
+ * subject is one in all of its partitions; it never stands alone, and stands wherever one of the
+ * next three does. for is what collect() declared for the image's column; it may stand alone.
+ * subject and place have the columns in the order in which they were named, values as to_jsonb()
+ * of built-in types. Equal members, in whatever order, are the same subject, or place: see
+ * collected_sorted. time is UTC, with six digits of a second's fraction if it is not zero.
  */
 #ifndef BIOMETRIC_REPORT_COLLECTION_H
 #define BIOMETRIC_REPORT_COLLECTION_H
@@ -72,16 +74,21 @@ extern bool collection_describe(const PolicyChange *change, Oid relation,
  */
 extern void collection_sync(void);
 
-/* What is collected of a row, taken apart; bytes NULL: not recorded. Points into the entry's text. */
+/*
+ * What is collected of a row, taken apart; bytes NULL: not recorded. Points into the entry's text.
+ */
 typedef struct Collected
 {
-	EntryText of;	   /* without its quotes, escapes as they are */
-	EntryText subject; /* a JSON object */
-	EntryText place;   /* a JSON object */
-	EntryText time;	   /* without its quotes */
+	EntryText of;		/* without its quotes, escapes as they are */
+	EntryText subject;	/* a JSON object */
+	EntryText place;	/* a JSON object */
+	EntryText time;		/* without its quotes */
+	EntryText declared; /* a JSON object: what the image was collected for */
 } Collected;
 
-/* collected_parse takes tag 27 of an entry apart, trusting nothing; what cannot be read is absent. */
+/*
+ * collected_parse takes tag 27 of an entry apart, trusting nothing; what cannot be read is absent.
+ */
 extern void collected_parse(EntryText collected, Collected *parsed);
 
 /* collected_unquoted appends what a JSON string stands for, which is given without its quotes. */

@@ -114,15 +114,24 @@ extern void held_end(Held *held);
 
 /* ---- between held.c and held_rows.c */
 
+/* What an entry says of what was collected. */
+typedef enum HeldSays
+{
+	SAYS_NOTHING = 0,
+	SAYS_DECLARED,	/* what for, and nothing else */
+	SAYS_COLLECTED, /* of whom, where or when */
+	SAYS_LAST = SAYS_COLLECTED
+} HeldSays;
+
 /* An entry that put an image into a row, or took it out. */
 typedef struct HeldChange
 {
 	int log;
 	int row;
 	int64 sequence;
-	int state;		/* what this entry says of the row */
-	bool put;		/* into it; else out of it */
-	bool collected; /* this entry says something of what was collected */
+	int state; /* what this entry says of the row */
+	bool put;  /* into it; else out of it */
+	HeldSays says;
 } HeldChange;
 
 /* All of an image, by logs and sequences. */

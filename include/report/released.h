@@ -14,7 +14,8 @@
  *
  * What was collected of a row is what the latest of its entries below the release says
  * that says anything, or else the first behind it: a table that is described later
- * tells whom its images show, and takes back nothing.
+ * tells whom its images show, and takes back nothing. So it is with what an image was collected for
+ * (collect()), of the same entry; an entry that says nothing else counts where none says more.
  */
 #ifndef BIOMETRIC_REPORT_RELEASED_H
 #define BIOMETRIC_REPORT_RELEASED_H
@@ -42,6 +43,7 @@ typedef struct ReleasedState
 	int subject;	  /* a JSON object as jsonb prints it */
 	int place;		  /* a JSON object as jsonb prints it */
 	int collected_on; /* "2026-05-01", UTC */
+	int declared;	  /* what it was collected for: a JSON object as jsonb prints it */
 	int of;			  /* the relation whose columns they are: the row's, or an ancestor of it */
 	int person;		  /* different pairs of that and subject; RELEASED_NONE without a subject */
 } ReleasedState;

@@ -35,6 +35,8 @@ typedef struct Case
 	Comparison comparison;
 	bool people_known; /* whoever was told is marked with the people */
 
+	DeclaredList declared; /* as the server says, with columns that are not */
+
 	FigureList shown;
 	Keys keys;
 	Head head;
@@ -66,6 +68,9 @@ extern bool case_span(const Case *matter, Dimension dimension, Span *first, Span
 
 /* case_shows_server tells whether the figures that are shown are the server's. */
 extern bool case_shows_server(const Case *matter);
+
+/* case_declared returns what images are declared to be collected for, as it is shown. */
+extern const DeclaredList *case_declared(const Case *matter);
 
 /* case_choose makes the list of figures that is shown. */
 extern void case_choose(Case *matter);

@@ -15,7 +15,8 @@
  *   Without any entry below, the row of the first entry behind counts;
  * - where, when and of whom a row's image was collected: what the latest entry stored
  *   or replaced of that image and row, below the disclosure, says that says anything, or
- *   else the first behind it. Objects with equal members are equal, in whatever order
+ *   else the first behind it; what it was collected for, of the same entry. One that says only
+ *   what for counts where no other says more. Objects with equal members are equal, in whatever order
  *   these are. A subject is one of the relation that the entry says was described.
  *
  * The archive is read three times, each time hashed again and compared with the signed
@@ -25,6 +26,7 @@
 #ifndef BIOMETRIC_REPORTER_COUNT_H
 #define BIOMETRIC_REPORTER_COUNT_H
 
+#include "reporter/declared.h"
 #include "reporter/figures.h"
 #include "tool/keys.h"
 #include "tool/print.h"
@@ -50,17 +52,20 @@ typedef struct CountedRow
 	Sight sight;
 } CountedRow;
 
-/* What an entry says of an image and a row. Numbers of texts, objects as jsonb has them; 0: none. */
+/*
+ * What an entry says of an image and a row. Numbers of texts, objects as jsonb has them; 0: none.
+ */
 typedef struct Change
 {
 	uint64_t sequence;
 	uint32_t next; /* of the same row, plus 1 */
 	bool put;	   /* the row has it; else it has no more */
-	bool told;	   /* it says what was collected: */
+	unsigned told; /* it says what was collected: 2; what for, and nothing else: 1; nothing: 0 */
 	uint32_t of;
 	uint32_t subject;
 	uint32_t place;
 	uint32_t collected_on;
+	uint32_t collected_for;
 } Change;
 
 /* That a row holds an image, or did. */
@@ -80,6 +85,7 @@ typedef struct HeldRow
 	uint32_t subject;
 	uint32_t place;
 	uint32_t collected_on;
+	uint32_t collected_for;
 	unsigned set;	/* the smallest of the three that it is in: 0 to 2 */
 	unsigned tells; /* 2: a subject; 1: a key; 0: nothing */
 } HeldRow;
@@ -219,6 +225,7 @@ typedef struct Count
 	Notable *notables;
 	uint32_t notable_count;
 	uint32_t notable_capacity;
+	DeclaredList declared; /* by entries of collect() */
 	NumberMap own_permits; /* that were granted to the party */
 
 	uint64_t refused;	  /* refusals in the period */

@@ -59,6 +59,9 @@ extern void html_evidence(FILE *out, const Case *matter);
 /* html_tables writes the sections that are made of tables of figures. */
 extern void html_tables(FILE *out, const Case *matter);
 
+/* html_declared writes what images are collected for. */
+extern void html_declared(FILE *out, const Case *matter);
+
 /* html_beside writes what happened besides: changes of the policy, refusals, terms. */
 extern void html_beside(FILE *out, const Case *matter);
 

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "nodes/pg_list.h"
+#include "utils/hsearch.h"
 #include "utils/snapshot.h"
 
 #include "core/entry.h"
@@ -29,6 +30,7 @@ typedef struct FoundStored
 {
 	int log; /* 0-based, in Search.logs */
 	int64 sequence;
+	TraceMatch match;	/* by what this entry says of the image; TRACE_MARK: by its id alone */
 	bool readable;		/* false: its segment was detached, so that nothing more is known */
 	EntryText relation; /* copies; bytes NULL: not known */
 	EntryText row_key;
@@ -69,7 +71,8 @@ typedef struct Search
 	int wanted; /* so many of the first images are there for a mark's sake */
 	int log;	/* being searched */
 	int64 compared;
-	int64 without_key; /* images whose key the keyring does not have */
+	HTAB *without_key; /* images of which no entry's key is in the keyring; NULL: none */
+	HTAB *found;	   /* of images; NULL when without_key is */
 	int64 more;		   /* matches beyond the limit */
 } Search;
 

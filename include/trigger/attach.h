@@ -43,6 +43,7 @@ typedef struct Sweep
 	const Bitmapset *attributes; /* columns to look at; NULL: all */
 	bool adopt;					 /* a custodian vouches for them: see adopt() */
 	const Bitmapset *anew; /* columns that record also images that are bound to them already */
+	bool enrol;	   /* images that have come in by a rewrite keep within what collect() declared */
 	bool describe; /* all images are recorded, and left as they are: see describe_collection() */
 } Sweep;
 
@@ -92,6 +93,33 @@ extern bool dropped_by_server(int flags);
  * attribute: 0 for the relation. flags: as ObjectAccessDrop's. Returns true when it has a home.
  */
 extern bool dropped_object(Oid relation, AttrNumber attribute, int flags);
+
+/* ---- kept.c: images that are held */
+
+/*
+ * kept_table refuses to lose a held image of a relation, or of one of its columns (0: all); what:
+ * as hold_refuse's. kept_column returns the hold that one is under, or 0. Both scan the relation,
+ * which is open and locked against writers, if there is any hold, and do nothing for temporary
+ * tables. Errors: 55006; 22P03 for a damaged image.
+ */
+extern void kept_table(Relation relation, AttrNumber attribute, const char *what);
+extern int64 kept_column(Relation relation, AttrNumber attribute);
+
+/*
+ * kept_images collects the held images of a relation, in the current memory context; NULL: there
+ * are none. kept_found takes an image out of such a set (or does nothing, of NULL); kept_missing
+ * refuses if any is left.
+ */
+extern struct HTAB *kept_images(Relation relation);
+extern void kept_found(struct HTAB *images, const uint8 *image_id);
+extern void kept_missing(struct HTAB *images, const char *what);
+
+/*
+ * kept_dropping refuses to drop a column (0: a relation) with held images. Called for each
+ * relation that is about to be dropped, indexes of TOAST tables, too, and those of the
+ * extension itself, which goes with no hold. flags: as ObjectAccessDrop's. Errors: as kept_table.
+ */
+extern void kept_dropping(Oid relation, AttrNumber column, int flags);
 
 /* ---- receiver.c: relations that queries fill */
 

@@ -18,7 +18,7 @@
 /* One change. Texts are copied. */
 typedef struct QueuedChange
 {
-	EntryEvent event; /* stored, replaced, erased, truncated, dropped */
+	EntryEvent event; /* stored, replaced, erased, purged, truncated, dropped */
 	EntryOperation operation;
 	ImageKind kind;		   /* IMAGE_KIND_NONE: absent */
 	const uint8 *image_id; /* of the image that is there afterwards, or was erased; NULL: absent */

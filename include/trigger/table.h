@@ -14,6 +14,7 @@
 #include "catalog/pg_attribute.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 #include "utils/relcache.h"
 
 #include "core/envelope.h"
@@ -24,6 +25,9 @@ typedef struct TriggerColumn
 	ImageKind kind;
 	uint8 home[ENVELOPE_HOME_SIZE];
 	char *name;
+	struct TriggerLimits *limits; /* what collect() declared: see trigger/limits.h; NULL: nothing */
+	AttrNumber time;			  /* that its retention counts from; InvalidAttrNumber: none */
+	Oid time_type;				  /* without domains */
 } TriggerColumn;
 
 /* How a key column's value is written as JSON. */
@@ -94,6 +98,12 @@ extern char *table_row_key(const TriggerTable *table, Relation relation, HeapTup
  * Errors: 54000 beyond COLLECTION_MAX_SIZE bytes.
  */
 extern char *table_collected(const TriggerTable *table, Relation relation, HeapTuple row);
+
+/*
+ * table_describe_retention finds out which column of a table its images' retention counts from;
+ * lineage: as relation_lineage(). Needs its columns described.
+ */
+extern void table_describe_retention(Relation relation, const List *lineage, TriggerTable *table);
 
 /*
  * What is shared with collected.c. table_describe_key fills in how a column's value is

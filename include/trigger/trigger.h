@@ -13,7 +13,7 @@
 
 #include "base/compat.h"
 #include "catalog/objectaccess.h"
-#include "core/kinds.h"
+#include "core/envelope.h"
 #include "executor/execdesc.h"
 #include "utils/relcache.h"
 
@@ -30,10 +30,22 @@ extern void trigger_init(void);
 
 /*
  * trigger_bind_value returns an image as it is to be stored in a column: bound to its home,
- * imported cleared if whoever stores it may (home_may_import). The very Datum if nothing
- * changes. Result: in the current memory context. Errors: as image_bind, home_of_column.
+ * imported cleared if whoever stores it may (home_may_import), and stamped with the time that its
+ * retention counts from by its row. counts_from: as row_counts_from; NULL: it keeps what it
+ * has. The very Datum if nothing changes. Result: in the current memory context. Errors: as image_bind, home_of_column.
  */
-extern Datum trigger_bind_value(const uint8 *home, ImageKind kind, Datum value);
+extern Datum trigger_bind_value(const uint8 *home, ImageKind kind, Datum value,
+								const int64 *counts_from);
+
+/*
+ * trigger_seal_value returns an image that has been bound to a home sealed under the key that
+ * the home wants for its time (keys_for_home); the very Datum when that is the one it has, or
+ * cannot be opened here.
+ * header: of the image, as it was before it was bound. counts_from_ms: as it is now.
+ * Result: in the current memory context. Errors: as image_reseal, keys_for_home.
+ */
+extern Datum trigger_seal_value(const uint8 *home, ImageKind kind, const EnvelopeHeader *header,
+								uint64 counts_from_ms, Datum value);
 
 /* ---- attach.c: triggers come and go with columns */
 

@@ -16,6 +16,7 @@ static const Phase phases[] = {
 	{"load", phase_load},	{"release", phase_release},	  {"point", phase_point},
 	{"enrol", phase_enrol}, {"disclose", phase_disclose}, {"headers", phase_headers},
 	{"wait", phase_wait},	{"ledger", phase_ledger},	  {"trace", phase_trace},
+	{"purge", phase_purge},
 };
 
 const char *

@@ -211,4 +211,11 @@ extern void phase_ledger(const Bench *bench);
  */
 extern void phase_trace(const Bench *bench);
 
+/*
+ * phase_purge stores a hundred thousand images that expire (variant: another number), and measures
+ * reads of other ones while they are purged and while they are not, in turns, and how
+ * fast they go.
+ */
+extern void phase_purge(const Bench *bench);
+
 #endif

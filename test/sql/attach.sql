@@ -41,7 +41,7 @@ $body$;
 
 -- Where an image is bound: bound, imported, or somewhere else.
 CREATE FUNCTION home_of(relation regclass, envelope bytea) RETURNS text LANGUAGE sql STRICT AS $body$
-	SELECT CASE WHEN get_byte(envelope, 200) & 1 = 1 THEN 'imported'
+	SELECT CASE WHEN get_byte(envelope, 208) & 1 = 1 THEN 'imported'
 				WHEN EXISTS (SELECT FROM biometric.home AS h
 							  WHERE uuid_send(h.home) = substr(envelope, 137, 16)
 								AND h.relation = home_of.relation) THEN 'bound'

@@ -8,7 +8,7 @@ SET client_min_messages = warning;
 SELECT plan(55);
 
 -- Header bytes, as the cast to bytea shows them.
-CREATE FUNCTION imported(sealed bytea) RETURNS boolean LANGUAGE sql AS 'SELECT get_byte(sealed, 200) & 1 = 1';
+CREATE FUNCTION imported(sealed bytea) RETURNS boolean LANGUAGE sql AS 'SELECT get_byte(sealed, 208) & 1 = 1';
 CREATE FUNCTION column_of(id bytea) RETURNS text LANGUAGE sql AS $body$
 	SELECT format('%s.%s', h.relation::oid::regclass, h.column_name) FROM biometric.home AS h WHERE uuid_send(h.home) = id
 $body$;
@@ -167,7 +167,7 @@ RESET ROLE;
 SELECT ok(imported(face::bytea), 'that it comes from the very table does not help without SELECT') FROM mine WHERE who = 'back';
 GRANT SELECT ON mine TO PUBLIC;
 SET ROLE prov_none;
-INSERT INTO mine SELECT 'flag', what, set_byte(decode(substr(sealed, 8), 'base64'), 200, 0)::biometric.face_image
+INSERT INTO mine SELECT 'flag', what, set_byte(decode(substr(sealed, 8), 'base64'), 208, 0)::biometric.face_image
   FROM loot WHERE what = 'gallery';
 RESET ROLE;
 SELECT ok(imported(face::bytea), 'clearing the flag in the sealed bytes is in vain') FROM mine WHERE who = 'flag';

@@ -279,6 +279,7 @@ subtest 'while the worker is stopped nothing is released, and then it all goes o
 	$result = $node->connect_from('127.0.0.3', $db, 'officer', 'border_control')->query($all);
 	is($result->sqlstate, '42501', 'a refusal stays a refusal');
 	kill 'CONT', $worker;
+	$node->set('biometric_audit.ledger_timeout', undef);
 	usable($wire);
 	usable($paused);
 	ok($node->verifies($db), 'the ledger verifies');
@@ -429,7 +430,7 @@ subtest 'with a full disk nothing is released, and with room again it all goes o
 		'small',
 		rows => 2000,
 		initdb => ['--wal-segsize=1'],
-		conf => "biometric_audit.ledger_timeout = '2s'\nbiometric_audit.release_batch_rows = 500\n"
+		conf => "biometric_audit.release_batch_rows = 500\n"
 		  . "biometric_audit.ring_size = '256kB'\n");
 	my $wire = officer(node => $small);
 	my $size = 0;
@@ -446,6 +447,7 @@ subtest 'with a full disk nothing is released, and with room again it all goes o
 		my ($bytes) = @_;
 		system_log('prlimit', '--pid', $_, "--fsize=$bytes:unlimited") foreach @pids;
 	};
+	$small->set('biometric_audit.ledger_timeout', '2s');
 	$limit->($size);
 	my ($received, $failed) = (0, undef);
 	my $mark = $small->mark($db);

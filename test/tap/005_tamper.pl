@@ -66,7 +66,7 @@ WHERE attrelid = '$table'::regclass AND attnum > 0 AND attidentity = '' ORDER BY
 END
 		my $count = $node->sql($db, "SELECT count(*) FROM $table");
 		# A dump may bring rows of other databases' logs: it is each row that is refused.
-		my $receives = $table =~ /^biometric\.(log|entry_\d+|tile|segment|head|home|image_entry|checkpoint|verifier|cosignature|activity|traced|collection)$/;
+		my $receives = $table =~ /^biometric\.(log|entry_\d+|tile|segment|head|home|image_entry|checkpoint|verifier|cosignature|activity|traced|collection(?:_limit)?|hold|held|key_pin|key_binding|retention(?:_past)?)$/;
 		my @attempts = (
 			$receives && $count == 0
 			? ()

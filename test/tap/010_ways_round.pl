@@ -15,7 +15,7 @@ use BiometricAudit::Picture qw(jpeg any_form);
 use constant { OFFICE => '127.0.0.2', LOOPBACK => '127.0.0.1', TEXT => 0, BINARY => 1 };
 
 # Where a sealed image has its key id, its flags, its stamp and its ciphertext.
-use constant { KEY_ID => 12, IMAGE_ID => 32, FLAGS => 200, STAMP => 208, CIPHERTEXT => 224 };
+use constant { KEY_ID => 12, IMAGE_ID => 32, FLAGS => 208, STAMP => 216, CIPHERTEXT => 232 };
 
 my $canary = 'Canary+/Fuchs-im-Hafen/2e8B4d';
 my $node = BiometricAudit::Node->create(
@@ -637,7 +637,7 @@ subtest 'a cast whose length was changed is sent as the bytes it is' => sub {
 	my %altered = (
 		q{img::bytea || '\x00'} => $length + 1,
 		"substr(img::bytea, 1, $length - 1)" => $length - 1,
-		'substr(img::bytea, 1, 208)' => 208,
+		'substr(img::bytea, 1, 216)' => 216,
 		q{img::bytea || img::bytea} => 2 * $length);
 	foreach my $expression (sort keys %altered)
 	{

@@ -279,7 +279,7 @@ subtest 'logical replication binds and records what it applies' => sub {
 	is( $node->sql(
 			'branch', <<'END'), 1, 'its image is bound to the branch, not imported: a superuser subscribed');
 SELECT count(*) FROM visit_log AS v JOIN biometric.home AS h ON h.relation = 'visit_log'::regclass
-WHERE substr(v.img::bytea, 137, 16) = uuid_send(h.home) AND get_byte(v.img::bytea, 200) = 0
+WHERE substr(v.img::bytea, 137, 16) = uuid_send(h.home) AND get_byte(v.img::bytea, 208) = 0
 END
 	$node->sql('branch', 'DROP SUBSCRIPTION s');
 };

@@ -16,7 +16,7 @@ use constant ROWS => 12;
 my $node = BiometricAudit::Node->create(
 	'archive',
 	allows_streaming => 'logical',
-	conf => "max_worker_processes = 16\nbiometric_audit.ledger_timeout = '3s'\n");
+	conf => "max_worker_processes = 16\n");
 my $db = 'postgres';
 my $super = $node->superuser;
 $node->prepare($db);
@@ -292,6 +292,7 @@ END
 # A ledger that cannot take the entry keeps everything in.
 {
 	my $worker = $node->worker($db);
+	$node->set('biometric_audit.ledger_timeout', '1s');
 	kill 'STOP', $worker;
 	foreach my $sql ('COPY lane TO STDOUT', 'SELECT img::text FROM lane', 'SELECT img FROM lane')
 	{
@@ -300,6 +301,7 @@ END
 		is($result->count('d') + $result->row_count, 0, "$sql hands nothing out then");
 	}
 	kill 'CONT', $worker;
+	$node->set('biometric_audit.ledger_timeout', undef);
 	is($relay->query('COPY lane TO STDOUT')->sqlstate, undef, 'and works again afterwards');
 }
 
@@ -348,10 +350,12 @@ END
 	$node->set('biometric_audit.release_batch_rows', 1);
 	my $open = $node->connect_from(RELAY, $db, 'officer', 'control');
 	$open->query('SELECT img FROM lane LIMIT 1');
+	$node->set('biometric_audit.ledger_timeout', '1s');
 	my $worker = $node->worker($db);
 	kill 'STOP', $worker;
 	my $result = $open->query('SELECT img, tell(id, img) FROM lane ORDER BY id LIMIT 3');
 	kill 'CONT', $worker;
+	$node->set('biometric_audit.ledger_timeout', undef);
 	is($result->sqlstate, '55000', 'a statement fails while the ledger is stopped');
 	is(scalar(grep { $_->{M} =~ /sealed:/ } $result->notices), 0, 'and has told nothing before');
 	$node->set('biometric_audit.release_batch_rows', undef);
@@ -480,9 +484,11 @@ sub replications
 }
 {
 	my $worker = $node->worker($db);
+	$node->set('biometric_audit.ledger_timeout', '1s');
 	kill 'STOP', $worker;
 	is(replicate(RELAY)->sqlstate, '42501', 'nobody replicates while the ledger is stopped');
 	kill 'CONT', $worker;
+	$node->set('biometric_audit.ledger_timeout', undef);
 	is(replicate(RELAY)->sqlstate, undef, 'and again afterwards');
 }
 {

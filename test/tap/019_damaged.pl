@@ -48,8 +48,9 @@ my %damaged = (
 	'a changed image id' => 'flipped(face::bytea, 40)',
 	'a changed home' => 'flipped(face::bytea, 140)',
 	'a changed origin' => 'flipped(face::bytea, 160)',
-	'a changed ciphertext' => 'flipped(face::bytea, 230)',
-	'an end cut off' => 'substr(face::bytea, 1, 230)',
+	'a changed time that it counts from' => 'flipped(face::bytea, 170)',
+	'a changed ciphertext' => 'flipped(face::bytea, 238)',
+	'an end cut off' => 'substr(face::bytea, 1, 238)',
 	'less than a header' => q{'\x89'::bytea},
 	'an image that was never sealed' => "$picture\::bytea");
 
@@ -63,7 +64,7 @@ foreach my $name (sort keys %damaged)
 	$result = $officer->query("INSERT INTO visit SELECT 2, $value FROM visit");
 	like($result->sqlstate // 'no error', qr/^(XX001|22P03)$/, "$name: it is not stored");
 }
-foreach my $value ('smuggled(substr(face::bytea, 1, 230))', q{smuggled('\x89')}, "smuggled($picture\::bytea)")
+foreach my $value ('smuggled(substr(face::bytea, 1, 238))', q{smuggled('\x89')}, "smuggled($picture\::bytea)")
 {
 	foreach my $use ("biometric.width($value)", "concat($value)", "$value\::bytea")
 	{
@@ -75,7 +76,7 @@ foreach my $value ('smuggled(substr(face::bytea, 1, 230))', q{smuggled('\x89')},
 # The casts without functions show a value as it lies in the row.
 my $transient = sub {
 	my ($table) = @_;
-	return $node->sql($db, "SELECT encode(substr(CAST(CAST(face AS text) AS bytea), 201, 24), 'hex') FROM $table");
+	return $node->sql($db, "SELECT encode(substr(CAST(CAST(face AS text) AS bytea), 209, 24), 'hex') FROM $table");
 };
 is($transient->('visit'), '00' x 24, 'an image that was sealed here carries neither mark nor stamp');
 $node->sql($db, 'CREATE TABLE kept AS SELECT (face::bytea)::biometric.face_image AS face FROM visit');

@@ -17,8 +17,7 @@ use constant { RELAY => '127.0.0.2', STRANGER => '127.0.0.3', LOOPBACK => '127.0
 my $node = BiometricAudit::Node->create(
 	'agency',
 	allows_streaming => 1,
-	conf => "max_worker_processes = 16\nbiometric_audit.ledger_timeout = '3s'\n"
-	  . "biometric_audit.replication_database = 'a'\n");
+	conf => "max_worker_processes = 16\nbiometric_audit.replication_database = 'a'\n");
 my $super = $node->superuser;
 $node->append_conf('pg_hba.conf',
 	"host replication all 127.0.0.0/8 trust\nlocal replication all trust");
@@ -197,12 +196,12 @@ foreach my $round (1 .. 3)
 	# nobody can look at the databases
 	$node->stop;
 	unlink $file;
-	$node->append_conf('postgresql.conf', 'max_worker_processes = 0');
+	$node->append_conf('postgresql.conf', "max_worker_processes = 0\nbiometric_audit.ledger_timeout = '1s'");
 	$node->start;
 	my $refused = replicate($node, LOOPBACK);
 	is($refused->sqlstate, '42501', 'nor does it while it cannot know');
 	like($refused->detail, qr/not known yet/, 'and says so');
-	$node->append_conf('postgresql.conf', 'max_worker_processes = 16');
+	$node->append_conf('postgresql.conf', "max_worker_processes = 16\nbiometric_audit.ledger_timeout = '10s'");
 	$node->restart;
 }
 foreach my $round (1 .. 2)

@@ -128,7 +128,7 @@ sub without_library
 	return;
 }
 
-my $primary = enrolled('primary', allows_streaming => 1, conf => "biometric_audit.ledger_timeout = 2s\n");
+my $primary = enrolled('primary', allows_streaming => 1);
 my $second = standby_of($primary, 'second');
 
 subtest 'a standby that is promoted continues the log, with an entry that says so' => sub {
@@ -249,11 +249,14 @@ subtest 'a synchronous standby that is promoted leaves an old primary that ackno
 	my $fifth = standby_of($primary, 'fifth',
 		"primary_conninfo = 'host=" . $primary->host . ' port=' . $primary->port . " application_name=fifth'");
 	$primary->set('synchronous_standby_names', 'fifth');
+	# it is the checkpointer that tells everybody that there is one to wait for
+	$primary->sql($db, 'CHECKPOINT');
 	ok(poll_until(sub { read_all($primary) eq $released }), 'released while the standby answers');
 	my ($log_id, $size) = split / /, edge($primary);
 	$fifth->promote;
 	is(state($fifth), 'ready', 'the standby continues');
 	cmp_ok(forked($fifth)->{seq}, '>=', $size, 'with everything that was acknowledged');
+	$primary->set('biometric_audit.ledger_timeout', '1s');
 	is(read_all($primary), '55000', 'the old primary releases nothing');
 	$fifth->append_conf('postgresql.conf', "synchronous_standby_names = ''");
 	$fifth->settle;
@@ -262,7 +265,7 @@ subtest 'a synchronous standby that is promoted leaves an old primary that ackno
 	$fifth->stop;
 	$primary->forget;
 	$primary->stop('immediate');
-	$primary->append_conf('postgresql.conf', "synchronous_standby_names = ''");
+	$primary->append_conf('postgresql.conf', "synchronous_standby_names = ''\nbiometric_audit.ledger_timeout = '10s'");
 	$primary->start;
 };
 
@@ -395,7 +398,6 @@ sub call
 }
 
 subtest 'whoever changes the identity of a ledger waits for whoever is at it' => sub {
-	$primary->set('biometric_audit.ledger_timeout', undef);
 	foreach my $function (@functions)
 	{
 		my ($first, $second) = map { $primary->connect_from('local', $db, 'custodian') } 1 .. 2;
@@ -464,6 +466,7 @@ subtest 'a fork that was not begun is neither forked nor closed' => sub {
 	}
 	kill 'CONT', $worker;
 	ok(poll_until(sub { $primary->sql($db, $begun) == 0 }), 'the worker goes on');
+	$primary->set('biometric_audit.ledger_timeout', undef);
 	is(call($primary, 'fork_ledger')->error, undef, 'then it is forked');
 	is(state($primary), 'ready', 'and ready');
 	is($primary->sql($db, $begun), 0, 'every fork has been begun');
@@ -472,9 +475,11 @@ subtest 'a fork that was not begun is neither forked nor closed' => sub {
 
 subtest 'a copy of a fork that was not begun is forked from the log before' => sub {
 	my ($before) = split / /, edge($primary);
+	$primary->set('biometric_audit.ledger_timeout', '500ms');
 	stop_before_fork($primary);
 	$primary->forget;
 	$primary->stop('immediate');
+	$primary->append_conf('postgresql.conf', "biometric_audit.ledger_timeout = '10s'");
 	my $copy = copy_of($primary, 'unbegun');
 	$copy->start;
 	is(state($copy), 'foreign', 'the copy waits for a custodian');
@@ -490,7 +495,6 @@ subtest 'a copy of a fork that was not begun is forked from the log before' => s
 };
 
 subtest 'a transaction that closes the ledger changes neither images nor policy' => sub {
-	$primary->set('biometric_audit.ledger_timeout', undef);
 	$primary->sql($db, 'GRANT INSERT ON traveller TO custodian');
 	my %changes = (
 		'an image' => "INSERT INTO traveller SELECT n, numbered_jpeg(n, ${\SIZE})::biometric.face_image "

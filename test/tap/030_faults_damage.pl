@@ -86,8 +86,7 @@ foreach my $checksums (0, 1)
 		$checksums ? 'summed' : 'plain',
 		initdb => $checksums ? ['--data-checksums'] : [],
 		conf => "max_worker_processes = 60\nbiometric_audit.max_databases = 30\n"
-		  . "biometric_audit.ring_size = '256kB'\nbiometric_audit.policy_size = '256kB'\n"
-		  . "biometric_audit.ledger_timeout = '300ms'\n");
+		  . "biometric_audit.ring_size = '256kB'\nbiometric_audit.policy_size = '256kB'\n");
 	$node->sql('postgres', 'CREATE DATABASE original');
 	furnish($node, 'original');
 	my $officer = sub { $node->connect_from(OFFICE, $_[0], 'officer', 'border_control') };
@@ -114,7 +113,13 @@ foreach my $checksums (0, 1)
 	$node->stop;
 	cmp_ok((-s $path{d0}) / PAGE, '>=', 5, 'entries fill some pages');
 	$damages[$_][2]->($path{"d$_"}) foreach 0 .. $#damages;
+	$node->append_conf('postgresql.conf', "biometric_audit.ledger_timeout = '1s'");
 	$node->start;
+	foreach my $whole (qw(d0 original))
+	{
+		poll_until(sub { $node->sql($whole, 'SELECT state FROM biometric.ledger_status()') eq 'ready' });
+		$node->leave($whole);
+	}
 
 	foreach my $n (0 .. $#damages)
 	{

@@ -56,11 +56,9 @@ sub gets_an_error
 	return is($result->row_count, 0, 'nothing is released');
 }
 
-my $primary = BiometricAudit::Node->create(
-	'first',
-	allows_streaming => 1,
-	conf => "biometric_audit.ledger_timeout = '500ms'\n");
+my $primary = BiometricAudit::Node->create('first', allows_streaming => 1);
 furnish($primary, $db);
+$primary->set('biometric_audit.ledger_timeout', '500ms');
 
 subtest 'the synchronous standby is missing: an error, until it is back or not waited for' => sub {
 	my $standby = standby_of($primary, 'absent');

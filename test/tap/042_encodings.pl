@@ -249,8 +249,8 @@ subtest 'a dump of UTF8 is history in LATIN1, as far as that has the characters'
 		q{SELECT biometric.authorize('house', '{face}', 'sealed')});
 	carried('latin_utf8', 'latin_again', 'LATIN1');
 	is(ask('latin_again', 'auditor', 'SELECT ok FROM biometric.verify_ledger()'), 't', 'it verifies');
-	is(ask('latin_again', 'auditor', "SELECT count(DISTINCT image_id) FROM biometric.affected('$say->{party}', ${\ALWAYS})"),
-		PICTURES, 'who asks for the party finds its pictures');
+	is(ask('latin_again', 'auditor', "SELECT count(*) FROM biometric.affected('$say->{party}', ${\ALWAYS})"),
+		PICTURES, 'who asks for the party finds its rows');
 };
 
 $node->stop;

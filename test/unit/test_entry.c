@@ -351,7 +351,7 @@ static const BadBytes bad[] = {
 	{"0409010000000000000000", CORE_MALFORMED, "an integer of nine bytes"},
 	{"050111", CORE_MALFORMED, "an unknown reason"},
 	{"130102", CORE_MALFORMED, "a tls of 2"},
-	{"150109", CORE_MALFORMED, "an unknown operation"},
+	{"15010a", CORE_MALFORMED, "an unknown operation"},
 	{"1600", CORE_MALFORMED, "an old image id of nothing"},
 	{"1a050100000000", CORE_MALFORMED, "an OID of 33 bits"},
 	{"1a0101190101", CORE_MALFORMED, "an OID before the transaction"},

@@ -315,12 +315,17 @@ check_rehome(void)
 	memset(origin, 0x17, sizeof(origin));
 	memcpy(moved, sealed, TOTAL);
 	moved[ENVELOPE_FLAGS_OFFSET] = ENVELOPE_FLAG_IMPORTED;
-	tap_number(seal_rehome(&key, moved, home, origin), CORE_OK, "an envelope gets a home");
+	tap_number(
+		seal_rehome(&key, moved,
+					&(SealPlace){.home = home, .origin = origin, .counts_from_ms = 1234567890123}),
+		CORE_OK, "an envelope gets a home");
 	tap_ok(envelope_parse(moved, TOTAL, TOTAL, &header) == CORE_OK &&
 			   memcmp(header.home, home, sizeof(home)) == 0 &&
 			   memcmp(header.origin, origin, sizeof(origin)) == 0 &&
 			   header.flags == ENVELOPE_FLAG_IMPORTED,
 		   "home and origin are what the header tells, its flags as they were");
+	tap_ok(header.counts_from_ms == UINT64_C(1234567890123),
+		   "and so is the time that its retention counts from");
 	tap_ok(open_with(&key, moved, TOTAL, &fine) == CORE_OK && fine, "it still opens");
 	tap_ok(memcmp(moved, sealed, ENVELOPE_AAD_SIZE) == 0 &&
 			   memcmp(moved + ENVELOPE_HEADER_SIZE, sealed + ENVELOPE_HEADER_SIZE,
@@ -338,18 +343,76 @@ check_rehome(void)
 
 	/* The header's own bytes may be what it is given: an origin that stays. */
 	memcpy(again, moved, TOTAL);
-	tap_number(seal_rehome(&key, again, home, again + ENVELOPE_HOME_OFFSET), CORE_OK,
-			   "the home becomes the origin in one step");
+	tap_number(seal_rehome(&key, again,
+						   &(SealPlace){.home = home,
+										.origin = again + ENVELOPE_HOME_OFFSET,
+										.counts_from_ms = 1234567890123}),
+			   CORE_OK, "the home becomes the origin in one step");
 	tap_ok(memcmp(again + ENVELOPE_ORIGIN_OFFSET, home, sizeof(home)) == 0 &&
 			   open_with(&key, again, TOTAL, &fine) == CORE_OK,
 		   "and it opens");
 	memcpy(again, moved, TOTAL);
-	tap_ok(seal_rehome(&key, again, again + ENVELOPE_HOME_OFFSET, again + ENVELOPE_ORIGIN_OFFSET) ==
-				   CORE_OK &&
+	tap_ok(seal_rehome(&key, again,
+					   &(SealPlace){.home = again + ENVELOPE_HOME_OFFSET,
+									.origin = again + ENVELOPE_ORIGIN_OFFSET,
+									.counts_from_ms = 1234567890123}) == CORE_OK &&
 			   memcmp(again, moved, TOTAL) == 0,
 		   "the same home and origin make the same header");
-	tap_number(seal_rehome(&other_key, again, home, origin), CORE_OK, "under another key");
+	tap_number(
+		seal_rehome(&other_key, again,
+					&(SealPlace){.home = home, .origin = origin, .counts_from_ms = 1234567890123}),
+		CORE_OK, "under another key");
 	tap_number(open_with(&key, again, TOTAL, &fine), CORE_NOT_AUTHENTIC, "it does not open");
+}
+
+/* The time that an image's retention counts from: nobody but who has the key can change it. */
+static void
+check_counts_from(void)
+{
+	static const uint64_t times[] = {
+		0, 1, UINT64_C(1234567890123), UINT64_C(1) << 63, (uint64_t) -1, (uint64_t) -315619200000};
+	uint8_t home[ENVELOPE_HOME_SIZE] = {0x42};
+	uint8_t early[TOTAL];
+	uint8_t late[TOTAL];
+	SealPlace place = {.home = home, .origin = home};
+	EnvelopeHeader header;
+	bool fine;
+
+	tap_ok(envelope_parse(sealed, TOTAL, TOTAL, &header) == CORE_OK && header.counts_from_ms == 0,
+		   "a fresh envelope counts from its sealing time");
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++)
+	{
+		memcpy(early, sealed, TOTAL);
+		place.counts_from_ms = times[i];
+		tap_ok(seal_rehome(&key, early, &place) == CORE_OK &&
+				   envelope_parse(early, TOTAL, TOTAL, &header) == CORE_OK &&
+				   header.counts_from_ms == times[i] && memcmp(header.home, home, 16) == 0 &&
+				   open_with(&key, early, TOTAL, &fine) == CORE_OK && fine,
+			   "a time that is stamped is read again, whichever it is, and the image opens");
+	}
+	memcpy(early, sealed, TOTAL);
+	memcpy(late, sealed, TOTAL);
+	place.counts_from_ms = 1000;
+	if (seal_rehome(&key, early, &place) != CORE_OK)
+		abort();
+	place.counts_from_ms = 2000;
+	if (seal_rehome(&key, late, &place) != CORE_OK)
+		abort();
+	tap_ok(memcmp(early, late, ENVELOPE_COUNTS_FROM_OFFSET) == 0 &&
+			   memcmp(early + ENVELOPE_MAC_OFFSET, late + ENVELOPE_MAC_OFFSET, ENVELOPE_MAC_SIZE) !=
+				   0,
+		   "another time makes another MAC, and changes nothing before it");
+	memcpy(late + ENVELOPE_COUNTS_FROM_OFFSET, early + ENVELOPE_COUNTS_FROM_OFFSET,
+		   ENVELOPE_MACED_SIZE - ENVELOPE_COUNTS_FROM_OFFSET);
+	tap_number(open_with(&key, late, TOTAL, &fine), CORE_NOT_AUTHENTIC,
+			   "the old time under the new MAC is refused");
+	tap_ok(envelope_parse(late, TOTAL, TOTAL, &header) == CORE_OK &&
+			   seal_check_header(&key, late, &header) == CORE_NOT_AUTHENTIC,
+		   "nor does its header pass alone");
+	memset(late + ENVELOPE_COUNTS_FROM_OFFSET, 0xff, 8);
+	tap_ok(envelope_parse(late, TOTAL, TOTAL, &header) == CORE_OK &&
+			   seal_check_header(&key, late, &header) == CORE_NOT_AUTHENTIC,
+		   "and a time that was put in by hand is refused, too");
 }
 
 /* An envelope sealed once and kept here: what is stored must stay readable. */
@@ -388,6 +451,7 @@ main(int argc, char **argv)
 	check_keys();
 	check_swap();
 	check_rehome();
+	check_counts_from();
 	check_stored();
 	return tap_done();
 }

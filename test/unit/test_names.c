@@ -78,14 +78,15 @@ main(void)
 		"imported",
 	};
 	static const char *const operations[] = {
-		"none", "insert", "update", "delete", "truncate", "create", "drop", "adopt", "describe",
+		"none",	  "insert", "update", "delete",	  "truncate",
+		"create", "drop",	"adopt",  "describe", "reseal",
 	};
 	long failed = 0;
 
 	check_names("kinds", image_kind_name, 1, kinds, 5);
 	check_names("formats", image_format_name, 1, formats, 9);
 	check_names("events", entry_event_name, 1, events, 19);
-	check_names("operations", operation_name, 0, operations, 9);
+	check_names("operations", operation_name, 0, operations, 10);
 	check_names("reasons", reason_name, 0, reasons, 17);
 	for (int kind = 1; kind <= IMAGE_KIND_LAST; kind++)
 		failed += image_kind_from_name(kinds[kind - 1]) != (ImageKind) kind;

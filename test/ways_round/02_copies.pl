@@ -149,7 +149,7 @@ way 'a forged envelope: bits flipped in header and body', gets => 'refused 22P02
 	return @results, $wire->query("SELECT 'sealed'::biometric.face_image");
   };
 way 'the header of one image on the body of another', gets => 'refused 22P03',
-  sql => q{SELECT (substr(a.img::bytea, 1, 224) || substr(b.img::bytea, 225))::biometric.face_image
+  sql => q{SELECT (substr(a.img::bytea, 1, 232) || substr(b.img::bytea, 233))::biometric.face_image
 	FROM vault a, vault b WHERE a.id = 1 AND b.id = 2};
 way 'a truncated envelope', gets => 'refused 22P03',
   sql => 'SELECT substr(img::bytea, 1, 500)::biometric.face_image FROM vault';

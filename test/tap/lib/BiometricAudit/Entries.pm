@@ -17,7 +17,8 @@ use POSIX qw(strftime);
 
 my %event = (
 	1 => 'session', 2 => 'statement', 3 => 'disclosed', 4 => 'observed', 7 => 'stored', 8 => 'replaced', 9 => 'erased',
-	12 => 'aborted');
+	12 => 'aborted', 15 => 'purged');
+my $reseal = 9;    # the operation of an entry that says nothing of where an image is
 my %kind = (1 => 'face', 2 => 'plate', 3 => 'document', 4 => 'fingerprint', 5 => 'iris');
 my %tag = (
 	1 => 'image_id', 2 => 'kind', 3 => 'relation_index', 4 => 'permit', 6 => 'party', 7 => 'network',
@@ -61,7 +62,7 @@ sub read
 	my $wire = $node->admin($database);
 	# those that were adopted are below this database's own
 	my @order = $wire->query(<<'END')->column(0);
-SELECT log_id FROM biometric.log WHERE ordinal IS NOT NULL OR adopted_at IS NOT NULL ORDER BY ordinal NULLS FIRST, log_id
+SELECT log_id FROM biometric.log WHERE ordinal IS NOT NULL OR adopted_at IS NOT NULL ORDER BY ordinal NULLS FIRST, created_at, log_id
 END
 	my %logs = map { $_ => [] } @order;
 	foreach my $row ($wire->query(q{SELECT log_id, seq, encode(entry, 'hex') FROM biometric.entry})->rows)
@@ -126,11 +127,12 @@ sub _histories
 		foreach my $number (0 .. $#$log)
 		{
 			my $entry = $log->[$number];
-			next unless defined $entry && $entry->{event} =~ /^(?:stored|replaced|erased)$/ && !$aborted{ $entry->{transaction} // 0 };
+			next unless defined $entry && $entry->{event} =~ /^(?:stored|replaced|erased|purged)$/ && !$aborted{ $entry->{transaction} // 0 };
+			next if ($entry->{operation} // 0) == $reseal;
 			my $named = _relation($log, $entry) // '';
 			my %change = (%$entry, at => [ $place, $number ], named => $named, name => "$named " . ($entry->{row_key} // ''));
 			my ($in, $out) = ($entry->{image_id}, $entry->{old_image_id});
-			($in, $out) = (undef, $in) if $entry->{event} eq 'erased';
+			($in, $out) = (undef, $in) if $entry->{event} =~ /^(?:erased|purged)$/;
 			push @{ $histories{$in} }, { %change, put => 1 } if defined $in;
 			push @{ $histories{$out} }, { %change, put => 0 } if defined $out && defined $entry->{row_key} && $out ne ($in // '');
 		}
@@ -144,7 +146,10 @@ sub _below { my ($one, $other) = @_; return $one->[0] < $other->[0] || $one->[0]
 sub _row
 {
 	my ($release, @changes) = @_;
-	my @told = grep { defined $_->{collected} } @changes;
+	# what says whom, where or when an image shows; else what says only what it is for
+	my @said = grep { defined $_->{collected} } @changes;
+	my @told = grep { $_->{collected} =~ /"(?:of|subject|place|time)":/ } @said;
+	@told = @said unless @told;
 	my @before = grep { _below($_->{at}, $release) } @told;
 	my $told = @before ? $before[-1] : $told[0];
 	my $collected = $told ? $told->{collected} : undef;
@@ -269,6 +274,7 @@ sub _figures
 
 my %collected = (
 	place => sub { return _member($_[0]{collected}, 'place'); },
+	collected_for => sub { return _member($_[0]{collected}, 'for'); },
 	collected_on => sub { my $time = _member($_[0]{collected}, 'time'); return defined $time ? substr($time, 0, 10) : undef; });
 
 # The values that a release counts for, each once; undef is one of them.
@@ -299,7 +305,7 @@ sub report
 	my @released = $self->released($party, $from, $until);
 	my @report;
 	$known{kind} = [ values %kind ];
-	foreach my $dimension (qw(total kind relation authorization purpose network login day place collected_on))
+	foreach my $dimension (qw(total kind relation authorization purpose network login day place collected_on collected_for))
 	{
 		my %by = map { $_ => [] } @{ $known{$dimension} // [] };
 		my @without;

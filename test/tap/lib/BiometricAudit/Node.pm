@@ -465,7 +465,7 @@ sub worker
 		sub {
 			$pid = $self->sql('postgres', <<"END");
 SELECT pid FROM pg_stat_activity
-WHERE backend_type LIKE 'biometric_audit%' AND datname = '$database'
+WHERE backend_type = 'biometric_audit ledger' AND datname = '$database'
 END
 		});
 	return $pid;

@@ -1,0 +1,164 @@
+/*
+ * helper.c - starts a process beside a database's worker, and knows whether it is there.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/proc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "base/compat.h"
+#include "ledger/helper.h"
+#include "ledger/slot.h"
+
+#define LIBRARY_NAME "biometric_audit"
+
+/* How soon another is started after one that ended, or could not be. */
+#define PAUSE_MS 1000L
+
+typedef struct HelperStart
+{
+	BackgroundWorkerHandle *handle; /* NULL: none that may still be about to start */
+	TimestampTz not_before;
+} HelperStart;
+
+static const LedgerHelper *helper = NULL;
+
+/* The launcher's, by slot. */
+static HelperStart *starts = NULL;
+
+void
+ledger_set_helper(const LedgerHelper *one)
+{
+	helper = one;
+}
+
+/* ---- in the helper */
+
+static void
+helper_leave(int code, Datum arg)
+{
+	LedgerSlot *slot = ledger_slot(DatumGetInt32(arg));
+
+	pg_atomic_write_u32(&slot->helper_proc, 0);
+	pg_memory_barrier();
+	pg_atomic_write_u32(&slot->helper_pid, 0);
+	ledger_wake(DatumGetInt32(arg), true);
+}
+
+Oid
+ledger_helper_enter(int number)
+{
+	LedgerSlot *slot = ledger_slot(number);
+	uint32 nobody = 0;
+
+	if (!pg_atomic_compare_exchange_u32(&slot->helper_pid, &nobody, (uint32) MyProcPid))
+		return InvalidOid;
+	before_shmem_exit(helper_leave, Int32GetDatum(number));
+	pg_atomic_write_u32(&slot->helper_proc, (uint32) MY_PROC_NUMBER + 1);
+	/* a command that holds the slot from here on sees the pid */
+	pg_memory_barrier();
+	if (ledger_helper_unwanted(number))
+		return InvalidOid;
+	return pg_atomic_read_u32(&slot->database);
+}
+
+bool
+ledger_helper_unwanted(int number)
+{
+	LedgerSlot *slot = ledger_slot(number);
+
+	return pg_atomic_read_u32(&slot->holds) > 0 ||
+		   pg_atomic_read_u32(&slot->state) != LEDGER_READY ||
+		   (OidIsValid(MyDatabaseId) && pg_atomic_read_u32(&slot->database) != MyDatabaseId);
+}
+
+/* ---- elsewhere */
+
+int
+ledger_helper_pid(int number)
+{
+	return (int) pg_atomic_read_u32(&ledger_slot(number)->helper_pid);
+}
+
+bool
+ledger_helper_refused(int number)
+{
+	return pg_atomic_read_u32(&ledger_slot(number)->helper_refused) != 0;
+}
+
+void
+ledger_helper_look(void)
+{
+	ledger_poke_launcher();
+}
+
+/* ---- in the launcher */
+
+/* Tells whether one that was registered may still be running or about to. */
+static bool
+helper_pending(HelperStart *start)
+{
+	pid_t pid;
+
+	if (start->handle == NULL)
+		return false;
+	if (GetBackgroundWorkerPid(start->handle, &pid) != BGWH_STOPPED)
+		return true;
+	pfree(start->handle);
+	start->handle = NULL;
+	start->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
+	return false;
+}
+
+static void
+helper_start(int number)
+{
+	LedgerSlot *slot = ledger_slot(number);
+	BackgroundWorker process;
+	bool started;
+
+	memset(&process, 0, sizeof(process));
+	process.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	process.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	process.bgw_restart_time = BGW_NEVER_RESTART;
+	snprintf(process.bgw_library_name, sizeof(process.bgw_library_name), LIBRARY_NAME);
+	snprintf(process.bgw_function_name, BGW_MAXLEN, "%s", helper->function);
+	snprintf(process.bgw_name, BGW_MAXLEN, "%s for database %u", helper->type,
+			 pg_atomic_read_u32(&slot->database));
+	snprintf(process.bgw_type, BGW_MAXLEN, "%s", helper->type);
+	process.bgw_main_arg = Int32GetDatum(number);
+	process.bgw_notify_pid = MyProcPid;
+	started = RegisterDynamicBackgroundWorker(&process, &starts[number].handle);
+	if (!started)
+		starts[number].handle = NULL;
+	pg_atomic_write_u32(&slot->helper_refused, started ? 0 : 1);
+	starts[number].not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
+}
+
+long
+ledger_helper_tend(int number, long idle_ms)
+{
+	LedgerSlot *slot = ledger_slot(number);
+	long wait;
+
+	if (helper == NULL)
+		return idle_ms;
+	if (starts == NULL)
+		starts = MemoryContextAllocZero(TopMemoryContext, ledger_slots() * sizeof(HelperStart));
+	if (helper_pending(&starts[number]) || pg_atomic_read_u32(&slot->database) == InvalidOid ||
+		pg_atomic_read_u32(&slot->helper_pid) != 0 || ledger_helper_unwanted(number))
+		return idle_ms;
+	wait = helper->due(number);
+	if (wait < 0)
+		return idle_ms;
+	wait = Max(wait,
+			   TimestampDifferenceMilliseconds(GetCurrentTimestamp(), starts[number].not_before));
+	if (wait > 0)
+		return Min(wait, idle_ms);
+	helper_start(number);
+	return idle_ms;
+}

@@ -1,0 +1,140 @@
+/*
+ * purge_rules.c - the rules as the purger needs them, and how far it has come with each.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "base/internal.h"
+#include "base/lineage.h"
+#include "policy/change.h"
+#include "retention/purger.h"
+
+#define RULE_WHERE                                                                                 \
+	"WHERE r.relation OPERATOR(pg_catalog.=) $1 AND r.attnum OPERATOR(pg_catalog.=) $2 "           \
+	"AND r.log_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT l.log_id FROM ONLY biometric.log AS l " \
+	"WHERE l.ordinal IS NOT NULL))"
+
+static void
+add_rule(ChangeArguments *arguments, const RetentionEntry *entry)
+{
+	change_add(arguments, OIDOID, ObjectIdGetDatum(entry->relation), false);
+	change_add(arguments, INT2OID, Int16GetDatum(entry->attribute), false);
+}
+
+static Datum
+rule_column(int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, isnull);
+}
+
+bool
+purge_rule_take(const RetentionEntry *entry, bool wait, PurgeRule *rule)
+{
+	static const char select[] = "SELECT r.purge_block, r.purge_next, r.declared_at FROM ONLY "
+								 "biometric.retention AS r " RULE_WHERE " FOR NO KEY UPDATE OF r";
+	ChangeArguments arguments = {0};
+	bool isnull;
+
+	add_rule(&arguments, entry);
+	if (change_execute(wait ? select : psprintf("%s SKIP LOCKED", select), &arguments) == 0)
+		return false;
+	rule->entry = *entry;
+	rule->column = get_attname(entry->relation, entry->attribute, true);
+	rule->position = (uint64) DatumGetInt64(rule_column(1, &isnull));
+	rule->next = DatumGetTimestampTz(rule_column(2, &isnull));
+	if (isnull)
+		rule->next = DT_NOEND;
+	rule->since = DatumGetTimestampTz(rule_column(3, &isnull));
+	return rule->column != NULL;
+}
+
+void
+purge_rule_put(const PurgeRule *rule, const PurgeProgress *progress)
+{
+	static const char update[] =
+		"UPDATE ONLY biometric.retention AS r SET purge_block = $3, purge_next = $4, "
+		"purged = r.purged OPERATOR(pg_catalog.+) $5, "
+		"last_run_at = pg_catalog.clock_timestamp(), "
+		"last_pass_at = CASE WHEN $6 THEN pg_catalog.clock_timestamp() ELSE r.last_pass_at END, "
+		"problem = CASE WHEN $8 THEN NULL ELSE coalesce($7, r.problem) END " RULE_WHERE;
+	ChangeArguments arguments = {0};
+
+	add_rule(&arguments, &rule->entry);
+	change_add(&arguments, INT8OID, Int64GetDatum((int64) progress->position), false);
+	change_add(&arguments, TIMESTAMPTZOID, TimestampTzGetDatum(progress->next),
+			   TIMESTAMP_IS_NOEND(progress->next));
+	change_add(&arguments, INT8OID, Int64GetDatum(progress->purged), false);
+	change_add(&arguments, BOOLOID, BoolGetDatum(progress->pass_ended), false);
+	change_add_text(&arguments, progress->problem);
+	change_add(&arguments, BOOLOID, BoolGetDatum(progress->nothing_left), false);
+	(void) change_execute(update, &arguments);
+}
+
+char *
+purge_rule_name(const PurgeRule *rule)
+{
+	char *schema = get_namespace_name(get_rel_namespace(rule->entry.relation));
+	char *table = get_rel_name(rule->entry.relation);
+
+	if (schema == NULL || table == NULL)
+		elog(ERROR, "relation %u has gone while its images were purged", rule->entry.relation);
+	return psprintf("%s.%s", quote_qualified_identifier(schema, table),
+					quote_identifier(rule->column));
+}
+
+void
+purge_rule_stamped(const PurgeRule *rule)
+{
+	static const char update[] =
+		"UPDATE ONLY biometric.retention AS r SET stamped_at = pg_catalog.clock_timestamp(), "
+		"in_force_at = coalesce(r.in_force_at, pg_catalog.clock_timestamp()) " RULE_WHERE;
+	ChangeArguments arguments = {0};
+	PolicyChange change = {.caller_name = GetUserNameFromId(GetSessionUserId(), false)};
+	StringInfoData detail;
+
+	add_rule(&arguments, &rule->entry);
+	if (change_execute(update, &arguments) == 0)
+		return;
+	CacheInvalidateRelcacheByRelid(rules_table());
+	initStringInfo(&detail);
+	appendStringInfoString(&detail, "{\"action\": \"retention_in_force\", \"rule\": ");
+	escape_json(&detail, purge_rule_name(rule));
+	appendStringInfoChar(&detail, '}');
+	change_record(&change, detail.data, 0);
+}
+
+/* Whether a rule is the one that counts for the column in a table. */
+static bool
+rule_is_for(const PurgeRule *rule, Oid table, const RetentionEntry *entries, int count)
+{
+	const RetentionEntry *chosen =
+		rules_choose(entries, count, relation_lineage(table), rule->column);
+
+	return chosen != NULL && chosen->relation == rule->entry.relation &&
+		   chosen->attribute == rule->entry.attribute;
+}
+
+List *
+purge_rule_tables(const PurgeRule *rule, const RetentionEntry *entries, int count)
+{
+	List *all = find_all_inheritors(rule->entry.relation, NoLock, NULL);
+	List *tables = NIL;
+	ListCell *cell;
+
+	foreach(cell, all)
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION &&
+			rule_is_for(rule, lfirst_oid(cell), entries, count))
+			tables = lappend_oid(tables, lfirst_oid(cell));
+	list_sort(tables, list_oid_cmp);
+	return tables;
+}

@@ -1,0 +1,452 @@
+# A shredded key opens nothing any more: not in the sessions that were reading, nor
+# from a dump, a base backup, a standby or the WAL, as long as the keyring is the
+# present one; what images say of themselves, and the ledger, stay, and images
+# under other keys open.
+
+use strict;
+use warnings;
+
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use BiometricAudit::Node    qw(is_sealed poll_until);
+use BiometricAudit::Picture qw(numbered_jpeg);
+
+use constant { OFFICE => '127.0.0.2', SIZE => 4000 };
+
+my $db = 'postgres';
+my $archive = PostgreSQL::Test::Utils::tempdir();
+my $node = BiometricAudit::Node->create(
+	'agency',
+	allows_streaming => 1,
+	conf => "max_prepared_transactions = 2\nbiometric_audit.release_batch_rows = 1\n"
+	  . "biometric_audit.max_databases = 20\nmax_worker_processes = 40\n"
+	  . "archive_mode = on\narchive_command = 'cp \"%p\" \"$archive/%f\"'\n");
+
+sub officer { return $_[0]->connect_from(OFFICE, $_[1] // $db, 'officer', 'control', @_[2 .. $#_]); }
+
+# opens(node, condition, database): how many of the rows the office gets open; the SQLSTATE of a refusal.
+sub opens
+{
+	my ($server, $condition, $database) = @_;
+	my $wire = officer($server, $database);
+	my $result = $wire->query("SELECT img FROM traveller WHERE $condition");
+	$wire->close;
+	return $result->sqlstate if $result->error;
+	return scalar grep { !is_sealed($_) } $result->column(0);
+}
+
+# furnish(node, database): traveller with three pictures under the key that seals now.
+sub furnish
+{
+	my ($server, $database) = @_;
+	$server->prepare($database);
+	$server->register($database, 'agency', OFFICE . '/32', '{face}', 'open', '{control}');
+	$server->sql($database, 'CREATE TABLE traveller (id int PRIMARY KEY, img biometric.face_image, '
+		  . 'taken timestamptz)');
+	$server->sql($database, 'GRANT SELECT ON traveller TO officer');
+	return enrol($server, $database, 1, 3);
+}
+
+sub enrol
+{
+	my ($server, $database, $from, $to) = @_;
+	return $server->sql($database,
+		"INSERT INTO traveller SELECT n, numbered_jpeg(n, ${\SIZE})::biometric.face_image "
+		  . "FROM generate_series($from, $to) AS n");
+}
+
+# refused(sql, database): the SQLSTATE that a custodian gets.
+sub refused
+{
+	my ($text, $database) = @_;
+	my $wire = $node->connect_from('local', $database // $db, 'custodian');
+	my $result = $wire->query($text);
+	$wire->close;
+	return $result->sqlstate // 'done';
+}
+
+sub state_of
+{
+	my ($id, $server, $database) = @_;
+	return ($server // $node)
+	  ->sql($database // $db, "SELECT state FROM biometric.key WHERE key_id = $id") // 'unknown';
+}
+
+# actions(mark, database): what became of keys since then, in the ledger's order.
+sub actions
+{
+	my ($mark, $database) = @_;
+	return $node->sql($database // $db,
+		q{SELECT coalesce(string_agg(concat_ws(' ', detail ->> 'action', detail ->> 'key'), ', ' ORDER BY seq), '')
+		  FROM biometric.ledger WHERE event = 'key_changed' AND seq >= } . $mark);
+}
+
+# told(mark, text, database) waits until the ledger has them.
+sub told
+{
+	my ($mark, $text, $name, $database) = @_;
+	poll_until(sub { actions($mark, $database) eq $text });
+	return is(actions($mark, $database), $text, $name);
+}
+
+sub rotate { return $node->policy($_[0] // $db, 'SELECT biometric.rotate_key()'); }
+
+sub shred
+{
+	my ($id, $database) = @_;
+	return $node->policy($database // $db, "SELECT biometric.shred_key($id, 'not to be kept')");
+}
+
+sub keyring_ids { return join ' ', slurp_file($_[0] // $node->keyring_path) =~ /^(\d+) /mg; }
+
+# ---------------------------------------------------------------- copies from before
+
+furnish($node, $db);
+is(rotate(), 2, 'a second key');
+enrol($node, $db, 4, 6);
+my $old_keyring = slurp_file($node->keyring_path);
+my ($old_key) = $old_keyring =~ /^1 (\w+)/m;
+my $said = 'SELECT string_agg(concat_ws(\' \', biometric.image_id(img), biometric.format(img), '
+  . 'biometric.width(img), biometric.byte_length(img), biometric.key_id(img), biometric.sealed_at(img), '
+  . "encode(biometric.digest(img), 'hex')), ',' ORDER BY id) FROM traveller";
+my $before = $node->sql($db, $said);
+my $dump = "$archive/before.sql";
+my @at = ('-h', $node->host, '-p', $node->port, '-U', $node->superuser);
+system_or_bail('pg_dump', @at, '-d', $db, '-f', $dump);
+$node->backup('before');
+my $standby = BiometricAudit::Node->new('standby');
+$standby->init_from_backup($node, 'before', has_streaming => 1);
+$standby->start;
+my $astray = BiometricAudit::Node->new('astray');
+$astray->init_from_backup($node, 'before', has_streaming => 1);
+my $astray_keyring = $astray->basedir . '/keyring';
+append_to_file($astray_keyring, $old_keyring);
+chmod 0600, $astray_keyring;
+$astray->append_conf('postgresql.conf', "biometric_audit.keyring = '$astray_keyring'");
+$astray->start;
+
+# traced(session, number): whether the bytes of a picture are found by what their key makes of them.
+my $on_standby = $astray->connect_from('local', $db, 'auditor');
+sub traced
+{
+	my ($wire, $number) = @_;
+	my $result = $wire->query(
+		"SELECT match FROM biometric.trace('\\x" . unpack('H*', numbered_jpeg($number, SIZE)) . "')");
+	return $result->sqlstate if $result->error;
+	return (grep { $_ eq 'exact' } $result->column(0)) ? 1 : 0;
+}
+is(traced($on_standby, $_), 1, "a standby finds picture $_ by its key") foreach 1, 4;
+$node->sql($db, "SELECT pg_create_restore_point('before')");
+is(opens($node, 'true'), 6, 'all pictures open');
+
+# ---------------------------------------------------------------- shredding
+
+subtest 'a rolled back shred_key does nothing' => sub {
+	my $mark = $node->mark($db);
+	my $wire = $node->connect_from('local', $db, 'custodian');
+	is($wire->query(q{BEGIN; SELECT biometric.shred_key(1, 'a mistake'); ROLLBACK})->sqlstate, undef, 'rolled back');
+	is($wire->query(q{BEGIN; SAVEPOINT s; SELECT biometric.shred_key(1, 'a mistake'); ROLLBACK TO s; COMMIT})
+		->sqlstate, undef, 'or to a savepoint');
+	is($wire->query(q{BEGIN; SELECT biometric.shred_key(1, 'later'); PREPARE TRANSACTION 'p'})->sqlstate, '0A000',
+		'it cannot be prepared');
+	$wire->close;
+	is(actions($mark), '', 'no entry');
+	is(state_of(1), 'retired', 'the key is as it was');
+	is(keyring_ids(), '1 2', 'and in the keyring');
+	is(opens($node, 'true'), 6, 'everything opens');
+};
+
+subtest 'a shredded key is gone from the keyring, and its images never open again' => sub {
+	my $mark = $node->mark($db);
+	shred(1);
+	is(state_of(1), 'shredded', 'when shred_key() returns');
+	is(keyring_ids(), '2', 'it is gone');
+	unlike(slurp_file($_), qr/$old_key/i, "its bytes are not in $_") foreach glob($node->basedir . '/keys/*');
+	is(opens($node, 'id <= 3'), 0, 'what it sealed stays sealed');
+	is(opens($node, 'true'), 3, 'what others sealed opens, also beside it');
+	is($node->sql($db, $said), $before, 'what images say of themselves stays');
+	told($mark, 'shred_key 1, key_shredded 1', 'both steps are in the ledger');
+	ok($node->verifies($db), 'which verifies');
+	is($node->sql($db, 'SELECT images FROM biometric.key WHERE key_id = 1'), 3, 'the images are counted still');
+	is(refused(q{SELECT biometric.shred_key(1, 'again')}), '55000', 'it is shredded once');
+	is(refused(q{SELECT biometric.shred_key(2, 'the last')}), '55000', 'the key that seals is not');
+	is(refused(q{SELECT biometric.shred_key(77, 'which')}), '42704', 'nor one that nobody knows');
+};
+
+# ---------------------------------------------------------------- copies
+
+# opens_only_others(server, name): of a copy that may sign.
+sub opens_only_others
+{
+	my ($server, $name, $database) = @_;
+	ok(poll_until(sub { opens($server, 'id > 3', $database) eq '3' }), "$name: images under another key open");
+	isnt(opens($server, 'id <= 3', $database), '3', "$name: those under the shredded one do not");
+	is(opens($server, 'id = 1', $database) =~ /^[1-9]$/ ? 'open' : 'not open', 'not open', "$name: not one");
+	is($server->sql($database // $db, $said), $before, "$name: what they say of themselves stays");
+	return ok($server->verifies($database // $db), "$name: the ledger verifies");
+}
+
+# restore(server, path): a dump in its database copy, with a policy, and adopted.
+sub restore
+{
+	my ($server, $path) = @_;
+	my @there = ('-h', $server->host, '-p', $server->port, '-U', $server->superuser);
+	$server->sql($db, "CREATE ROLE $_ LOGIN") foreach qw(custodian auditor officer);
+	$server->sql($db, 'CREATE DATABASE copy');
+	system_or_bail('psql', '-X', '-q', @there, '-v', 'ON_ERROR_STOP=1', '-d', 'copy', '-o', '/dev/null', '-f', $path);
+	$server->sql('copy', "GRANT biometric_$_ TO $_") foreach qw(custodian auditor);
+	$server->policy('copy', q{SELECT biometric.register_party('house', 'the server', tstzrange('2020-01-01', NULL));
+		SELECT biometric.register_local('house'); SELECT biometric.authorize('house', '{face}', 'sealed')});
+	$server->register('copy', 'bureau', OFFICE . '/32', '{face}', 'open', '{control}');
+	return $server->policy('copy', q{SELECT biometric.fork_ledger('restored')});
+}
+
+subtest 'a dump from before, restored elsewhere with the present keyring' => sub {
+	my $branch = BiometricAudit::Node->create('branch', keyring => slurp_file($node->keyring_path));
+	restore($branch, $dump);
+	opens_only_others($branch, 'dump', 'copy');
+	$branch->stop;
+};
+
+subtest 'a dump from after it, restored where the old keyring is' => sub {
+	my $after = "$archive/after.sql";
+	system_or_bail('pg_dump', @at, '-d', $db, '-f', $after);
+	my $attic = BiometricAudit::Node->create('attic', keyring => $old_keyring);
+	restore($attic, $after);
+	poll_until(sub { opens($attic, 'id > 3', 'copy') eq '3' });
+	is(opens($attic, 'id > 3', 'copy'), 3, 'images under another key open');
+	isnt(opens($attic, 'id = 1', 'copy'), 1, 'those under the shredded one do not');
+	is(state_of(1, $attic, 'copy'), 'shredded', 'the dump says that it was shredded');
+	$attic->stop;
+};
+
+# copy_of(name, conf): a server from the base backup of before, with the present keyring.
+sub copy_of
+{
+	my ($name, $conf) = @_;
+	my $copy = BiometricAudit::Node->new($name);
+	$copy->init_from_backup($node, 'before');
+	$copy->append_conf('postgresql.conf', "archive_mode = off\n" . ($conf // ''));
+	$copy->set_recovery_mode if $conf;
+	$copy->start;
+	poll_until(sub { $copy->sql($db, 'SELECT pg_is_in_recovery()') eq 'f' });
+	poll_until(sub { $copy->sql($db, 'SELECT state FROM biometric.ledger_status()') eq 'foreign' });
+	$copy->policy($db, q{SELECT biometric.fork_ledger('a copy')});
+	return $copy;
+}
+
+subtest 'a base backup from before, started with the present keyring' => sub {
+	my $copy = copy_of('copy');
+	opens_only_others($copy, 'base backup');
+	is(state_of(1, $copy), 'missing', 'the copy knows the key, and misses it');
+	$copy->stop;
+};
+
+subtest 'point-in-time recovery to before, with the present keyring' => sub {
+	$node->sql($db, 'SELECT pg_switch_wal()');
+	my $segment = $node->sql($db, q{SELECT pg_walfile_name(pg_current_wal_lsn() - 1)});
+	my $past = copy_of('past', "restore_command = 'cp \"$archive/%f\" \"%p\"'\n"
+		  . "recovery_target_name = 'before'\nrecovery_target_action = 'promote'\n");
+	opens_only_others($past, 'replayed WAL');
+	$past->stop;
+};
+
+subtest 'a standby, before and after it is promoted' => sub {
+	$node->wait_for_catchup('standby', 'replay', $node->lsn('insert'));
+	isnt(opens($standby, 'id = 1'), '1', 'a standby opens nothing');
+	$standby->promote;
+	opens_only_others($standby, 'promoted');
+	is(state_of(1, $standby), 'shredded', 'it knows that the key was shredded');
+	$standby->stop;
+};
+
+subtest 'a promoted standby that has the old keyring still' => sub {
+	$node->wait_for_catchup('astray', 'replay', $node->lsn('insert'));
+	is(keyring_ids($astray_keyring), '1 2', 'has the key until it is promoted');
+	foreach my $wire ($on_standby, $astray->connect_from('local', $db, 'auditor'))
+	{
+		is(traced($wire, 1), 0, 'but does not use it any more');
+		is(traced($wire, 4), 1, 'as it does the other');
+		$wire->close;
+	}
+	$astray->promote;
+	ok(poll_until(sub { keyring_ids($astray_keyring) eq '2' }), 'takes the key out of its own keyring');
+	opens_only_others($astray, 'astray');
+	$astray->stop;
+};
+
+subtest 'an old keyring that comes back opens nothing, and loses the key again' => sub {
+	$node->write_keyring($old_keyring);
+	is(opens($node, 'id <= 3'), 0, 'nothing opens');
+	ok(poll_until(sub { $node->sql($db, 'SELECT pg_reload_conf()') && keyring_ids() eq '2' }), 'the key is taken out');
+	my ($present) = $old_keyring =~ /^2 (\w+)/m;
+	$node->write_keyring("2 $present\n5 $old_key\n");
+	isnt(opens($node, 'id <= 3'), '3', 'not under another id either');
+	ok(poll_until(sub { $node->sql($db, 'SELECT pg_reload_conf()') && keyring_ids() eq '2' }), 'and is taken out again');
+	is(opens($node, 'id > 3'), 3, 'others open');
+};
+
+# ---------------------------------------------------------------- what is under way
+
+subtest 'a cursor that was left open gets nothing more' => sub {
+	my $wire = officer($node);
+	is($wire->query('BEGIN; DECLARE c CURSOR FOR SELECT img FROM traveller WHERE id > 3 ORDER BY id; FETCH 1 FROM c')
+		->sqlstate, undef, 'a cursor is open');
+	is(rotate(), 6, 'a further key');
+	shred(2);
+	my $result = $wire->query('FETCH 1 FROM c');
+	ok($result->error || is_sealed($result->value), 'the rest stays sealed');
+	$wire->close;
+	is(opens($node, 'id > 3'), 0, 'so does all');
+};
+
+subtest 'a client that does not read on keeps no key: its process is ended' => sub {
+	enrol($node, $db, 1000, 1400);
+	my $wire = officer($node, $db, receive_buffer => 4096);
+	$wire->send_query('SELECT img FROM traveller WHERE id >= 1000');
+	is($wire->collect(rows => 2)->row_count, 2, 'some rows came');
+	ok(poll_until(sub { ($node->sql($db, 'SELECT wait_event FROM pg_stat_activity WHERE pid = ' . $wire->pid) // '')
+		  eq 'ClientWrite' }), 'the server waits for the client');
+	is(rotate(), 7, 'a further key');
+	shred(6);
+	is(state_of(6), 'shredded', 'shred_key() has waited for it');
+	ok(poll_until(sub { !BiometricAudit::Node::process_alive($wire->pid) }), 'its process is gone');
+	is(opens($node, 'id >= 1000'), 0, 'nothing opens');
+	$node->sql($db, 'DELETE FROM traveller WHERE id >= 1000');
+};
+
+# ---------------------------------------------------------------- faults
+
+subtest 'what a crash interrupts goes on when the server starts again' => sub {
+	is(rotate(), 8, 'a further key');
+	my $keys = $node->basedir . '/keys';
+	chmod 0500, $keys;
+	my $mark = $node->mark($db);
+	my $wire = $node->connect_from('local', $db, 'custodian');
+	my $result = $wire->query(q{SELECT biometric.shred_key(7, 'no matter what')});
+	is($result->sqlstate, undef, 'committed, although the keyring cannot be written');
+	$wire->close;
+	is(state_of(7), 'shredding', 'it is not done');
+	like($node->sql($db, 'SELECT problem FROM biometric.key WHERE key_id = 7'), qr/cannot be/, 'and the view says why');
+	is(keyring_ids(), '7 8', 'the keyring is as it was');
+	$node->crash;
+	chmod 0700, $keys;
+	$node->start;
+	ok(poll_until(sub { state_of(7) eq 'shredded' }), 'it is done');
+	is(keyring_ids(), '8', 'the keyring has lost it');
+	told($mark, 'shred_key 7, key_shredded 7', 'each step is in the ledger once');
+	ok($node->verifies($db), 'which verifies');
+};
+
+subtest 'another key under an id that is known is found before it seals' => sub {
+	my $good = slurp_file($node->keyring_path);
+	enrol($node, $db, 20, 20);
+	$node->write_keyring($node->fresh_key(8));
+	my $wire = $node->connect_from('local', $db, $node->superuser);
+	my $result = $wire->query("INSERT INTO traveller VALUES (21, numbered_jpeg(21, ${\SIZE})::biometric.face_image)");
+	is($result->sqlstate, 'F0000', 'nothing is sealed with it');
+	ok($result->hint, 'and a hint says what to do');
+	$wire->close;
+	is(state_of(8), 'wrong', 'the view says so');
+	isnt(opens($node, 'id = 20'), '1', 'nothing is opened with it');
+	$node->write_keyring($node->fresh_key(9));
+	is(state_of(8), 'missing', 'a key that the keyring lacks is missing');
+	is(opens($node, 'id = 20'), '42501', 'what it sealed is refused');
+	$node->write_keyring($good);
+	is(opens($node, 'id = 20'), 1, 'until it is back');
+};
+
+# ---------------------------------------------------------------- databases
+
+subtest 'a keyring that two databases use loses the key when both have shredded it' => sub {
+	$node->sql($db, "CREATE DATABASE $_") foreach qw(one other);
+	furnish($node, $_) foreach qw(one other);
+	my $key = $node->sql('one', 'SELECT max(biometric.key_id(img)) FROM traveller');
+	rotate('one');
+	my $wire = $node->connect_from('local', 'one', 'custodian');
+	my $result = $wire->query("SELECT biometric.shred_key($key, 'here')");
+	like(join("\n", map { $_->{M} // '' } $result->notices), qr/"other"/, 'a notice names the other');
+	$wire->close;
+	is(opens($node, 'true', 'one'), 0, 'the first opens nothing');
+	is(opens($node, 'true', 'other'), 3, 'the second does');
+	is(state_of($key, $node, 'one'), 'shredding', 'the first waits');
+	shred($key, $_) foreach grep { state_of($key, $node, $_) eq 'retired' } $db, 'other';
+	ok(poll_until(sub { state_of($key, $node, $_) eq 'shredded' }), "shredded in $_") foreach qw(one other);
+	unlike(keyring_ids(), qr/\b$key\b/, 'the keyring has lost it');
+};
+
+subtest 'a fork goes on with what was known' => sub {
+	my $known = $node->sql('one', 'SELECT string_agg(key_id || state, $$,$$ ORDER BY key_id) FROM biometric.key');
+	$node->policy('one', q{SELECT biometric.fork_ledger('a test')});
+	is($node->sql('one', 'SELECT string_agg(key_id || state, $$,$$ ORDER BY key_id) FROM biometric.key'),
+		$known, 'all keys are known');
+	enrol($node, 'one', 30, 30);
+	is(opens($node, 'id = 30', 'one'), 1, 'and the present one seals');
+};
+
+subtest 'two persons shred' => sub {
+	$node->sql($db, 'CREATE ROLE deputy LOGIN');
+	$node->sql($db, 'GRANT biometric_custodian TO deputy');
+	rotate('one');
+	my $key = $node->sql('one', 'SELECT biometric.key_id(img) FROM traveller WHERE id = 30');
+	$node->set('biometric_audit.two_person', 'on');
+	my $mark = $node->mark('one');
+	shred($key, 'one');
+	is(opens($node, 'id = 30', 'one'), 1, 'one alone only proposes');
+	my $number = $node->sql('one', q{SELECT max(id) FROM biometric.proposal WHERE state = 'open'});
+	$node->run('deputy', 'one', "SELECT biometric.approve($number)");
+	is(opens($node, 'id = 30', 'one'), 0, 'another approves');
+	is($node->sql('one', "SELECT count(*) FROM biometric.ledger WHERE seq >= $mark AND event = 'key_changed' "
+		  . q{AND detail ->> 'action' = 'shred_key' AND detail ->> 'approved_by' = 'deputy'}), 1, 'which is on record');
+	$node->set('biometric_audit.two_person', 'off');
+};
+
+# ---------------------------------------------------------------- periods
+
+subtest "a month's pictures go with one call" => sub {
+	$node->sql('other', 'CREATE TABLE dated (id int PRIMARY KEY, img biometric.face_image, taken timestamptz) '
+		  . 'PARTITION BY RANGE (id)');
+	$node->sql('other', "CREATE TABLE dated_$_ PARTITION OF dated FOR VALUES FROM (${_}00) TO (${_}99)") foreach 1, 2;
+	$node->sql('other', 'GRANT SELECT ON dated TO officer');
+	$node->policy('other', q{SELECT biometric.retain('dated', 'img', '100 years', 'erase', 'taken')});
+	$node->policy('other', q{SELECT biometric.key_period('dated', 'img', '1 month')});
+	$node->sql('other', "INSERT INTO dated SELECT n, numbered_jpeg(n, ${\SIZE})::biometric.face_image, "
+		  . q{CASE WHEN n % 2 = 0 THEN '2026-02-28 23:59:59.999+00' ELSE '2026-03-01 00:00+00' END::timestamptz }
+		  . 'FROM unnest(ARRAY[101, 102, 103, 104, 201, 202, 203, 204]) AS n');
+	is($node->sql('other', q{SELECT string_agg(lower(period)::date || '/' || upper(period)::date, ' ' ORDER BY period)
+		FROM (SELECT DISTINCT k.period FROM dated AS d JOIN biometric.key AS k ON k.key_id = biometric.key_id(d.img)
+		WHERE k.relation = 'dated'::regclass) AS p}), '2026-02-01/2026-03-01 2026-03-01/2026-04-01',
+		'each picture is under the key of its month, in whichever partition');
+	my $february = $node->sql('other', 'SELECT DISTINCT biometric.key_id(img) FROM dated WHERE id % 2 = 0');
+	my $open = sub {
+		my ($condition) = @_;
+		my $result = officer($node, 'other')->query("SELECT img FROM dated WHERE $condition");
+		return $result->sqlstate // scalar grep { !is_sealed($_) } $result->column(0);
+	};
+	is($open->('true'), 8, 'all open');
+	shred($february, 'other');
+	is($open->('id % 2 = 0'), 0, 'February is gone');
+	is($open->('id % 2 = 1'), 4, 'March is there');
+	my $wire = $node->connect_from('local', 'other', $node->superuser);
+	is($wire->query("INSERT INTO dated VALUES (150, numbered_jpeg(150, ${\SIZE})::biometric.face_image, "
+			  . q{'2026-02-10')})->sqlstate, '55000', 'nothing more is stored in February');
+	is($wire->query("INSERT INTO dated VALUES (151, numbered_jpeg(151, ${\SIZE})::biometric.face_image, "
+			  . q{'2026-04-10')})->sqlstate, undef, 'April has a key as soon as it needs one');
+	$wire->close;
+	is($open->('id = 151'), 1, 'which opens');
+};
+
+ok($node->verifies($_), "the ledger of $_ verifies") foreach $db, qw(one other);
+
+subtest 'an extension that is made anew trusts the keyring as it is' => sub {
+	$node->sql($db, 'CREATE DATABASE fresh');
+	furnish($node, 'fresh');
+	$node->policy('fresh', q{SELECT biometric.retire_ledger('a test')});
+	$node->sql('fresh', 'DROP EXTENSION biometric_audit CASCADE');
+	$node->sql('fresh', 'DROP TABLE traveller; DROP FUNCTION numbered_jpeg');
+	furnish($node, 'fresh');
+	is(opens($node, 'true', 'fresh'), 3, 'it seals and opens');
+};
+
+done_testing();
