@@ -147,6 +147,16 @@ hooks_wrap_destination(QueryDesc *query, RunWrap *wrap)
 	}
 }
 
+/*
+ * Whether hooks_finish comes at once, and releases the keys: what writes is run to its end
+ * without hearing of the client, and its triggers need the keys once more.
+ */
+static bool
+hooks_finish_follows(QueryDesc *query)
+{
+	return query->operation != CMD_SELECT && !portal_is_stand_in(query);
+}
+
 static void
 hooks_run(EXECUTOR_RUN_ARGS)
 {
@@ -170,7 +180,8 @@ hooks_run(EXECUTOR_RUN_ARGS)
 		query->dest = client;
 		export_end(&watch, query->estate ? query->estate->es_processed : 0, !succeeded);
 		gate_statement_restore(outer);
-		keyring_done();
+		if (!succeeded || !hooks_finish_follows(query))
+			keyring_statement_over();
 	}
 	PG_END_TRY();
 	if (wrap.gate)
@@ -202,7 +213,7 @@ hooks_finish(QueryDesc *query)
 	{
 		internal_depth_leave();
 		export_end(&watch, query->estate->es_processed, !succeeded);
-		keyring_done();
+		keyring_statement_over();
 	}
 	PG_END_TRY();
 }
@@ -314,7 +325,7 @@ hooks_utility(PlannedStmt *plan, const char *query_string, bool read_only_tree,
 		ledger_database_end(&database, succeeded);
 		export_end(&watch, completion ? completion->nprocessed : 0, !succeeded);
 		gate_statement_restore(outer);
-		keyring_done();
+		keyring_statement_over();
 	}
 	PG_END_TRY();
 	portal_utility_ended(take_over);

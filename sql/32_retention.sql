@@ -53,7 +53,7 @@ CREATE TABLE biometric.retention_past (
 REVOKE ALL ON biometric.retention_past FROM PUBLIC;
 GRANT SELECT ON biometric.retention_past TO biometric_custodian, biometric_auditor;
 COMMENT ON TABLE biometric.retention_past IS
-	'Columns that were dropped while a retention period was in force for them: copies of their images in other columns go by it still. Kept by biometric_audit alone.';
+	'Columns (home: the id that images have it by) that were dropped while a retention period was in force for them: copies of their images in other columns go by it still. Kept by biometric_audit alone.';
 
 -- Tables that a restore cannot have are left out: it could not read their names.
 SELECT pg_catalog.pg_extension_config_dump('biometric.retention',

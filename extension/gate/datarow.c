@@ -230,11 +230,12 @@ datarow_open(StringInfo buffer, const DataRowColumn *column, const GateImage *im
 	Mark mark;
 
 	if (key == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("key %u went away while images were being released", image->header.key_id),
-				 errhint("Run the statement again: an image whose key was shredded stays sealed then; "
-						 "a key that is missing must be brought back into the keyring.")));
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_CONFIG_FILE_ERROR),
+			 errmsg("key %u went away while images were being released", image->header.key_id),
+			 errhint("Run the statement again: an image whose key was shredded stays sealed then; "
+					 "a key that is missing must be brought back into the keyring.")));
 	/* what can fail for other reasons goes before there is plaintext */
 	if (image->mark)
 		mark = datarow_mark(key, image);

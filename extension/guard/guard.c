@@ -15,7 +15,9 @@
 #include "catalog/pg_type_d.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "replication/logicalworker.h"
+#include "utils/acl.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/uuid.h"
@@ -199,6 +201,9 @@ guard_receive(const TriggerData *trigger)
 	int columns[lengthof(standing)];
 	int count;
 
+	/* rows of other logs say what is held, and which keys are gone: no business of data loaders */
+	if (!has_privs_of_role(GetUserId(), trigger->tg_relation->rd_rel->relowner))
+		guard_refuse(RelationGetRelid(trigger->tg_relation), "INSERT");
 	if (log_id == NULL || !ledger_receives(log_id))
 		guard_refuse_row(trigger->tg_relation);
 	count = guard_standing(desc, columns);

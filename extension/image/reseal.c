@@ -57,7 +57,37 @@ refuse_status(ImageKind kind, CoreStatus status)
 					errhint("Check the server's OpenSSL installation, then try again.")));
 }
 
-/* Nothing raises while there are secrets in the memory but what it is wiped after. */
+/*
+ * Finds both keys. Looking for one may have the keyring read anew, or be cancelled: then nothing of
+ * the other stays behind.
+ */
+static const SealKey *
+reseal_keys(ResealSecrets *secrets, ImageKind kind, uint32 from_id, uint32 to_id)
+{
+	const SealKey *key;
+
+	if (keyring_find(to_id) == NULL)
+		refuse_key(kind, to_id, "is to have");
+	key = keyring_find(from_id);
+	if (key == NULL)
+		refuse_key(kind, from_id, "has");
+	secrets->from = *key;
+	PG_TRY();
+	{
+		key = keyring_find(to_id);
+		if (key == NULL)
+			refuse_key(kind, to_id, "is to have");
+	}
+	PG_CATCH();
+	{
+		seal_key_wipe(&secrets->from);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return key;
+}
+
+/* Nothing raises here; and nothing is left in the memory. */
 static CoreStatus
 reseal_bytes(ResealSecrets *secrets, const SealKey *to, const uint8 *envelope,
 			 const EnvelopeHeader *header, uint8 *out)
@@ -79,7 +109,6 @@ image_reseal(ImageKind kind, Datum value, uint32 key_id)
 	struct varlena *result;
 	EnvelopeHeader header;
 	const SealKey *to;
-	const SealKey *from;
 	CoreStatus status;
 
 	image_parse_stored(kind, envelope, length, length, &header);
@@ -91,18 +120,7 @@ image_reseal(ImageKind kind, Datum value, uint32 key_id)
 	}
 	result = palloc(VARHDRSZ + length);
 	SET_VARSIZE(result, VARHDRSZ + length);
-	if (keyring_find(key_id) == NULL)
-		refuse_key(kind, key_id, "is to have");
-	from = keyring_find(header.key_id);
-	if (from == NULL)
-		refuse_key(kind, header.key_id, "has");
-	secrets->from = *from;
-	to = keyring_find(key_id);
-	if (to == NULL)
-	{
-		seal_key_wipe(&secrets->from);
-		refuse_key(kind, key_id, "is to have");
-	}
+	to = reseal_keys(secrets, kind, header.key_id, key_id);
 	status = reseal_bytes(secrets, to, envelope, &header, (uint8 *) VARDATA(result));
 	if (status != CORE_OK)
 		refuse_status(kind, status);

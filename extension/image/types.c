@@ -36,8 +36,27 @@ typedef struct TypeEntry
 	uint32 kinds;
 } TypeEntry;
 
+/* How many functions are remembered; two with one place take turns. */
+#define FUNCTION_CACHE_SIZE 64
+
+typedef struct FunctionEntry
+{
+	Oid function;
+	uint64 generation; /* type_generation when it was begun; 0: none */
+	uint64 definitions;
+	ImageKind kind;
+} FunctionEntry;
+
 static HTAB *type_cache = NULL;
 static uint64 type_generation = 1;
+
+/*
+ * Functions of the extension, each where its OID says: the executor forgets what it has looked up
+ * with each statement. One that leaves the extension is what it was; to make it another
+ * advances function_definitions.
+ */
+static FunctionEntry function_cache[FUNCTION_CACHE_SIZE];
+static uint64 function_definitions = 1;
 
 static void
 types_invalidate_syscache(Datum arg, int cacheid, uint32 hashvalue)
@@ -51,9 +70,16 @@ types_invalidate_relcache(Datum arg, Oid relation)
 	type_generation++;
 }
 
+static void
+functions_invalidate(Datum arg, int cacheid, uint32 hashvalue)
+{
+	function_definitions++;
+}
+
 void
 image_init(void)
 {
+	CacheRegisterSyscacheCallback(PROCOID, functions_invalidate, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, types_invalidate_syscache, (Datum) 0);
 	CacheRegisterRelcacheCallback(types_invalidate_relcache, (Datum) 0);
 }
@@ -212,33 +238,57 @@ image_type_kinds(Oid type)
 	return type_look_up(type).kinds;
 }
 
+/* The kind that a function was declared for; IMAGE_KIND_NONE: it is none of the extension's. */
+static ImageKind
+function_look_up(Oid function)
+{
+	HeapTuple tuple = NULL;
+	ImageKind kind = IMAGE_KIND_NONE;
+	Oid result;
+	Oid argument = InvalidOid;
+
+	/* a function that somebody else declared on our symbols could swap the types about */
+	if (OidIsValid(extension_oid()) &&
+		getExtensionOfObject(ProcedureRelationId, function) == extension_oid())
+		tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tuple))
+		return IMAGE_KIND_NONE;
+	result = ((Form_pg_proc) GETSTRUCT(tuple))->prorettype;
+	if (((Form_pg_proc) GETSTRUCT(tuple))->pronargs > 0)
+		argument = ((Form_pg_proc) GETSTRUCT(tuple))->proargtypes.values[0];
+	ReleaseSysCache(tuple);
+	kind = image_type_kind(result);
+	if (kind == IMAGE_KIND_NONE)
+		kind = image_type_kind(argument);
+	return kind;
+}
+
+static ImageKind
+function_kind(Oid function)
+{
+	FunctionEntry *entry = &function_cache[function % FUNCTION_CACHE_SIZE];
+	FunctionEntry answer = {
+		.function = function, .generation = type_generation, .definitions = function_definitions};
+
+	if (entry->function == function && entry->generation == type_generation &&
+		entry->definitions == function_definitions)
+		return entry->kind;
+	answer.kind = function_look_up(function);
+	/* what is none may be made one, which invalidates nothing */
+	if (answer.kind != IMAGE_KIND_NONE)
+		*entry = answer;
+	return answer.kind;
+}
+
 ImageKind
 image_function_kind(FunctionCallInfo fcinfo)
 {
 	FmgrInfo *function = fcinfo->flinfo;
-	HeapTuple tuple = NULL;
-	ImageKind kind = IMAGE_KIND_NONE;
-	Oid result = InvalidOid;
-	Oid argument = InvalidOid;
+	ImageKind kind;
 
 	if (function != NULL && function->fn_extra != NULL)
 		return (ImageKind) (uintptr_t) function->fn_extra;
-	/* a function that somebody else declared on our symbols could swap the types about */
-	if (function != NULL && OidIsValid(extension_oid()) &&
-		getExtensionOfObject(ProcedureRelationId, function->fn_oid) == extension_oid())
-		tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function->fn_oid));
-	if (HeapTupleIsValid(tuple))
-	{
-		Form_pg_proc procedure = (Form_pg_proc) GETSTRUCT(tuple);
-
-		result = procedure->prorettype;
-		if (procedure->pronargs > 0)
-			argument = procedure->proargtypes.values[0];
-		ReleaseSysCache(tuple);
-		kind = image_type_kind(result);
-		if (kind == IMAGE_KIND_NONE)
-			kind = image_type_kind(argument);
-	}
+	kind = function != NULL ? function_kind(function->fn_oid) : IMAGE_KIND_NONE;
 	if (kind == IMAGE_KIND_NONE)
 		ereport(
 			ERROR,

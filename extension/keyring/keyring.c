@@ -51,7 +51,8 @@ keyring_end_of_transaction(XactEvent event, void *arg)
 			return;
 		default:
 			ring_hold_reset();
-			keyring_release();
+			ring_release();
+			ring_look_again();
 	}
 }
 
@@ -73,6 +74,15 @@ keyring_done(void)
 {
 	if (internal_depth() == 0)
 		ring_release();
+}
+
+void
+keyring_statement_over(void)
+{
+	if (internal_depth() > 0)
+		return;
+	ring_release();
+	ring_look_again();
 }
 
 uint64

@@ -37,6 +37,12 @@
  */
 #define YOUNG_MS 20
 
+/*
+ * How long a look counts that was taken while a statement was bound, whose execution is a message
+ * of its own: only what comes at once is spared another.
+ */
+#define LOOK_LASTS_US 1000
+
 typedef enum RingState
 {
 	RING_UNREAD,
@@ -49,7 +55,9 @@ static int read_by = 0;				   /* process that read, whom alone the memory belong
 static TimestampTz read_at_reload = 0; /* PgReloadTime then */
 static uint64 read_at_settings = 0;	   /* place_settings() then */
 static uint64 read_at_generation = 0;  /* under whose wrapping key everything is */
-static TimestampTz looked_at = 0;	   /* start of the statement that looked at the file last */
+static TimestampTz looked_at = 0;	   /* start of the message that looked at the file last */
+static TimestampTz looked_for = 0;	   /* start of the last message that this look counts for */
+static bool look_lasts = false;		   /* no statement has ended since */
 static TimestampTz read_at = 0;		   /* when it was read, or could not be */
 static FileMark read_mark = {0};	   /* the file, when it was read */
 static bool read_young = false;		   /* it had been written just before */
@@ -218,6 +226,30 @@ mark_is_young(const FileMark *mark, const struct timespec *then)
 	return mark->exists && age_ms > -1000 && age_ms < YOUNG_MS;
 }
 
+static void
+ring_note_look(void)
+{
+	looked_at = looked_for = GetCurrentStatementStartTimestamp();
+	look_lasts = true;
+}
+
+/*
+ * Whether this statement has looked at the file already: in this message, or just before, when it
+ * was bound. Not a statement before it: whatever it does not see was changed after it had begun.
+ */
+static bool
+ring_has_looked(void)
+{
+	TimestampTz now = GetCurrentStatementStartTimestamp();
+
+	if (looked_for == now)
+		return true;
+	if (!look_lasts || now < looked_at || now - looked_at >= LOOK_LASTS_US)
+		return false;
+	looked_for = now;
+	return true;
+}
+
 /*
  * Reads the keyring anew. Whatever was held before is gone first: a keyring that cannot be read
  * any more must not go on opening images.
@@ -236,7 +268,7 @@ ring_read(void)
 	state = RING_FAILED;
 	read_at_reload = PgReloadTime;
 	read_at_settings = place_settings();
-	looked_at = GetCurrentStatementStartTimestamp();
+	ring_note_look();
 
 	ring_enter(&wrapping);
 	read_at_generation = wrapping.generation;
@@ -288,9 +320,9 @@ ring_outdated(void)
 	if (state == RING_UNREAD || read_by != MyProcPid || read_at_reload != PgReloadTime ||
 		read_at_settings != place_settings() || read_at_generation != keyring_generation())
 		return true;
-	if (looked_at == GetCurrentStatementStartTimestamp())
+	if (ring_has_looked())
 		return false;
-	looked_at = GetCurrentStatementStartTimestamp();
+	ring_note_look();
 	if (state == RING_FAILED && TimestampDifferenceExceeds(read_at, looked_at, RETRY_MS))
 		return true;
 	return ring_file_changed();
@@ -436,6 +468,12 @@ ring_release(void)
 		first_open = key->next_open;
 	}
 	ring_leave();
+}
+
+void
+ring_look_again(void)
+{
+	look_lasts = false;
 }
 
 void

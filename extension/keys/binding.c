@@ -25,6 +25,7 @@
 #include "keys/binding.h"
 #include "keyring/pins.h"
 #include "keys/keys.h"
+#include "keys/parts.h"
 #include "ledger/store.h"
 
 /* Attribute numbers, as sql/31_keys.sql declares the columns. */
@@ -433,6 +434,56 @@ binding_read_pins(KeyPin **pins)
 	table_close(table, AccessShareLock);
 	*pins = palloc0((list_length(rows) + 1) * sizeof(KeyPin));
 	return choose_pins(rows, *pins);
+}
+
+/* Refuses to forget a key that is to go, unless it is another database's as well. */
+static void
+refuse_forgetting(HeapTuple tuple, Relation table)
+{
+	bytea *check = DatumGetByteaPP(value_of(tuple, table, PIN_COL_CHECK));
+	uint32 id = (uint32) DatumGetInt64(value_of(tuple, table, PIN_COL_KEY_ID));
+
+	if (VARSIZE_ANY_EXHDR(check) == SEAL_CHECK_SIZE && keys_keyring_is_shared() &&
+		pins_elsewhere((uint8 *) VARDATA_ANY(check), NULL, 0) > 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("extension biometric_audit cannot be dropped: key %u is shredded, but still in "
+					"the keyring",
+					id),
+			 errdetail("Nobody would take it out when the extension has gone."),
+			 errhint("Column problem of view biometric.key says what stands in the way; or take "
+					 "the key out of the keyring by hand, and try again.")));
+}
+
+void
+keys_check_drop(void)
+{
+	Relation table = keys_open("key_pin", PIN_COLUMNS, AccessShareLock);
+	Snapshot snapshot;
+	List *own;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	if (table == NULL)
+		return;
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	own = store_logs(snapshot);
+	/* the index may be gone already */
+	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool is_own = false;
+		const char *state = TextDatumGetCString(value_of(tuple, table, PIN_COL_STATE));
+
+		(void) rank_of_log(own, NIL, DatumGetUUIDP(value_of(tuple, table, PIN_COL_LOG_ID))->data,
+						   &is_own);
+		if (is_own && strcmp(state, "shredding") == 0)
+			refuse_forgetting(tuple, table);
+	}
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(table, AccessShareLock);
 }
 
 /* ---- keeping up ---- */

@@ -76,6 +76,12 @@ keys_keyring_is_shared(void)
 										   : "biometric_audit.keyring_command");
 }
 
+uint32
+keys_above(uint32 known)
+{
+	return keys_keyring_is_shared() ? Max(known, pins_highest()) : known;
+}
+
 /* The highest id that this database has known, 0: none. Needs SPI. */
 static uint32
 highest_known(void)
@@ -99,9 +105,8 @@ keys_general_active(const KeyringEntry *entries, int count)
 		KeyPin pin;
 
 		/* as keyring_active() chooses */
-		if (entries[i].scope.bound ||
-			(pins_find(entries[i].id, &pin) && pin.state != PIN_USABLE &&
-			 memcmp(pin.check, entries[i].check, SEAL_CHECK_SIZE) == 0))
+		if (entries[i].scope.bound || (pins_find(entries[i].id, &pin) && pin.state != PIN_USABLE &&
+									   memcmp(pin.check, entries[i].check, SEAL_CHECK_SIZE) == 0))
 			continue;
 		active = entries[i].id;
 	}
@@ -148,7 +153,7 @@ biometric_rotate_key(PG_FUNCTION_ARGS)
 	change_begin_policy(&change);
 	count = keys_list(&entries);
 	previous = keys_general_active(entries, count);
-	id = keyring_add(NULL, Max(highest_known(), pins_highest()));
+	id = keyring_add(NULL, keys_above(highest_known()));
 	ledger_request_tasks_everywhere();
 	keys_require_pinned(id);
 	change_record_key(

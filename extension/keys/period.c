@@ -301,7 +301,7 @@ add_key(const KeyScope *scope, int64 at_ms)
 	if (shredded != 0 && scope->until_ms <= now)
 		refuse_shredded(shredded);
 	check_room(scope, now);
-	id = keyring_add(scope, Max(highest, pins_highest()));
+	id = keyring_add(scope, keys_above(highest));
 	keys_require_pinned(id);
 	return id;
 }

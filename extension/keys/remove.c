@@ -50,7 +50,8 @@ typedef struct Removal
 	uint32 id;					  /* in the keyring */
 	RemovalPhase phase;
 	bool wanted;		  /* by the last plan */
-	TimestampTz since;	  /* REMOVAL_HOLDERS: when it was taken out */
+	uint32 search;		  /* REMOVAL_KEYRING: for databases that use the keyring; 0: none */
+	TimestampTz since;	  /* when it was taken out, or the search began */
 	TimestampTz ended_at; /* when processes were last ended; 0: never */
 	int ended;
 	TimestampTz retry_at; /* 0: at once */
@@ -180,9 +181,45 @@ removal_is_used_elsewhere(const Removal *removal, StringInfo problem)
 		}
 		appendStringInfoChar(problem, '.');
 	}
-	else if (!ledger_search_is_over())
-		appendStringInfoString(problem, "It is not known yet which databases use the keyring.");
 	return problem->len > 0;
+}
+
+/* Does nothing for a moment; the worker is woken when it is wanted. */
+static void
+removal_pause(void)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_MS,
+					 PG_WAIT_EXTENSION);
+}
+
+/*
+ * Whether all databases have been looked at since the key is to go: a copy of one that has used it
+ * says so only when somebody has looked into it. problem: set when that could not be done.
+ */
+static bool
+removal_has_searched(Removal *removal, StringInfo problem)
+{
+	LedgerSearch result;
+
+	if (!keys_keyring_is_shared())
+		return true;
+	if (removal->search == 0)
+	{
+		removal->search = ledger_search_again();
+		removal->since = GetCurrentTimestamp();
+	}
+	result = ledger_search_result(removal->search);
+	if (result == LEDGER_SEARCHING &&
+		!TimestampDifferenceExceeds(removal->since, GetCurrentTimestamp(), GRACE_MS))
+	{
+		removal_pause();
+		return false;
+	}
+	removal->search = 0;
+	if (result == LEDGER_SEARCHED)
+		return true;
+	appendStringInfoString(problem, "It is not known yet which databases use the keyring.");
+	return false;
 }
 
 /* Calls keyring_remove; an error is caught, and returned as a text. */
@@ -229,7 +266,10 @@ removal_take_out(Removal *removal)
 	char *failure;
 
 	initStringInfo(&problem);
-	if (removal_is_used_elsewhere(removal, &problem))
+	if (!removal_is_used_elsewhere(removal, &problem) && !removal_has_searched(removal, &problem) &&
+		problem.len == 0)
+		return;
+	if (problem.len > 0 || removal_is_used_elsewhere(removal, &problem))
 	{
 		removal_put_off(removal, problem.data);
 		return;
@@ -274,8 +314,7 @@ removal_wait(Removal *removal)
 		removal->ended = Max(removal->ended, holders);
 		removal->ended_at = now;
 	}
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LOOK_MS,
-					 PG_WAIT_EXTENSION);
+	removal_pause();
 }
 
 /* The next removal that something can be done about now; NULL: none. */

@@ -96,12 +96,13 @@ keys_check_stored(void)
 		keys_lock(id, ShareLock);
 		if (!keys_is_shredded(id) && !shred_pending(id))
 			continue;
-		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("images of this transaction cannot be kept: key %u was shredded", id),
-						errdetail("They were sealed under it before that, and nothing could open "
-								  "them any more."),
-						errhint("Run the transaction again: its images are sealed under another "
-								"key then.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("images of this transaction cannot be kept: key %u was shredded", id),
+				 errdetail("They were sealed under it before that, and nothing could open "
+						   "them any more."),
+				 errhint("Run the transaction again: its images are sealed under another "
+						 "key then.")));
 	}
 }
 

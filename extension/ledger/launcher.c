@@ -37,6 +37,9 @@
 #define FIRST_DELAY_MS 25
 #define LONGEST_DELAY_MS 2000
 
+/* How often it looks whether a search has ended: nobody tells it that a worker has read its tables. */
+#define SEARCH_MS 100L
+
 /* Workers of a slot that never saw the extension may fail so often before it is given back. */
 #define FAILURES_BEFORE_GIVING_UP 5
 
@@ -51,6 +54,8 @@ static Launch *launches = NULL;
 static List *to_try = NIL; /* OIDs of databases not yet tried */
 static Oid trying = InvalidOid;
 static bool search_failed = false; /* a database could not be looked at */
+static bool search_runs = false;
+static uint32 search_number = 0; /* ledger_searches_wanted() when it began */
 
 PGDLLEXPORT void ledger_launcher_main(Datum arg);
 
@@ -261,16 +266,34 @@ try_next_database(void)
 	}
 }
 
+/* Begins to look at all databases: at its start, and when that is asked for again. */
+static void
+begin_search(void)
+{
+	bool found;
+
+	if (search_runs)
+		return;
+	search_number = ledger_searches_wanted();
+	search_failed = false;
+	search_runs = true;
+	to_try = connectable_databases(InvalidOid, &found);
+}
+
 /* Says so when every database has been looked at: no worker has yet to read its tables. */
 static void
 end_search(void)
 {
-	if (ledger_search_is_over() || search_failed || to_try != NIL || !trial_over())
+	if (!search_runs || to_try != NIL || !trial_over())
 		return;
 	for (int i = 0; i < ledger_slots(); i++)
 		if (pg_atomic_read_u32(&ledger_slot(i)->database) != InvalidOid &&
 			pg_atomic_read_u32(&ledger_slot(i)->state) == LEDGER_STARTING)
 			return;
+	search_runs = false;
+	ledger_search_ended(search_number, !search_failed);
+	if (search_failed || ledger_search_is_over())
+		return;
 	ledger_end_search();
 	identity_forget_standby();
 }
@@ -284,8 +307,6 @@ launcher_leave(int code, Datum arg)
 void
 ledger_launcher_main(Datum arg)
 {
-	bool found;
-
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
@@ -294,7 +315,7 @@ ledger_launcher_main(Datum arg)
 	ledger_set_launcher(true);
 	MemoryContextSwitchTo(TopMemoryContext);
 	launches = palloc0(ledger_slots() * sizeof(Launch));
-	to_try = connectable_databases(InvalidOid, &found);
+	begin_search();
 	for (;;)
 	{
 		long wait = IDLE_MS;
@@ -309,6 +330,8 @@ ledger_launcher_main(Datum arg)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
+		if (ledger_searches_wanted() != search_number)
+			begin_search();
 		try_next_database();
 		for (int i = 0; i < ledger_slots(); i++)
 		{
@@ -316,6 +339,8 @@ ledger_launcher_main(Datum arg)
 			wait = Min(wait, ledger_helper_tend(i, wait));
 		}
 		end_search();
+		if (search_runs || ledger_searches_wanted() != search_number)
+			wait = Min(wait, SEARCH_MS);
 		pgstat_report_activity(STATE_IDLE, NULL);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait,
 						 PG_WAIT_EXTENSION);

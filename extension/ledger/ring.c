@@ -38,6 +38,9 @@ typedef struct LedgerShared
 	pg_atomic_uint32 launcher_proc; /* PGPROC number + 1; 0: none */
 	pg_atomic_uint32 anchor_proc;	/* likewise */
 	pg_atomic_uint32 search_over;	/* 1: all databases have been looked at since the start */
+	pg_atomic_uint32 searches;		/* how many were asked for after that */
+	pg_atomic_uint32 search_ended;	/* the last of them that has ended */
+	pg_atomic_uint32 search_found;	/* the last that has ended with nothing left out */
 } LedgerShared;
 
 static int max_databases = 8;
@@ -188,6 +191,9 @@ ledger_shmem_init(void)
 		pg_atomic_init_u32(&shared->launcher_proc, 0);
 		pg_atomic_init_u32(&shared->anchor_proc, 0);
 		pg_atomic_init_u32(&shared->search_over, 0);
+		pg_atomic_init_u32(&shared->searches, 0);
+		pg_atomic_init_u32(&shared->search_ended, 0);
+		pg_atomic_init_u32(&shared->search_found, 0);
 		for (int i = 0; i < max_databases; i++)
 			slot_init(&slots[i]);
 		for (int i = 0; i < max_databases * MaxBackends; i++)
@@ -215,6 +221,39 @@ ledger_end_search(void)
 {
 	pg_memory_barrier();
 	pg_atomic_write_u32(&shared->search_over, 1);
+}
+
+uint32
+ledger_search_again(void)
+{
+	uint32 search = pg_atomic_add_fetch_u32(&shared->searches, 1);
+
+	ledger_poke_launcher();
+	return search;
+}
+
+LedgerSearch
+ledger_search_result(uint32 search)
+{
+	if (pg_atomic_read_u32(&shared->search_found) >= search)
+		return LEDGER_SEARCHED;
+	return pg_atomic_read_u32(&shared->search_ended) >= search ? LEDGER_SEARCH_FAILED
+															   : LEDGER_SEARCHING;
+}
+
+uint32
+ledger_searches_wanted(void)
+{
+	return pg_atomic_read_u32(&shared->searches);
+}
+
+void
+ledger_search_ended(uint32 search, bool complete)
+{
+	pg_memory_barrier();
+	if (complete)
+		pg_atomic_write_u32(&shared->search_found, search);
+	pg_atomic_write_u32(&shared->search_ended, search);
 }
 
 LedgerSlot *

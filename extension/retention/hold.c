@@ -9,6 +9,7 @@
 #include "access/table.h"
 #include "catalog/pg_type.h"
 #include "storage/bufmgr.h"
+#include "utils/array.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -16,6 +17,7 @@
 #include "utils/uuid.h"
 
 #include "base/internal.h"
+#include "base/lineage.h"
 #include "image/bind.h"
 #include "policy/change.h"
 #include "retention/hold.h"
@@ -139,8 +141,23 @@ hold_refuse(int64 hold, const char *what)
 							(long long) hold)));
 }
 
+/* A relation and its ancestors, as oid[]. */
+static Datum
+lineage_array(Oid relation)
+{
+	List *lineage = relation_lineage(relation);
+	Datum *oids = palloc_array(Datum, list_length(lineage));
+	int count = 0;
+	ListCell *cell;
+
+	foreach(cell, lineage)
+		if (OidIsValid(lfirst_oid(cell)))
+			oids[count++] = ObjectIdGetDatum(lfirst_oid(cell));
+	return PointerGetDatum(construct_array(oids, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT));
+}
+
 void
-hold_resealed(const uint8 image_id[ENVELOPE_ID_SIZE], uint32 old_key, uint32 new_key)
+hold_resealed(Oid relation, const uint8 image_id[ENVELOPE_ID_SIZE], uint32 old_key, uint32 new_key)
 {
 	PolicyChange change;
 	ChangeArguments arguments = {0};
@@ -151,9 +168,16 @@ hold_resealed(const uint8 image_id[ENVELOPE_ID_SIZE], uint32 old_key, uint32 new
 	change_add(&arguments, UUIDOID, UUIDPGetDatum((pg_uuid_t *) image_id), false);
 	change_add(&arguments, INT8OID, Int64GetDatum(old_key), false);
 	change_add(&arguments, INT8OID, Int64GetDatum(new_key), false);
-	/* the new row may be there already: of another copy */
-	change_execute("WITH old AS (DELETE FROM ONLY biometric.held "
-				   "WHERE image_id = $1 AND key_id = $2 RETURNING log_id, hold_id, image_id) "
+	change_add(&arguments, OIDARRAYOID, lineage_array(relation), false);
+	/*
+	 * Of a hold that found its images elsewhere, or anywhere, the old key is that of another copy,
+	 * perhaps. The new row may be there already, likewise.
+	 */
+	change_execute("WITH old AS (SELECT log_id, hold_id, image_id FROM ONLY biometric.held "
+				   "WHERE image_id = $1 AND key_id = $2), "
+				   "gone AS (DELETE FROM ONLY biometric.held AS d USING ONLY biometric.hold AS h "
+				   "WHERE d.image_id = $1 AND d.key_id = $2 AND h.log_id = d.log_id "
+				   "AND h.hold_id = d.hold_id AND h.relation::oid = ANY ($4)) "
 				   "INSERT INTO biometric.held (log_id, hold_id, image_id, key_id) "
 				   "SELECT log_id, hold_id, image_id, $3 FROM old ON CONFLICT DO NOTHING",
 				   &arguments);

@@ -138,13 +138,19 @@ expired_check_caller(int64 most)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_rows must be at least 1"),
 				 errhint("Name the number of rows to be purged at most.")));
 	PreventCommandIfReadOnly("biometric.purge_expired()");
+	if (purge_running())
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("images are being purged already"),
+						errdetail("A trigger has called biometric.purge_expired() while a row was "
+								  "being purged."),
+						errhint("Take that call out of the trigger.")));
 }
 
 /* Goes on where a rule is, and once round from the beginning, until so many rows are purged. */
 static int64
 expired_of_rule(const RetentionEntry *entry, int64 most)
 {
-	PurgePass pass = {0};
+	PurgePass pass = {.context = CurrentMemoryContext};
 	int64 purged = 0;
 
 	while (purged + pass.stamped < most)

@@ -7,6 +7,8 @@
 #include "executor/spi.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -18,6 +20,9 @@
 /* A batch in the background looks for rows no longer than this, then it pauses. */
 #define SCAN_MS 5
 
+/* And in no more tables, whose locks it would keep. */
+#define TABLES_OF_BATCH 16
+
 /*
  * Passes over a table in which nothing is known to be due, and over one in which something is: not
  * sooner than so many times what reading it takes, at some speed.
@@ -25,6 +30,9 @@
 #define BLOCKS_PER_SECOND 10000
 #define IDLE_SHARE 50
 #define BUSY_SHARE 5
+
+/* What it takes to open a table, in blocks. */
+#define BLOCKS_OF_OPENING 10
 
 /* For rows that others have locked, or that cannot go: not sooner than so long, for each. */
 #define LEFT_ROW_PAUSE USECS_PER_SEC
@@ -34,7 +42,6 @@ typedef struct Batch
 {
 	const PurgeRule *rule;
 	PurgePass *pass;
-	List *tables; /* OIDs */
 	bool calm;
 	int64 most;
 	TimestampTz now;
@@ -61,7 +68,7 @@ next_table(const Batch *batch)
 {
 	ListCell *cell;
 
-	foreach(cell, batch->tables)
+	foreach(cell, batch->pass->tables)
 		if (lfirst_oid(cell) >= position_table(batch->progress.position))
 			return lfirst_oid(cell);
 	return InvalidOid;
@@ -87,7 +94,7 @@ note_problem(Batch *batch, const char *problem, int64 left)
 static void
 batch_work(Batch *batch, const PurgeTarget *target, const PurgeScan *scan)
 {
-	PurgeWork work = {.target = target, .rule = batch->rule};
+	PurgeWork work = {.target = target, .rule = batch->rule, .calm = batch->calm};
 	int seen = purge_rows(&work, scan->rows, scan->count, batch->most - batch->progress.purged);
 
 	if (batch->rule->entry.stamped)
@@ -101,10 +108,41 @@ batch_work(Batch *batch, const PurgeTarget *target, const PurgeScan *scan)
 											   ItemPointerGetBlockNumber(&scan->rows[seen].where));
 }
 
+/*
+ * Opens a table if there is anything to be done in it for the rule. By which rule it goes is asked
+ * when it is locked: then that stays so.
+ */
+static bool
+batch_open(Batch *batch, Oid table, PurgeScan *scan, RetentionEntry *chosen, PurgeTarget *target)
+{
+	char *problem = NULL;
+
+	if (batch->calm && table == batch->pass->skip)
+		problem = psprintf("purging table \"%s\" did not come to an end, and was ended: a function "
+						   "in its triggers or indexes keeps it",
+						   get_rel_name(table));
+	else if (purge_target_open(table, batch->rule, target, &problem))
+	{
+		bool found = purge_rule_of_table(batch->rule, table, chosen, &scan->own);
+
+		if (found && (scan->own || scan->keys != NULL))
+		{
+			scan->period = chosen->in_force && chosen->stamped ? &chosen->period : NULL;
+			return true;
+		}
+		purge_target_close(target);
+	}
+	note_problem(batch, problem, problem != NULL ? 1 : 0);
+	/* what was not seen of its keys must not go */
+	batch->pass->unseen = batch->pass->unseen || problem != NULL;
+	return false;
+}
+
 /* Does what is to be done from the position on in one table; true when a batch has been done. */
 static bool
 batch_table(Batch *batch, Oid table)
 {
+	RetentionEntry chosen;
 	bool resumed = position_table(batch->progress.position) == table;
 	PurgeScan scan = {.rule = batch->rule,
 					  .now = batch->now,
@@ -112,12 +150,14 @@ batch_table(Batch *batch, Oid table)
 					  .ms = batch->calm ? SCAN_MS : 0,
 					  .next = batch->progress.next};
 	PurgeTarget target;
-	char *problem = NULL;
 
+	if (batch->rule->entry.stamped)
+		scan.keys = batch->pass->keys;
 	scan.block = resumed ? (BlockNumber) batch->progress.position : 0;
-	if (!purge_target_open(table, batch->rule, &target, &problem))
+	if (scan.block == 0)
+		batch->pass->blocks += BLOCKS_OF_OPENING;
+	if (!batch_open(batch, table, &scan, &chosen, &target))
 	{
-		note_problem(batch, problem, problem != NULL ? 1 : 0);
 		pass_over(batch, table);
 		return false;
 	}
@@ -149,9 +189,22 @@ next_pass(const Batch *batch)
 	return Max(earliest, Min(latest, batch->progress.next));
 }
 
+/* Only who has seen all images can tell which keys are for none that has to stay. */
+static void
+end_shred(Batch *batch)
+{
+	if (!batch->pass->whole || batch->pass->unseen)
+		batch->pass->left++;
+	else
+		batch->pass->left +=
+			purge_keys(batch->rule, batch->pass->keys, batch->now, &batch->progress);
+}
+
 static PurgeState
 end_pass(Batch *batch)
 {
+	if (batch->rule->entry.stamped && batch->pass->keys != NULL)
+		end_shred(batch);
 	batch->progress.position = 0;
 	batch->progress.pass_ended = true;
 	batch->progress.nothing_left = batch->pass->left == 0;
@@ -171,61 +224,55 @@ batch_run(Batch *batch)
 {
 	Oid table;
 
-	while (OidIsValid(table = next_table(batch)))
-		if (batch_table(batch, table))
+	for (int tables = 1; OidIsValid(table = next_table(batch)); tables++)
+		if (batch_table(batch, table) || (batch->calm && tables == TABLES_OF_BATCH))
 			return PURGE_MORE;
 	return end_pass(batch);
-}
-
-static PurgeState
-batch_shred(Batch *batch)
-{
-	batch->progress.next = DT_NOEND;
-	purge_keys(batch->rule, batch->tables, batch->now, &batch->progress);
-	batch->progress.pass_ended = true;
-	batch->progress.nothing_left = batch->progress.problem == NULL;
-	return PURGE_ENDED;
-}
-
-/* Whether there is anything to begin with. */
-static bool
-batch_is_due(const Batch *batch)
-{
-	return !batch->calm || batch->rule->position != 0 || TIMESTAMP_IS_NOEND(batch->rule->next) ||
-		   batch->rule->next <= batch->now;
 }
 
 /* Knows what was left by earlier batches of the same pass, if this process did them. */
 static void
 pass_resume(PurgePass *pass, const PurgeRule *rule)
 {
-	if (rule->position != 0 && pass->relation == rule->entry.relation &&
-		pass->attribute == rule->entry.attribute && pass->since == rule->since)
+	MemoryContext old;
+
+	/* somebody else may have gone on with it meanwhile */
+	if (rule->position != 0 && rule->position == pass->position &&
+		pass->relation == rule->entry.relation && pass->attribute == rule->entry.attribute &&
+		pass->since == rule->since)
 		return;
-	*pass = (PurgePass){.stamped = pass->stamped,
+	if (pass->memory != NULL)
+		MemoryContextDelete(pass->memory);
+	*pass = (PurgePass){.context = pass->context,
+						.skip = pass->skip,
+						.stamped = pass->stamped,
 						.relation = rule->entry.relation,
 						.attribute = rule->entry.attribute,
 						.since = rule->since,
 						.whole = rule->position == 0,
 						/* of a pass that another process began nobody knows what it left */
 						.left = rule->position != 0 ? 1 : 0};
+	pass->memory =
+		AllocSetContextCreate(pass->context, "biometric purge pass", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(pass->memory);
+	pass->tables = purge_rule_tables(rule);
+	MemoryContextSwitchTo(old);
+	if (rule->entry.on_expiry == EXPIRY_SHRED)
+		pass->keys = purge_keys_begin(pass->memory);
 }
 
 static PurgeState
-batch_of_rule(Batch *batch, const RetentionEntry *entries, int count)
+batch_of_rule(Batch *batch)
 {
 	const PurgeRule *rule = batch->rule;
 	PurgeState state;
 
-	if (!batch_is_due(batch))
-		return PURGE_ENDED;
 	pass_resume(batch->pass, rule);
 	batch->progress.position = rule->position;
 	batch->progress.next = rule->position == 0 ? DT_NOEND : rule->next;
-	batch->tables = purge_rule_tables(rule, entries, count);
-	state = rule->entry.stamped && rule->entry.on_expiry == EXPIRY_SHRED ? batch_shred(batch)
-																		 : batch_run(batch);
+	state = batch_run(batch);
 	purge_rule_put(rule, &batch->progress);
+	batch->pass->position = batch->progress.position;
 	return state;
 }
 
@@ -259,24 +306,25 @@ may_lose_images(bool calm)
 	return true;
 }
 
-static const RetentionEntry *
-present_entry(const RetentionEntry *entries, int count, const RetentionEntry *entry)
+void
+purge_note_problem(const RetentionEntry *entry, const char *problem)
 {
-	for (int i = 0; i < count; i++)
-		if (entries[i].relation == entry->relation && entries[i].attribute == entry->attribute)
-			return &entries[i];
-	return NULL;
+	PolicyChange change;
+	PurgeRule rule;
+
+	change_begin_checked(&change);
+	if (purge_rule_take(entry, true, &rule))
+		purge_rule_put(
+			&rule,
+			&(PurgeProgress){.position = rule.position, .next = rule.next, .problem = problem});
+	change_end(&change);
 }
 
 PurgeState
 purge_batch(const RetentionEntry *entry, int64 most, bool calm, PurgePass *pass, int64 *purged)
 {
-	int count;
-	RetentionEntry *entries;
-	const RetentionEntry *present;
 	PurgeRule rule;
-	Batch batch = {
-		.rule = &rule, .pass = pass, .calm = calm, .most = most, .now = GetCurrentTimestamp()};
+	Batch batch = {.rule = &rule, .pass = pass, .calm = calm, .most = most};
 	PurgeState state;
 	PolicyChange change;
 
@@ -284,15 +332,10 @@ purge_batch(const RetentionEntry *entry, int64 most, bool calm, PurgePass *pass,
 	if (!may_lose_images(calm))
 		return PURGE_BUSY;
 	defer_nothing();
-	/* the rule may have gone, or become another one, since it was listed */
-	entries = rules_read(&count);
-	present = present_entry(entries, count, entry);
-	if (present == NULL)
-		return PURGE_ENDED;
 	PushActiveSnapshot(GetLatestSnapshot());
 	change_begin_checked(&change);
-	state =
-		purge_rule_take(present, !calm, &rule) ? batch_of_rule(&batch, entries, count) : PURGE_BUSY;
+	batch.now = GetCurrentTimestamp();
+	state = purge_rule_take(entry, calm, &rule) ? batch_of_rule(&batch) : PURGE_BUSY;
 	change_end(&change);
 	PopActiveSnapshot();
 	CommandCounterIncrement();

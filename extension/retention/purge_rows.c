@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -18,11 +19,25 @@
 #include "utils/rel.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
 
 #include "image/bind.h"
 #include "image/image.h"
 #include "retention/hold.h"
 #include "retention/purger.h"
+
+/*
+ * What one statement in the background may take, and rows of a batch that are tried one by one
+ * together; what then does not end is ended by force, so much later. The batch keeps its locks
+ * meanwhile.
+ */
+#define STATEMENT_MS 5000
+#define SINGLE_ROWS_MS 5000
+#define FORCE_MS 3000
+
+/* How long a lock is waited for in a batch that has waited for one in vain. */
+#define LOCK_TIMEOUT_AGAIN "10ms"
 
 /* Whoever a piece of work is done as. */
 typedef struct PurgeOwner
@@ -33,13 +48,16 @@ typedef struct PurgeOwner
 } PurgeOwner;
 
 static void
-owner_become(const PurgeTarget *target, PurgeOwner *before)
+owner_become(const PurgeWork *work, PurgeOwner *before)
 {
 	before->settings = NewGUCNestLevel();
 	GetUserIdAndSecContext(&before->user, &before->security);
-	SetUserIdAndSecContext(target->relation->rd_rel->relowner,
+	SetUserIdAndSecContext(work->target->relation->rd_rel->relowner,
 						   before->security | SECURITY_RESTRICTED_OPERATION | SECURITY_NOFORCE_RLS);
 	restrict_search_path();
+	if (work->waited)
+		(void) set_config_option("lock_timeout", LOCK_TIMEOUT_AGAIN, PGC_SUSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 }
 
 /* An error in between is made good by the end of the subtransaction. */
@@ -98,6 +116,16 @@ row_lock(const PurgeWork *work, const PurgeRow *row, TupleTableSlot *slot)
 							GetCurrentCommandId(true), mode, LockWaitSkip, 0, &failure) == TM_Ok;
 }
 
+/* Rows that others have; theirs is the last word only if there is nothing else to be said. */
+static void
+rows_locked(PurgeWork *work, int count)
+{
+	work->left += count;
+	if (count > 0 && work->problem == NULL)
+		work->problem = psprintf("%d rows of table \"%s\" are locked by other sessions", count,
+								 RelationGetRelationName(work->target->relation));
+}
+
 /* ---- the statement */
 
 static char *
@@ -128,7 +156,7 @@ rows_execute(PurgeWork *work, Datum *places, int count)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	owner_become(work->target, &before);
+	owner_become(work, &before);
 	result = SPI_execute_with_args(rows_statement(work), 1, &type, &array, NULL, false, 0);
 	owner_end(&before);
 	if (result < 0)
@@ -143,17 +171,19 @@ rows_purge(PurgeWork *work, const PurgeRow *rows, int count)
 	TupleTableSlot *slot = table_slot_create(work->target->relation, NULL);
 	Datum *places = palloc_array(Datum, count);
 	int locked = 0;
+	int others = 0;
 
 	for (int i = 0; i < count; i++)
 	{
 		/* held rows are not left over: they stay until they are released */
 		if (!row_lock(work, &rows[i], slot))
-			work->left++;
+			others++;
 		else if (!row_is_held(work, slot))
 			places[locked++] = PointerGetDatum(&rows[i].where);
 		ExecClearTuple(slot);
 	}
 	ExecDropSingleTupleTableSlot(slot);
+	rows_locked(work, others);
 	if (locked == 0)
 		return 0;
 	purge_active_set(&active);
@@ -176,18 +206,20 @@ rows_stamp(PurgeWork *work, const PurgeRow *rows, int count)
 	TupleTableSlot *slot = table_slot_create(work->target->relation, NULL);
 	PurgeOwner before;
 	int64 stamped = 0;
+	int others = 0;
 
-	owner_become(work->target, &before);
+	owner_become(work, &before);
 	for (int i = 0; i < count; i++)
 	{
 		if (!row_lock(work, &rows[i], slot))
-			work->left++;
+			others++;
 		else
 			stamped += purge_stamp_row(work->target, &rows[i], slot);
 		ExecClearTuple(slot);
 	}
 	owner_end(&before);
 	ExecDropSingleTupleTableSlot(slot);
+	rows_locked(work, others);
 	return stamped;
 }
 
@@ -197,8 +229,10 @@ rows_stamp(PurgeWork *work, const PurgeRow *rows, int count)
 static void
 rows_failed(PurgeWork *work, const PurgeRow *row, int count, ErrorData *error)
 {
-	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+	/* in the background nobody cancels anything, but a trigger may say so */
+	if (error->sqlerrcode == ERRCODE_QUERY_CANCELED && !work->calm)
 		ReThrowError(error);
+	work->waited = work->calm && (work->waited || error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE);
 	if (count > 1)
 		return;
 	work->failures++;
@@ -206,6 +240,27 @@ rows_failed(PurgeWork *work, const PurgeRow *row, int count, ErrorData *error)
 		psprintf("row (%u,%u) of table \"%s\": %s", ItemPointerGetBlockNumber(&row->where),
 				 ItemPointerGetOffsetNumber(&row->where),
 				 RelationGetRelationName(work->target->relation), error->message);
+}
+
+/* Functions of the owner's must come to an end. */
+static void
+rows_watch(const PurgeWork *work)
+{
+	if (!work->calm)
+		return;
+	purge_watch(RelationGetRelid(work->target->relation), STATEMENT_MS + FORCE_MS);
+	enable_timeout_after(STATEMENT_TIMEOUT, STATEMENT_MS);
+}
+
+static void
+rows_watch_end(const PurgeWork *work)
+{
+	if (!work->calm)
+		return;
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	purge_watch(InvalidOid, 0);
+	/* it may have come just too late */
+	QueryCancelPending = false;
 }
 
 /* Works on rows in one subtransaction; false when it failed, and nothing was done. */
@@ -219,10 +274,12 @@ rows_try(PurgeWork *work, const PurgeRow *rows, int count)
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(context);
+	rows_watch(work);
 	PG_TRY();
 	{
 		work->done += work->rule->entry.stamped ? rows_purge(work, rows, count)
 												: rows_stamp(work, rows, count);
+		rows_watch_end(work);
 		ReleaseCurrentSubTransaction();
 		done = true;
 	}
@@ -230,6 +287,7 @@ rows_try(PurgeWork *work, const PurgeRow *rows, int count)
 	{
 		ErrorData *error;
 
+		rows_watch_end(work);
 		purge_active_set(NULL);
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -245,6 +303,24 @@ rows_try(PurgeWork *work, const PurgeRow *rows, int count)
 	return done;
 }
 
+/*
+ * Each row by itself. A trigger that takes too long would have the batch keep its locks for as many
+ * times that: the rest is left for another time.
+ */
+static void
+rows_try_each(PurgeWork *work, const PurgeRow *rows, int count)
+{
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SINGLE_ROWS_MS);
+	int i = 0;
+
+	while (i < count && (!work->calm || GetCurrentTimestamp() < until))
+		(void) rows_try(work, rows + i++, 1);
+	work->left += count - i;
+	if (i < count && work->problem == NULL)
+		work->problem = psprintf("rows of table \"%s\" take too long to be purged",
+								 RelationGetRelationName(work->target->relation));
+}
+
 int
 purge_rows(PurgeWork *work, const PurgeRow *rows, int count, int64 most)
 {
@@ -256,8 +332,7 @@ purge_rows(PurgeWork *work, const PurgeRow *rows, int count, int64 most)
 
 		CHECK_FOR_INTERRUPTS();
 		if (!rows_try(work, rows + seen, chunk) && chunk > 1)
-			for (int i = 0; i < chunk; i++)
-				(void) rows_try(work, rows + seen + i, 1);
+			rows_try_each(work, rows + seen, chunk);
 		seen += chunk;
 	}
 	return seen;

@@ -24,11 +24,32 @@
 	"AND r.log_id OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT l.log_id FROM ONLY biometric.log AS l " \
 	"WHERE l.ordinal IS NOT NULL))"
 
+/* What retention_sync has said of a time column that is gone, which purging does not mend. */
+#define LOST_TIME                                                                                  \
+	"CASE WHEN pg_catalog.starts_with(r.problem, 'time column ') "                                 \
+	"THEN pg_catalog.split_part(r.problem, '; ', 1) END"
+
 static void
 add_rule(ChangeArguments *arguments, const RetentionEntry *entry)
 {
 	change_add(arguments, OIDOID, ObjectIdGetDatum(entry->relation), false);
 	change_add(arguments, INT2OID, Int16GetDatum(entry->attribute), false);
+}
+
+/* Reads a rule as it is now; false when it is gone. */
+static bool
+rule_present(const RetentionEntry *entry, RetentionEntry *present)
+{
+	int count;
+	RetentionEntry *entries = rules_read(&count);
+
+	for (int i = 0; i < count; i++)
+		if (entries[i].relation == entry->relation && entries[i].attribute == entry->attribute)
+		{
+			*present = entries[i];
+			return true;
+		}
+	return false;
 }
 
 static Datum
@@ -38,17 +59,24 @@ rule_column(int column, bool *isnull)
 }
 
 bool
-purge_rule_take(const RetentionEntry *entry, bool wait, PurgeRule *rule)
+purge_rule_take(const RetentionEntry *entry, bool calm, PurgeRule *rule)
 {
-	static const char select[] = "SELECT r.purge_block, r.purge_next, r.declared_at FROM ONLY "
-								 "biometric.retention AS r " RULE_WHERE " FOR NO KEY UPDATE OF r";
+	static const char select[] =
+		"SELECT r.purge_block, r.purge_next, r.declared_at FROM ONLY "
+		"biometric.retention AS r " RULE_WHERE " %s FOR NO KEY UPDATE OF r%s";
+	static const char due[] =
+		"AND (r.purge_block OPERATOR(pg_catalog.<>) 0 OR r.purge_next IS NULL "
+		"OR r.purge_next OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())";
 	ChangeArguments arguments = {0};
 	bool isnull;
 
 	add_rule(&arguments, entry);
-	if (change_execute(wait ? select : psprintf("%s SKIP LOCKED", select), &arguments) == 0)
+	if (change_execute(psprintf(select, calm ? due : "", calm ? " SKIP LOCKED" : ""), &arguments) ==
+		0)
 		return false;
-	rule->entry = *entry;
+	/* read anew, now that nobody can change it: it may have been changed since it was listed */
+	if (!rule_present(entry, &rule->entry))
+		return false;
 	rule->column = get_attname(entry->relation, entry->attribute, true);
 	rule->position = (uint64) DatumGetInt64(rule_column(1, &isnull));
 	rule->next = DatumGetTimestampTz(rule_column(2, &isnull));
@@ -66,7 +94,12 @@ purge_rule_put(const PurgeRule *rule, const PurgeProgress *progress)
 		"purged = r.purged OPERATOR(pg_catalog.+) $5, "
 		"last_run_at = pg_catalog.clock_timestamp(), "
 		"last_pass_at = CASE WHEN $6 THEN pg_catalog.clock_timestamp() ELSE r.last_pass_at END, "
-		"problem = CASE WHEN $8 THEN NULL ELSE coalesce($7, r.problem) END " RULE_WHERE;
+		"problem = nullif(pg_catalog.concat_ws('; ', " LOST_TIME ", CASE WHEN $8 THEN NULL "
+		"WHEN $7 IS NOT NULL THEN $7 "
+		"WHEN pg_catalog.starts_with(r.problem, 'time column ') "
+		"THEN nullif(pg_catalog.substr(r.problem, pg_catalog.length(" LOST_TIME
+		") OPERATOR(pg_catalog.+) 3), '') "
+		"ELSE r.problem END), '') " RULE_WHERE;
 	ChangeArguments arguments = {0};
 
 	add_rule(&arguments, &rule->entry);
@@ -113,28 +146,32 @@ purge_rule_stamped(const PurgeRule *rule)
 	change_record(&change, detail.data, 0);
 }
 
-/* Whether a rule is the one that counts for the column in a table. */
-static bool
-rule_is_for(const PurgeRule *rule, Oid table, const RetentionEntry *entries, int count)
+bool
+purge_rule_of_table(const PurgeRule *rule, Oid table, RetentionEntry *chosen, bool *own)
 {
-	const RetentionEntry *chosen =
+	int count;
+	RetentionEntry *entries = rules_read(&count);
+	const RetentionEntry *found =
 		rules_choose(entries, count, relation_lineage(table), rule->column);
 
-	return chosen != NULL && chosen->relation == rule->entry.relation &&
-		   chosen->attribute == rule->entry.attribute;
+	if (found == NULL)
+		return false;
+	*chosen = *found;
+	*own = found->relation == rule->entry.relation && found->attribute == rule->entry.attribute;
+	return true;
 }
 
 List *
-purge_rule_tables(const PurgeRule *rule, const RetentionEntry *entries, int count)
+purge_rule_tables(const PurgeRule *rule)
 {
 	List *all = find_all_inheritors(rule->entry.relation, NoLock, NULL);
 	List *tables = NIL;
 	ListCell *cell;
 
 	foreach(cell, all)
-		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION &&
-			rule_is_for(rule, lfirst_oid(cell), entries, count))
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION)
 			tables = lappend_oid(tables, lfirst_oid(cell));
+	list_free(all);
 	list_sort(tables, list_oid_cmp);
 	return tables;
 }

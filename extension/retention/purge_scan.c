@@ -26,6 +26,7 @@
 #include "image/facts.h"
 #include "image/image.h"
 #include "keyring/keyring.h"
+#include "keys/keys.h"
 #include "retention/purger.h"
 
 /* Blocks of one scan, so that it ends where there are no rows, too. */
@@ -141,6 +142,29 @@ scan_unstamped(PurgeScan *scan, TupleTableSlot *slot, const ImageFacts *facts, P
 	return (int64) facts->header.counts_from_ms != row->counts_from;
 }
 
+/*
+ * Of a rule that shreds: an image that is not over keeps its key; one that is over, and under no
+ * key that the rule could shred, stays.
+ */
+static void
+scan_shred(PurgeScan *scan, const EnvelopeHeader *header, ItemPointer where)
+{
+	bool over = scan->period != NULL && retention_over(header, scan->period, scan->now);
+
+	if (purge_key_meet(scan->keys, scan->rule, header->key_id, !over) || !over || !scan->own ||
+		keys_is_shredded(header->key_id))
+		return;
+	scan->failures++;
+	if (scan->problem == NULL)
+		scan->problem = MemoryContextStrdup(
+			scan->context,
+			psprintf(
+				"row (%u,%u) of table \"%s\": the image is under key %u, which is of no period "
+				"of the rule's column, so it stays: run biometric.reseal()",
+				ItemPointerGetBlockNumber(where), ItemPointerGetOffsetNumber(where),
+				RelationGetRelationName(scan->target->relation), header->key_id));
+}
+
 static void
 scan_row(PurgeScan *scan, TupleTableSlot *slot)
 {
@@ -155,8 +179,10 @@ scan_row(PurgeScan *scan, TupleTableSlot *slot)
 	if (!facts.authentic && keyring_find(facts.header.key_id) != NULL)
 		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 						errmsg("the header of the image does not authenticate")));
-	if (scan->rule->entry.stamped ? scan_expired(scan, &facts.header, &row)
-								  : scan_unstamped(scan, slot, &facts, &row))
+	if (scan->keys != NULL)
+		scan_shred(scan, &facts.header, &slot->tts_tid);
+	else if (scan->rule->entry.stamped ? scan_expired(scan, &facts.header, &row)
+									   : scan_unstamped(scan, slot, &facts, &row))
 		scan_add(scan, &row);
 }
 

@@ -24,6 +24,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
 #include "base/compat.h"
@@ -40,6 +41,7 @@ typedef struct PurgeSlot
 	pg_atomic_uint64 hash;	   /* of the rules */
 	pg_atomic_uint64 ended_at; /* when the last purger ended; 0: one is due */
 	pg_atomic_uint64 purged;   /* rows since the server's start */
+	pg_atomic_uint32 stuck;	   /* the table with which the last purger did not come to an end */
 } PurgeSlot;
 
 static PurgeSlot *slots = NULL;
@@ -73,6 +75,7 @@ purge_shmem_init(void)
 		pg_atomic_init_u64(&slots[i].hash, 0);
 		pg_atomic_init_u64(&slots[i].ended_at, 0);
 		pg_atomic_init_u64(&slots[i].purged, 0);
+		pg_atomic_init_u32(&slots[i].stuck, InvalidOid);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -103,6 +106,7 @@ purge_forget(int number)
 	pg_atomic_write_u32(&slots[number].rules, 0);
 	pg_atomic_write_u64(&slots[number].hash, 0);
 	pg_atomic_write_u64(&slots[number].ended_at, 0);
+	pg_atomic_write_u32(&slots[number].stuck, InvalidOid);
 }
 
 static long
@@ -184,6 +188,34 @@ purger_on_sigterm(SIGNAL_ARGS)
 	errno = save_errno;
 }
 
+/* ---- what does not come to an end */
+
+static int my_slot = -1; /* -1: this process is no purger */
+static volatile Oid watched = InvalidOid;
+static TimeoutId watch;
+
+static void
+watch_over(void)
+{
+	if (!OidIsValid(watched))
+		return;
+	pg_atomic_write_u32(&slots[my_slot].stuck, watched);
+	ProcDiePending = InterruptPending = true;
+	SetLatch(MyLatch);
+}
+
+void
+purge_watch(Oid table, int ms)
+{
+	if (my_slot < 0)
+		return;
+	watched = table;
+	if (OidIsValid(table))
+		enable_timeout_after(watch, ms);
+	else
+		disable_timeout(watch, false);
+}
+
 /* Rules that came while it was at work are not to wait. */
 static void
 purger_leave(int code, Datum arg)
@@ -206,6 +238,9 @@ purger_force_settings(void)
 	static const char *const forced[][2] = {
 		{"application_name", "biometric_audit purger"},
 		{"lock_timeout", "200ms"},
+		/* of two that wait for each other it is to be this process that finds it out */
+		{"deadlock_timeout", "1ms"},
+		{"role", "none"},
 		{"statement_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
 		{"idle_session_timeout", "0"},
@@ -293,19 +328,54 @@ purger_rules(int *count)
 	return entries;
 }
 
-/* Does a batch of one rule; tells whether there is more to be done for it. */
-static bool
-purger_batch(int number, const RetentionEntry *entry, PurgePass *pass)
+static PurgeState
+purger_work(int number, const RetentionEntry *entry, PurgePass *pass)
 {
 	PurgeState state;
 	int64 purged;
 
-	purger_check(number);
 	purger_begin();
 	pgstat_report_activity(STATE_RUNNING, "purging expired images");
 	state = purge_batch(entry, PG_INT64_MAX, true, pass, &purged);
 	purger_commit(purged > 0);
 	pg_atomic_fetch_add_u64(&slots[number].purged, purged);
+	return state;
+}
+
+/* What is the matter with one rule is not to keep others from being carried out. */
+static void
+purger_failed(const RetentionEntry *entry, MemoryContext context)
+{
+	char *problem;
+
+	MemoryContextSwitchTo(context);
+	problem = CopyErrorData()->message;
+	EmitErrorReport();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	purger_begin();
+	purge_note_problem(entry, problem);
+	purger_commit(false);
+}
+
+/* Does a batch of one rule; tells whether there is more to be done for it. */
+static bool
+purger_batch(int number, const RetentionEntry *entry, PurgePass *pass)
+{
+	MemoryContext context = MemoryContextSwitchTo(pass->context);
+	volatile PurgeState state = PURGE_ENDED;
+
+	purger_check(number);
+	PG_TRY();
+	{
+		state = purger_work(number, entry, pass);
+	}
+	PG_CATCH();
+	{
+		purger_failed(entry, pass->context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
 	purger_pause();
 	return state == PURGE_MORE;
 }
@@ -318,7 +388,10 @@ purger_run(int number)
 	PurgePass *passes = MemoryContextAllocZero(TopMemoryContext, (count + 1) * sizeof(PurgePass));
 	bool *ended = MemoryContextAllocZero(TopMemoryContext, (count + 1) * sizeof(bool));
 	bool more = count > 0;
+	Oid skip = pg_atomic_exchange_u32(&slots[number].stuck, InvalidOid);
 
+	for (int i = 0; i < count; i++)
+		passes[i] = (PurgePass){.context = TopMemoryContext, .skip = skip};
 	while (more)
 	{
 		more = false;
@@ -349,6 +422,8 @@ purge_worker_main(Datum arg)
 	purger_force_settings();
 	pgstat_report_appname("biometric_audit purger");
 	busy = false;
+	watch = RegisterTimeout(USER_TIMEOUT, watch_over);
+	my_slot = number;
 	rules_seen = pg_atomic_read_u64(&slots[number].hash);
 	purger_run(number);
 	proc_exit(0);

@@ -11,6 +11,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
 #include "utils/inval.h"
@@ -264,14 +265,19 @@ type_is_time(Oid type)
 	return type == DATEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
 }
 
-/* A row that another transaction has deleted or changed meanwhile is that one's business. */
+/*
+ * Deletes a row. One that another transaction has deleted meanwhile is that one's business; one
+ * that it has changed, as purging does, is to be looked at again.
+ */
 static bool
-sync_delete(Relation table, HeapTuple tuple, Snapshot snapshot)
+sync_delete(Relation table, HeapTuple tuple, Snapshot snapshot, bool *again)
 {
 	TM_FailureData failure;
+	TM_Result result = table_tuple_delete(table, &tuple->t_self, GetCurrentCommandId(true),
+										  snapshot, InvalidSnapshot, true, &failure, false);
 
-	return table_tuple_delete(table, &tuple->t_self, GetCurrentCommandId(true), snapshot,
-							  InvalidSnapshot, true, &failure, false) == TM_Ok;
+	*again = *again || result == TM_Updated;
+	return result == TM_Ok;
 }
 
 /* What is to be changed of a row. */
@@ -335,7 +341,7 @@ sync_time(HeapTuple tuple, Relation table, const RetentionEntry *entry, RuleChan
 
 /* Brings one row in line with the catalogs; tells whether it was changed. */
 static bool
-sync_row(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot)
+sync_row(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot, bool *again)
 {
 	RuleChanges changes = {0};
 	RetentionEntry entry;
@@ -344,17 +350,17 @@ sync_row(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot)
 
 	read_entry(tuple, table, &entry);
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(entry.relation)))
-		return sync_delete(table, tuple, snapshot);
+		return sync_delete(table, tuple, snapshot, again);
 	/* columns of restored rows had other numbers where they come from */
 	if (!log_is_own(own, log_of_rule(tuple, table)))
 		return false;
 	present = present_name(entry.relation, entry.attribute);
 	if (present == NULL)
-		return sync_delete(table, tuple, snapshot);
+		return sync_delete(table, tuple, snapshot, again);
 	(void) rule_value(tuple, table, RULE_COL_COLUMN_NAME, &name);
 	change_name(&changes, RULE_COL_COLUMN_NAME, present, name);
 	sync_time(tuple, table, &entry, &changes);
-	if (!changes.any || !sync_delete(table, tuple, snapshot))
+	if (!changes.any || !sync_delete(table, tuple, snapshot, again))
 		return false;
 	/* by an insertion, as the old row may be being changed */
 	CatalogTupleInsert(table, heap_modify_tuple(tuple, RelationGetDescr(table), changes.values,
@@ -362,29 +368,40 @@ sync_row(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot)
 	return true;
 }
 
-void
-retention_sync(void)
+/* Brings all rows in line. */
+static void
+sync_rows(Relation table, bool *again)
 {
-	Relation table = rules_open(RowExclusiveLock);
 	bool changed = false;
-	Snapshot snapshot;
-	List *own;
-	SysScanDesc scan;
+	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	List *own = store_logs(snapshot);
+	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
 	HeapTuple tuple;
 
-	if (table == NULL)
-		return;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	own = store_logs(snapshot);
-	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		changed |= sync_row(table, tuple, own, snapshot);
+		changed |= sync_row(table, tuple, own, snapshot, again);
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	if (changed)
 	{
 		CacheInvalidateRelcache(table);
 		CommandCounterIncrement();
+	}
+}
+
+void
+retention_sync(void)
+{
+	Relation table = rules_open(RowExclusiveLock);
+	bool again = true;
+
+	if (table == NULL)
+		return;
+	while (again)
+	{
+		CHECK_FOR_INTERRUPTS();
+		again = false;
+		sync_rows(table, &again);
 	}
 	table_close(table, NoLock);
 }

@@ -24,6 +24,7 @@
 #include "base/roles.h"
 #include "image/bind.h"
 #include "image/image.h"
+#include "keys/keys.h"
 #include "retention/hold.h"
 #include "retention/rules.h"
 
@@ -47,6 +48,7 @@ typedef struct CountedTable
 	AttrNumber time; /* InvalidAttrNumber: none */
 	Oid time_type;
 	const Interval *period;
+	bool shreds;
 	TimestampTz now;
 	RetentionCount *count;
 } CountedTable;
@@ -79,7 +81,9 @@ count_row(const CountedTable *table, TupleTableSlot *slot)
 		return;
 	image_read_header(table->kind, value, &header);
 	count->images++;
-	if (retention_over(&header, table->period, table->now))
+	/* what is shredded cannot be purged any further */
+	if (retention_over(&header, table->period, table->now) &&
+		!(table->shreds && keys_is_shredded(header.key_id)))
 		count->due++;
 	if (hold_any() && hold_of(header.image_id) != 0)
 		count->held++;
@@ -115,7 +119,10 @@ count_rows(const CountedTable *table)
 static void
 count_table(Oid oid, const char *column, const RetentionRule *rule, RetentionCount *count)
 {
-	CountedTable table = {.period = &rule->period, .now = GetCurrentTimestamp(), .count = count};
+	CountedTable table = {.period = &rule->period,
+						  .shreds = rule->on_expiry == EXPIRY_SHRED,
+						  .now = GetCurrentTimestamp(),
+						  .count = count};
 	RetentionRule own;
 
 	table.attribute = get_attnum(oid, column);

@@ -28,6 +28,7 @@
 #include "image/bind.h"
 #include "image/image.h"
 #include "keyring/keyring.h"
+#include "keys/keys.h"
 #include "retention/hold.h"
 #include "trigger/attach.h"
 #include "trigger/row.h"
@@ -124,7 +125,8 @@ kept_change(Relation relation, const EnvelopeHeader *before, Datum old, const Im
 		return;
 	if (!is_resealed(before, facts, new))
 		hold_refuse(hold, "replace");
-	hold_resealed(before->image_id, before->key_id, facts->header.key_id);
+	hold_resealed(RelationGetRelid(relation), before->image_id, before->key_id,
+				  facts->header.key_id);
 }
 
 /* ---- all rows of a relation ---- */
@@ -336,6 +338,11 @@ kept_dropping(Oid relation, AttrNumber column, int flags)
 
 		if (hold != 0)
 			hold_refuse(hold, "drop");
+		return;
+	}
+	if (relation == extension_relation("key_pin"))
+	{
+		keys_check_drop();
 		return;
 	}
 	owner = kept_owner(relation, column);

@@ -205,6 +205,19 @@ check_row(ResealState *state)
 		ExecConstraints(state->info, state->changed, state->estate);
 }
 
+/* Whether such a constraint holds would be looked at by a trigger, for which nothing is queued. */
+static void
+refuse_deferrable(const ResealState *state)
+{
+	ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
+					errmsg("an image of table \"%s\" cannot be sealed again where it is",
+						   RelationGetRelationName(state->relation)),
+					errdetail("Its row may conflict with another by a constraint that is "
+							  "DEFERRABLE."),
+					errhint("Try again when nobody else is writing such rows; do not make unique "
+							"what depends on how an image is sealed.")));
+}
+
 static void
 write_row(ResealState *state, HeapTuple row)
 {
@@ -220,7 +233,8 @@ write_row(ResealState *state, HeapTuple row)
 		ExecComputeStoredGenerated(state->info, state->estate, state->changed, CMD_INSERT);
 	check_row(state);
 	simple_table_tuple_update(state->relation, &where, state->changed, state->snapshot, &updates);
-	list_free(insert_updated_index_tuples(state->info, state->changed, state->estate, updates));
+	if (insert_updated_index_tuples(state->info, state->changed, state->estate, updates) != NIL)
+		refuse_deferrable(state);
 	ResetPerTupleExprContext(state->estate);
 }
 
@@ -254,7 +268,8 @@ replace_row(ResealState *state)
 	write_row(state, row);
 	record_row(state, row);
 	if (hold_keeps(state->relation))
-		hold_resealed(state->header.image_id, state->header.key_id, state->wanted);
+		hold_resealed(RelationGetRelid(state->relation), state->header.image_id,
+					  state->header.key_id, state->wanted);
 	ExecClearTuple(state->changed);
 	state->stretch->sealed++;
 	reseal_progress_add(0, 1, 0);

@@ -41,7 +41,9 @@ typedef struct SweepState
 typedef struct SweptColumn
 {
 	const TriggerColumn *column;
-	ImageFacts facts;
+	ImageFacts facts; /* as it was found */
+	Datum stored;	  /* what the row has now, under its period's key perhaps */
+	bool changed;
 } SweptColumn;
 
 static bool
@@ -130,10 +132,13 @@ sweep_record(SweepState *state, const SweptColumn *swept, int count, HeapTuple r
 							   .column = swept[i].column->name,
 							   .row_key = key,
 							   .collected = limits_collected(swept[i].column, collected)};
+		ImageFacts facts = swept[i].facts;
 
 		if (state->sweep->enrol && swept[i].column->limits != NULL)
 			limits_rewritten(state->relation, swept[i].column, row, &swept[i].facts);
-		queue_facts(&change, &swept[i].facts);
+		if (swept[i].changed)
+			image_read_facts(swept[i].column->kind, swept[i].stored, &facts);
+		queue_facts(&change, &facts);
 		queue_add(&change);
 		state->images++;
 	}
@@ -142,7 +147,7 @@ sweep_record(SweepState *state, const SweptColumn *swept, int count, HeapTuple r
 static void
 sweep_row(SweepState *state, TupleTableSlot *slot)
 {
-	SweptColumn *swept = palloc_array(SweptColumn, state->table->columns);
+	SweptColumn *swept = palloc0_array(SweptColumn, state->table->columns);
 	int *changed = palloc_array(int, state->table->columns);
 	Datum *values = palloc_array(Datum, state->table->columns);
 	bool *nulls = palloc0_array(bool, state->table->columns);
@@ -174,8 +179,10 @@ sweep_row(SweepState *state, TupleTableSlot *slot)
 		/* what cannot be bound stays as it is; that it is there now is still a fact */
 		if (values[changes] == value && state->sweep->adopt)
 			continue;
-		swept[recorded++].column = column;
-		if (values[changes] != value)
+		swept[recorded].column = column;
+		swept[recorded].stored = values[changes];
+		swept[recorded].changed = values[changes] != value;
+		if (swept[recorded++].changed)
 			changed[changes++] = column->attribute;
 	}
 	if (recorded == 0)

@@ -91,6 +91,12 @@ extern void keyring_release(void);
  */
 extern void keyring_done(void);
 
+/*
+ * keyring_statement_over does so, too, for the hooks, when a statement has run; the next one
+ * looks at the keyring's file again. What is bound and then run at once looks once.
+ */
+extern void keyring_statement_over(void);
+
 /* ---- what a keyring holds, for the room keys; no key's bytes leave by it */
 
 typedef struct KeyringEntry

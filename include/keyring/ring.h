@@ -86,6 +86,9 @@ extern void ring_hold_end(void);
  */
 extern void ring_hold_reset(void);
 
+/* ring_look_again says that a statement is over: the next one looks at the file itself. */
+extern void ring_look_again(void);
+
 /* ring_forget makes the next ring_refresh read the keyring; ring_poll is keyring_poll. */
 extern void ring_forget(void);
 extern uint64 ring_poll(void);

@@ -66,4 +66,10 @@ extern void keys_check_stored(void);
  */
 extern bool keys_is_shredded(uint32 id);
 
+/*
+ * keys_check_drop raises 55006 when biometric.key_pin is about to be dropped while a key of it is
+ * shredded and nobody else would take it out of the keyring.
+ */
+extern void keys_check_drop(void);
+
 #endif

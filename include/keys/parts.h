@@ -98,6 +98,12 @@ extern const char *remove_problem(const uint8 *check);
 /* keys_keyring_is_shared tells whether all databases of the server use one keyring. */
 extern bool keys_keyring_is_shared(void);
 
+/*
+ * keys_above returns what a new key's id is to be above: the highest id that this database has
+ * known, and those of others that use the same keyring, to whom it may stand for a shredded key.
+ */
+extern uint32 keys_above(uint32 known);
+
 /* keys_list is keyring_list, but raises F0000 when the keyring cannot be read. */
 extern int keys_list(KeyringEntry **entries);
 

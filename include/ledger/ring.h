@@ -54,6 +54,22 @@ extern int ledger_my_slot(void);
  */
 extern bool ledger_search_is_over(void);
 
+/*
+ * ledger_search_again has the launcher look at all databases once more: one that was made as a
+ * copy of another has a worker only when somebody connects to it. Returns a number to ask
+ * ledger_search_result by. Neither raises nor waits.
+ */
+extern uint32 ledger_search_again(void);
+
+typedef enum LedgerSearch
+{
+	LEDGER_SEARCHING = 0,
+	LEDGER_SEARCHED = 1, /* all databases that have a ledger have a worker that has run its tasks */
+	LEDGER_SEARCH_FAILED = 2 /* not all databases could be looked at */
+} LedgerSearch;
+
+extern LedgerSearch ledger_search_result(uint32 search);
+
 /* ledger_segment_size returns how many entries a segment of a log that begins now has. */
 extern int64 ledger_segment_size(void);
 

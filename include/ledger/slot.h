@@ -152,6 +152,13 @@ extern void ledger_poke_helper(int number);
 /* ledger_end_search says that every database has been looked at; the launcher's. */
 extern void ledger_end_search(void);
 
+/*
+ * ledger_searches_wanted returns the number of the last search that was asked for,
+ * ledger_search_ended says that one has ended, and whether all was looked at; the launcher's.
+ */
+extern uint32 ledger_searches_wanted(void);
+extern void ledger_search_ended(uint32 search, bool complete);
+
 /* ledger_set_launcher makes the calling process the one that is poked; false: nobody. */
 extern void ledger_set_launcher(bool here);
 

@@ -61,8 +61,11 @@ pg_noreturn extern void hold_refuse(int64 hold, const char *what);
 /*
  * hold_resealed writes down that an image of a permanent table, which is under some hold, was
  * sealed
- * again under another key, in the same transaction. Does nothing for an image that is not held.
+ * again under another key, in the same transaction. relation: where. The old key is kept, too,
+ * unless the hold was placed on that relation or an ancestor: another copy may have it. Does
+ * nothing for an image that is not held.
  */
-extern void hold_resealed(const uint8 image_id[ENVELOPE_ID_SIZE], uint32 old_key, uint32 new_key);
+extern void hold_resealed(Oid relation, const uint8 image_id[ENVELOPE_ID_SIZE], uint32 old_key,
+						  uint32 new_key);
 
 #endif

@@ -12,6 +12,7 @@
 #include "nodes/pg_list.h"
 #include "storage/block.h"
 #include "storage/itemptr.h"
+#include "utils/hsearch.h"
 #include "utils/relcache.h"
 
 #include "retention/rules.h"
@@ -39,10 +40,11 @@ typedef struct PurgeProgress
 } PurgeProgress;
 
 /*
- * purge_rule_take reads a rule and locks it until the end of the transaction; false if it is gone.
- * wait: for whoever has it locked; otherwise false then, too. Between change_begin and change_end.
+ * purge_rule_take locks a rule until the end of the transaction, and then reads it; false if it is
+ * gone. entry: which one. calm: false, too, when somebody else has it, or no pass is due, for which
+ * it is not locked; otherwise it waits. Between change_begin and change_end.
  */
-extern bool purge_rule_take(const RetentionEntry *entry, bool wait, PurgeRule *rule);
+extern bool purge_rule_take(const RetentionEntry *entry, bool calm, PurgeRule *rule);
 
 /* purge_rule_put writes the progress of a rule that was taken. */
 extern void purge_rule_put(const PurgeRule *rule, const PurgeProgress *progress);
@@ -54,10 +56,17 @@ extern void purge_rule_stamped(const PurgeRule *rule);
 extern char *purge_rule_name(const PurgeRule *rule);
 
 /*
- * purge_rule_tables returns the tables with rows that a rule is for, ascending by OID: of its
- * relation and its heirs, those that have no nearer rule. entries: all rules.
+ * purge_rule_tables returns the tables with rows of a rule's relation and its heirs, ascending by
+ * OID. Not all need go by the rule: see purge_rule_of_table.
  */
-extern List *purge_rule_tables(const PurgeRule *rule, const RetentionEntry *entries, int count);
+extern List *purge_rule_tables(const PurgeRule *rule);
+
+/*
+ * purge_rule_of_table finds the rule that counts for the column in a table at this moment, and for
+ * as long as the table stays locked against retain(); false: none. own: whether it is this one.
+ */
+extern bool purge_rule_of_table(const PurgeRule *rule, Oid table, RetentionEntry *chosen,
+								bool *own);
 
 /* ---- purge_scan.c: rows that there is something to be done about */
 
@@ -82,6 +91,9 @@ typedef struct PurgeScan
 {
 	const PurgeTarget *target;
 	const PurgeRule *rule;
+	HTAB *keys;				/* of a rule that shreds: see purge_key_meet; otherwise NULL */
+	const Interval *period; /* then: of the table's own rule; NULL: it is not in force */
+	bool own;				/* and whether that is this rule */
 	TimestampTz now;
 	int rows_wanted;	   /* it ends with the block in which so many were found */
 	int ms;				   /* or after this time; 0: none */
@@ -117,6 +129,8 @@ typedef struct PurgeWork
 {
 	const PurgeTarget *target;
 	const PurgeRule *rule;
+	bool calm;	   /* as purge_batch has it: triggers have only so much time */
+	bool waited;   /* somebody's lock has been waited for in vain */
 	int64 done;	   /* rows that were emptied, deleted or stamped */
 	int left;	   /* rows that others have locked or changed, or that are still there */
 	int failures;  /* rows at which something was raised */
@@ -137,22 +151,40 @@ extern bool purge_stamp_row(const PurgeTarget *target, const PurgeRow *row, Tupl
 
 /* ---- purge_shred.c */
 
-/* purge_keys requests that keys are shredded whose periods are over. */
-extern void purge_keys(const PurgeRule *rule, const List *tables, TimestampTz now,
-					   PurgeProgress *progress);
+/* purge_keys_begin makes what a pass knows of keys, in a memory context. */
+extern HTAB *purge_keys_begin(MemoryContext context);
+
+/*
+ * purge_key_meet notes that an image is under a key, and whether that is not over yet: such
+ * a key is not shredded. Tells whether the key is one that the rule may shred.
+ */
+extern bool purge_key_meet(HTAB *keys, const PurgeRule *rule, uint32 id, bool living);
+
+/*
+ * purge_keys requests that keys are shredded whose periods are over, and under which the pass that
+ * now ends has met no image that is not. Returns how many of them stay.
+ */
+extern int purge_keys(const PurgeRule *rule, HTAB *keys, TimestampTz now, PurgeProgress *progress);
 
 /* ---- purge_batch.c: one batch of one rule */
 
-/* What is known of the pass that a process is in. */
+/* What is known of the pass that a process is in. Zeroes at first, but for context and skip. */
 typedef struct PurgePass
 {
+	MemoryContext context; /* that lasts as long as this does */
+	Oid skip;			   /* a table that is left out this time; InvalidOid: none */
+	MemoryContext memory;  /* of what follows, in context */
+	List *tables;		   /* that there were at its beginning */
+	HTAB *keys;			   /* as purge_keys_begin; NULL: the rule shreds none */
 	Oid relation;
 	AttrNumber attribute;
 	TimestampTz since;
-	bool whole;	   /* the process that knows this has begun it */
-	int64 left;	   /* rows that were left for the next pass */
-	uint64 blocks; /* that the tables have */
-	int64 stamped; /* rows that this process stamped, in this pass and before */
+	uint64 position; /* where this process left it */
+	bool whole;		 /* the process that knows this has begun it */
+	bool unseen;	 /* a table was passed over */
+	int64 left;		 /* rows that were left for the next pass */
+	uint64 blocks;	 /* that the tables have */
+	int64 stamped;	 /* rows that this process stamped, in this pass and before */
 } PurgePass;
 
 typedef enum PurgeState
@@ -165,7 +197,7 @@ typedef enum PurgeState
 /*
  * purge_batch does a batch for a rule. most: rows to be purged at most. calm: as a process in the
  * background, which waits for nobody and only begins a pass that is due; otherwise at once.
- * pass: what the last batch left, zeroes at first. purged: set to the number of rows.
+ * pass: what the last batch left. purged: set to the number of rows.
  */
 extern PurgeState purge_batch(const RetentionEntry *entry, int64 most, bool calm, PurgePass *pass,
 							  int64 *purged);
@@ -189,8 +221,18 @@ extern int purge_interval_ms(void);
 extern int purge_batch_rows(void);
 extern int purge_delay_ms(void);
 
+/* purge_note_problem writes down what kept a batch from being done. In a transaction. */
+extern void purge_note_problem(const RetentionEntry *entry, const char *problem);
+
 /* ---- purge_worker.c */
 
 extern void purge_worker_init(void);
+
+/*
+ * purge_watch ends this process, the purger, if what it begins now with a table is not over by
+ * then; a function of its owner's that catches all that can be caught may see to that. The next
+ * purger leaves the table out. InvalidOid: it is over.
+ */
+extern void purge_watch(Oid table, int ms);
 
 #endif

@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = error;
 
-SELECT plan(52);
+SELECT plan(57);
 
 CREATE ROLE keys_custodian LOGIN;
 GRANT biometric_custodian TO keys_custodian;
@@ -74,6 +74,7 @@ SELECT throws_ok(call, code, NULL, call || ' is ' || code)
 		($$SELECT biometric.key_period('traveller', 'img', '0')$$, '22023'),
 		($$SELECT biometric.key_period('traveller', 'img', '-1 month')$$, '22023'),
 		($$SELECT biometric.key_period('traveller', 'img', '1000 years')$$, '22023'),
+		($$SELECT biometric.key_period('traveller', 'img', '9999999 hours')$$, '22023'),
 		($$SELECT biometric.key_period('traveller', 'none', '1 month')$$, '42703'),
 		($$SELECT biometric.key_period('traveller', 'id', '1 month')$$, '42809'),
 		($$SELECT biometric.key_period('shown', 'img', '1 month')$$, '42809')) AS c(call, code);
@@ -139,6 +140,21 @@ INSERT INTO traveller VALUES (20, picture(20), '2026-05-01Z');
 SELECT is(biometric.key_id(pic), :rotated, 'without a period the general key seals') FROM traveller WHERE id = 20;
 DROP TABLE hourly;
 SELECT is((SELECT count(*) FROM biometric.key_binding), 0::bigint, 'a table that is dropped takes its period along');
+
+-- Restored rows
+CREATE ROLE keys_loader LOGIN IN ROLE pg_write_all_data;
+CREATE FUNCTION restored() RETURNS text LANGUAGE sql AS
+	$$ SELECT format('INSERT INTO biometric.key_pin (log_id, key_id, key_check, pinned_at, state, shredded_at) '
+		'VALUES (%L, %s, %L, now(), %L, now())', gen_random_uuid(), key_id, key_check, 'shredded')
+		FROM biometric.key_pin WHERE home IS NULL ORDER BY key_id LIMIT 1 $$;
+SELECT restored() AS row \gset
+SELECT throws_ok(format('SET ROLE keys_loader; %s', :'row'), '42501', NULL,
+	'whoever may write all data does not say that keys are gone');
+RESET ROLE;
+SELECT is((SELECT state FROM biometric.key WHERE key_id = :before), 'retired', 'and none is');
+SELECT lives_ok(:'row', 'a superuser restores a row that says so');
+SELECT is((SELECT concat_ws(' ', state, problem) FROM biometric.key WHERE key_id = :before),
+	'shredded A log that was restored into this database says that the key was shredded.', 'which the view tells');
 
 SELECT ok((SELECT ok FROM biometric.verify_ledger()), 'the ledger verifies');
 SELECT * FROM finish();

@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = error;
 
-SELECT plan(62);
+SELECT plan(71);
 
 CREATE ROLE reseal_none;
 CREATE ROLE reseal_custodian IN ROLE biometric_custodian;
@@ -140,6 +140,9 @@ ALTER TABLE unrelated ADD CHECK (id > 0) NOT VALID;
 CREATE TABLE by_key (id int, face biometric.face_image) PARTITION BY LIST (key_id_of(face));
 CREATE TABLE by_key_new PARTITION OF by_key FOR VALUES IN (:new_key);
 INSERT INTO by_key VALUES (1, made.png(1, 1));
+CREATE TABLE singular (id int PRIMARY KEY, face biometric.face_image,
+	key_id int GENERATED ALWAYS AS (key_id_of(face)) STORED UNIQUE DEFERRABLE INITIALLY DEFERRED);
+INSERT INTO singular VALUES (1, made.png(1, 1));
 CREATE TABLE published (id int, face biometric.face_image);
 INSERT INTO published VALUES (1, made.png(1, 1));
 CREATE PUBLICATION reseal_pub FOR TABLE published;
@@ -167,6 +170,8 @@ INSERT INTO loot VALUES (2, ('sealed:' || replace(encode(overlay(decode(substr(:
 RESET ROLE;
 SELECT biometric.rotate_key() AS newest_key \gset
 
+INSERT INTO singular VALUES (2, made.png(1, 2));
+SELECT throws_ok($$SELECT biometric.reseal('singular', 'face')$$, '23505', NULL, 'nor is one that may be deferred passed over');
 SELECT is(resealed('derived', 'face', 6), 20::bigint, 'images with what is generated from them are sealed again');
 SELECT is(count(*), 20::bigint, 'it is generated anew') FROM derived WHERE known_by = biometric.digest(face) AND twice = id || '/' || id;
 SET enable_seqscan = off;
@@ -209,6 +214,38 @@ SELECT biometric.key_period('taken', 'face', '1 month');
 INSERT INTO taken SELECT id + 10, face FROM visits WHERE id = 1;
 SELECT isnt(t.key, v.key, 'a column with periods of its own has keys of its own')
 	FROM (SELECT key_of(face::bytea) AS key FROM taken WHERE id = 11) t, (SELECT key_of(face::bytea) AS key FROM visits WHERE id = 1) v;
+
+-- Whatever else puts images into a column with periods
+
+CREATE VIEW recorded AS SELECT l.seq, d.operation, d.key, d.digest, d.image_id
+	FROM biometric.ledger l, biometric.decode_entry(biometric.leaf(l.seq)) d WHERE l.event IN ('stored', 'replaced');
+CREATE TABLE arrived (id int PRIMARY KEY, face biometric.face_image);
+GRANT INSERT ON arrived TO reseal_none;
+SELECT biometric.key_period('arrived', 'face', '1 month');
+SET ROLE reseal_none;
+INSERT INTO arrived VALUES (1, :'sealed');
+RESET ROLE;
+SELECT is(flags_of(face::bytea)::text || ' ' || (key_of(face::bytea) <= :newest_key), '3 true', 'what is given from outside has no period') FROM arrived;
+SELECT is(biometric.adopt('arrived', 'face'), 1::bigint, 'until somebody vouches for it');
+SELECT is(flags_of(face::bytea)::text || ' ' || (key_of(face::bytea) > :newest_key), '0 true', 'then it is sealed under the key of its period')
+	FROM arrived;
+SELECT is(row(r.key, r.digest)::text, row(key_of(a.face::bytea), biometric.digest(a.face))::text, 'which is what goes on record')
+	FROM arrived a JOIN recorded r ON r.image_id = biometric.image_id(a.face) AND r.operation = 'adopt';
+
+CREATE TABLE drawn (id int PRIMARY KEY, face biometric.face_image);
+SELECT biometric.key_period('drawn', 'face', '1 month');
+INSERT INTO drawn SELECT n, made.png(n, 6) FROM generate_series(1, 3) AS n;
+CREATE TABLE drawn_before AS SELECT id, key_of(face::bytea) AS key, lasting(face::bytea) AS face FROM drawn;
+ALTER TABLE drawn ALTER COLUMN id TYPE bigint;
+SELECT is(count(*), 3::bigint, 'a table that is rewritten has the same images under the same keys')
+	FROM drawn JOIN drawn_before b USING (id) WHERE key_of(drawn.face::bytea) = b.key AND lasting(drawn.face::bytea) = b.face;
+ALTER TABLE drawn ALTER COLUMN face TYPE biometric.face_image USING made.png(id::int, 7);
+SELECT is(count(*), 3::bigint, 'new images that it is rewritten with are sealed under the keys of their periods')
+	FROM drawn JOIN drawn_before b USING (id) WHERE key_of(drawn.face::bytea) = b.key AND lasting(drawn.face::bytea) <> b.face;
+SELECT is(count(*), 3::bigint, 'which is what goes on record') FROM drawn d JOIN recorded r ON r.image_id = biometric.image_id(d.face)
+	WHERE r.key = key_of(d.face::bytea) AND r.digest = biometric.digest(d.face);
+SELECT is(resealed('drawn', 'face') + resealed('arrived', 'face'), 0::bigint, 'and nothing is left to be sealed again');
+
 SELECT biometric.key_period('visits', 'face', NULL);
 SELECT is(resealed('visits', 'face'), 3::bigint, 'when periods end, images get the general key again');
 SELECT is(count(*), 3::bigint, 'all of them') FROM visits WHERE key_of(face::bytea) = :newest_key;

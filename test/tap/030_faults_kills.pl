@@ -31,10 +31,11 @@ sub process
 # Waits until the server takes connections again, after it has ended all of them.
 sub comes_back
 {
-	$node->forget;
 	return poll_until(
 		sub {
 			local $@;
+			# what was connected before it noticed will never answer again
+			$node->forget;
 			eval { $node->sql('postgres', 'SELECT 1') };
 		});
 }

@@ -379,6 +379,27 @@ subtest 'two keys in one statement, and another keyring' => sub {
 	push @idle, $wire;
 };
 
+subtest 'sealing images again leaves neither keys nor pictures behind' => sub {
+	my %second = needles($node->fresh_key(2));
+	my %both = (%needles, map({ +"$_ of the second key" => $second{$_} } keys %second),
+		map { +"picture $_" => substr(numbered_jpeg($_, 500), 100, 60) } 1 .. 40, 201);
+	$node->sql($db, 'CREATE TABLE strict (id int, img biometric.face_image)');
+	$node->sql($db, 'INSERT INTO strict SELECT id, img FROM t WHERE id = 1');
+	$node->sql($db, 'CREATE FUNCTION key_of(i biometric.face_image) RETURNS int IMMUTABLE '
+		  . 'LANGUAGE sql AS $$SELECT biometric.key_id(i)$$');
+	$node->sql($db, 'ALTER TABLE strict ADD CHECK (key_of(img) = 1)');
+	my $wire = $node->connect_from('local', $db, 'custodian');
+	$wire->query('BEGIN');
+	is($wire->query(q{SELECT biometric.reseal('t', 'img', 5)})->value, 5, 'pictures are sealed again');
+	is(join(', ', search($wire->pid, 0, %both)), '', 'nothing of them or their keys is left');
+	$wire->query('SAVEPOINT s');
+	is($wire->query(q{SELECT biometric.reseal('strict', 'img')})->sqlstate, '23514', 'others are refused');
+	is(join(', ', search($wire->pid, 0, %both)), '', 'of them nothing is left, either');
+	$wire->query('ROLLBACK');
+	$node->sql($db, 'DROP TABLE strict');
+	push @idle, $wire;
+};
+
 subtest 'a key that was shredded is nowhere' => sub {
 	$node->sql($db, 'ROLLBACK; DROP TABLE entrance');
 	$_->query('ROLLBACK') foreach @idle;

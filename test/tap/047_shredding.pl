@@ -353,11 +353,94 @@ subtest 'another key under an id that is known is found before it seals' => sub 
 	$node->write_keyring($node->fresh_key(9));
 	is(state_of(8), 'missing', 'a key that the keyring lacks is missing');
 	is(opens($node, 'id = 20'), '42501', 'what it sealed is refused');
+	$wire = officer($node);
+	like($wire->query('SELECT img FROM traveller WHERE id = 20')->detail, qr/key 8/, 'by a message that names it');
+	$wire->close;
 	$node->write_keyring($good);
 	is(opens($node, 'id = 20'), 1, 'until it is back');
 };
 
+# ---------------------------------------------------------------- who stores meanwhile
+
+subtest 'what a client stores while its key is shredded is refused, not lost' => sub {
+	my $insert = "INSERT INTO traveller VALUES (%d, numbered_jpeg(%d, ${\SIZE})::biometric.face_image)";
+	my $old = $node->sql($db, 'SELECT max(key_id) FROM biometric.key WHERE state = $$active$$');
+	my @wire = map { $node->connect_from('local', $db, $node->superuser) } 0 .. 2;
+	$wire[0]->query('BEGIN; ' . sprintf($insert, 700, 700));
+	$wire[1]->query('BEGIN; SAVEPOINT s; ' . sprintf($insert, 701, 701) . '; ROLLBACK TO s');
+	$wire[2]->query('BEGIN; SAVEPOINT s; ' . sprintf($insert, 702, 702) . '; RELEASE s');
+	is(rotate(), $old + 1, 'a further key');
+	shred($old);
+	is(state_of($old), 'shredded', 'nobody who only has a transaction open holds that up');
+	my $result = $wire[0]->query('COMMIT');
+	is($result->sqlstate, '40001', 'a transaction that sealed under it cannot commit');
+	ok($result->hint, 'and a hint says what to do');
+	is($wire[1]->query('COMMIT')->sqlstate, undef, 'one that has rolled that back can');
+	is($wire[2]->query('COMMIT')->sqlstate, '40001', 'one that has released its savepoint cannot');
+	is($wire[0]->query(sprintf($insert, 700, 700))->sqlstate, undef, 'run again, it is stored');
+	is(opens($node, 'id = 700'), 1, 'and opens');
+	is($node->sql($db, 'SELECT count(*) FROM traveller WHERE id IN (701, 702)'), 0, 'the others left nothing');
+	$_->close foreach @wire;
+	ok($node->verifies($db), 'the ledger verifies');
+};
+
+subtest 'a key is shredded when transactions that were prepared with images under it have ended' => sub {
+	my $old = $node->sql($db, 'SELECT max(key_id) FROM biometric.key WHERE state = $$active$$');
+	$node->sql($db, "BEGIN; INSERT INTO traveller VALUES (710, numbered_jpeg(710, ${\SIZE})::biometric.face_image); "
+		  . "PREPARE TRANSACTION 'kept'");
+	rotate();
+	my $wire = $node->connect_from('local', $db, 'custodian');
+	$wire->send_query("SELECT biometric.shred_key($old, 'not to be kept')");
+	ok(poll_until(sub { $node->sql($db, 'SELECT wait_event_type FROM pg_stat_activity WHERE pid = ' . $wire->pid)
+		  eq 'Lock' }), 'it waits');
+	is(state_of($old), 'retired', 'and has done nothing yet');
+	is(opens($node, 'id = 700'), 1, 'others read on');
+	$node->sql($db, "ROLLBACK PREPARED 'kept'");
+	is($wire->drain->sqlstate, undef, 'it goes on');
+	$wire->close;
+	is(state_of($old), 'shredded', 'and is done');
+};
+
+subtest 'a value that was sealed before is not stored when nothing can open it any more' => sub {
+	my $old = $node->sql($db, 'SELECT max(key_id) FROM biometric.key WHERE state = $$active$$');
+	my $wire = $node->connect_from('local', $db, $node->superuser);
+	$wire->query("BEGIN; DECLARE sealed CURSOR WITH HOLD FOR SELECT numbered_jpeg(720, ${\SIZE})::biometric.face_image AS i; "
+		. 'COMMIT; CREATE FUNCTION keep() RETURNS void LANGUAGE plpgsql AS $$ DECLARE c refcursor := $c$sealed$c$; '
+		. 'v biometric.face_image; BEGIN FETCH c INTO v; INSERT INTO traveller VALUES (720, v); END $$');
+	rotate();
+	shred($old);
+	my $result = $wire->query('SELECT keep()');
+	is($result->sqlstate, '55000', 'a cursor has kept it');
+	like($result->message, qr/key $old, which was shredded/, 'the message says why');
+	$wire->close;
+	is($node->sql($db, 'SELECT count(*) FROM traveller WHERE id = 720'), 0, 'there is no image that cannot be opened');
+};
+
 # ---------------------------------------------------------------- databases
+
+subtest 'a copy of a database that nobody has looked into yet keeps its images' => sub {
+	$node->sql($db, 'CREATE DATABASE model');
+	furnish($node, 'model');
+	my $key = $node->sql('model', 'SELECT max(biometric.key_id(img)) FROM traveller');
+	rotate('model');
+	poll_until(sub { state_of($key) eq 'retired' });
+	shred($key);
+	$node->leave('model');
+	$node->sql($db, 'CREATE DATABASE twin TEMPLATE model');
+	shred($key, 'model');
+	is(opens($node, 'true', 'model'), 0, 'the model opens nothing');
+	is(state_of($key, $node, 'model'), 'shredding', 'its key stays in the keyring');
+	like($node->sql('model', "SELECT problem FROM biometric.key WHERE key_id = $key"), qr/"twin"/, 'for the copy');
+	$node->policy('twin', q{SELECT biometric.fork_ledger('a copy')});
+	is(opens($node, 'true', 'twin'), 3, 'which opens its images');
+	$node->policy('model', q{SELECT biometric.retire_ledger('a test')});
+	is($node->run($node->superuser, 'model', 'DROP EXTENSION biometric_audit CASCADE') // 'gone', 'gone',
+		'a key that another keeps is no reason to keep the extension');
+	shred($key, 'twin') if $node->sql('twin', "SELECT state FROM biometric.key WHERE key_id = $key") eq 'retired';
+	ok(poll_until(sub { keyring_ids() !~ /\b$key\b/ }), 'when it has shredded it, too, the key goes');
+	$node->leave($_) foreach qw(model twin);
+	$node->sql($db, "DROP DATABASE $_") foreach qw(model twin);
+};
 
 subtest 'a keyring that two databases use loses the key when both have shredded it' => sub {
 	$node->sql($db, "CREATE DATABASE $_") foreach qw(one other);
@@ -437,7 +520,83 @@ subtest "a month's pictures go with one call" => sub {
 	is($open->('id = 151'), 1, 'which opens');
 };
 
+subtest 'a period that runs still gets another key for one that was shredded' => sub {
+	my $insert = "INSERT INTO dated VALUES (%d, numbered_jpeg(%d, ${\SIZE})::biometric.face_image, %s)";
+	$node->sql('other', sprintf($insert, 160, 160, 'now()'));
+	my $key = $node->sql('other', 'SELECT biometric.key_id(img) FROM dated WHERE id = 160');
+	my $wire = $node->connect_from('local', 'other', $node->superuser);
+	$wire->query('GRANT biometric_custodian TO CURRENT_USER');
+	$wire->query("BEGIN; SELECT biometric.shred_key($key, 'by mistake')");
+	is($wire->query(sprintf($insert, 161, 161, 'now()'))->sqlstate, '55000', 'not before that is committed');
+	$wire->query('ROLLBACK');
+	shred($key, 'other');
+	is($wire->query(sprintf($insert, 161, 161, 'now()'))->sqlstate, undef, 'it takes images');
+	$wire->close;
+	my $next = $node->sql('other', 'SELECT biometric.key_id(img) FROM dated WHERE id = 161');
+	cmp_ok($next, '>', $key, 'under another key');
+	is($node->sql('other', "SELECT count(DISTINCT period) FROM biometric.key WHERE key_id IN ($key, $next)"), 1,
+		'of the same period');
+	my $result = officer($node, 'other')->query('SELECT img FROM dated WHERE id IN (160, 161) ORDER BY id');
+	is(join(' ', map { is_sealed($_) ? 'sealed' : 'open' } $result->column(0)), 'sealed open', 'which alone opens');
+};
+
+subtest 'whoever may store images cannot fill the keyring by their times' => sub {
+	my $insert = "INSERT INTO dated VALUES (%d, numbered_jpeg(%d, ${\SIZE})::biometric.face_image, %s)";
+	my $good = slurp_file($node->keyring_path);
+	my $home = $node->sql('other', q{SELECT home FROM biometric.home WHERE relation = 'dated'::regclass});
+	my $highest = $node->sql('other', 'SELECT max(key_id) FROM biometric.key_pin');
+	my $more = '';
+	foreach my $n (1 .. 384)
+	{
+		my ($year, $month) = (1900 + int(($n - 1) / 12), ($n - 1) % 12 + 1);
+		my ($then, $next) = ($n % 12 == 0 ? $year + 1 : $year, $month % 12 + 1);
+		my ($line) = $node->fresh_key($highest + $n) =~ /^(\d+ \w+)/m;
+		$more .= sprintf "%s %s %04d-%02d-01T00:00:00Z %04d-%02d-01T00:00:00Z\n", $line, $home, $year, $month, $then, $next;
+	}
+	$node->write_keyring($good . $more);
+	my $wire = $node->connect_from('local', 'other', $node->superuser);
+	is($wire->query(sprintf($insert, 170, 170, q{'1890-01-01Z'}))->sqlstate, '54000', 'no key is made for one period more');
+	is($wire->query(sprintf($insert, 170, 170, q{'1900-01-02Z'}))->sqlstate, undef, 'those that there are serve');
+	is($wire->query(sprintf($insert, 171, 171, 'now()'))->sqlstate, undef, 'so does the present one');
+	cmp_ok(rotate('other'), '>', $highest + 384, 'and keys can be rotated');
+	$wire->close;
+	$node->sql('other', 'DELETE FROM dated WHERE id = 170');
+	my ($last) = slurp_file($node->keyring_path) =~ /^(\d+ \w+)\n\z/m;
+	$node->write_keyring("$good$last\n");
+};
+
 ok($node->verifies($_), "the ledger of $_ verifies") foreach $db, qw(one other);
+
+subtest 'the id of a key that was shredded is not given to another' => sub {
+	$node->sql('other', "INSERT INTO dated VALUES (180, numbered_jpeg(180, ${\SIZE})::biometric.face_image, '2026-05-01')");
+	my $key = $node->sql('other', 'SELECT biometric.key_id(img) FROM dated WHERE id = 180');
+	poll_until(sub { state_of($key, $node, $_) eq 'retired' }) foreach $db, 'one';
+	shred($key, $_) foreach $db, qw(one other);
+	ok(poll_until(sub { state_of($key, $node, 'other') eq 'shredded' }), 'the key with the highest id has gone');
+	$node->sql($db, 'CREATE DATABASE novice');
+	$node->prepare('novice');
+	cmp_ok(rotate('novice'), '>', $key, 'a database that never knew it does not give its id to another');
+	enrol($node, 'one', 40, 40);
+	is(opens($node, 'id = 40', 'one'), 1, 'so those that did know it seal on');
+};
+
+subtest 'the extension is not dropped before what it has shredded is gone' => sub {
+	my $lone = BiometricAudit::Node->create('lone');
+	furnish($lone, $db);
+	$lone->policy($db, 'SELECT biometric.rotate_key()');
+	my $keys = $lone->basedir . '/keys';
+	chmod 0500, $keys;
+	$lone->policy($db, q{SELECT biometric.shred_key(1, 'not to be kept')});
+	$lone->policy($db, q{SELECT biometric.retire_ledger('a test')});
+	my $wire = $lone->connect_from('local', $db, $lone->superuser);
+	is($wire->query('DROP EXTENSION biometric_audit CASCADE')->sqlstate, '55006', 'nobody would take the key out');
+	chmod 0700, $keys;
+	ok(poll_until(sub { keyring_ids($lone->keyring_path) eq '2' }), 'it goes from the keyring');
+	ok(poll_until(sub { state_of(1, $lone) eq 'shredded' }), 'which is written down');
+	is($wire->query('DROP EXTENSION biometric_audit CASCADE')->sqlstate, undef, 'then so can the extension');
+	$wire->close;
+	$lone->stop;
+};
 
 subtest 'an extension that is made anew trusts the keyring as it is' => sub {
 	$node->sql($db, 'CREATE DATABASE fresh');

@@ -263,6 +263,20 @@ subtest 'a row that somebody is changing is left to a later call' => sub {
 	$one->close;
 };
 
+subtest 'what was in use when a pass came by is sealed before the last call returns 0' => sub {
+	$node->sql($db, 'CREATE TABLE wide (id int PRIMARY KEY, fill text, img biometric.face_image)');
+	$node->sql($db, 'ALTER TABLE wide ALTER fill SET STORAGE PLAIN');
+	$node->sql($db, q{INSERT INTO wide SELECT n, repeat('x', 3000), numbered_jpeg(n, 400)::biometric.face_image FROM generate_series(1, 6) AS n});
+	my $key = rotate();
+	my $one = $node->connect_from('local', $db, $node->superuser);
+	$one->query('BEGIN; SELECT 1 FROM wide WHERE id = 1 FOR UPDATE');
+	is($node->policy($db, q{SELECT biometric.reseal('wide', 'img', 5)}), 5, 'a call seals as many as it may');
+	$one->close;
+	is($node->policy($db, q{SELECT biometric.reseal('wide', 'img', 5)}), 1, 'the next one finds what it has passed over');
+	is(keys_in('wide'), $key, 'all have the new key');
+	is($node->policy($db, q{SELECT biometric.reseal('wide', 'img', 5)}), 0, 'then there is nothing left');
+};
+
 subtest 'a call waits for the one that works on the same column' => sub {
 	my $key = rotate();
 	my $first = $node->connect_from('local', $db, 'custodian');

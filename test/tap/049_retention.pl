@@ -333,6 +333,78 @@ subtest 'a copy does not outlive what it is a copy of' => sub {
 	is(look('SELECT img FROM loot'), '55', 'a custodian does');
 };
 
+subtest 'no way of copying leads out of a period' => sub {
+	my $wire = officer();
+	my $admin = $node->connect_from(OFFICE, $db, $node->superuser, 'control');
+	my $expires = sub { retain(qq{'$_[0]', 'img', '1 microsecond', 'erase'}) };
+	my $names = sub { $node->policy($db, "SELECT biometric.authorize('agency', '{face}', 'open', NULL, '$_[0]')") };
+
+	table('gone', 1, 0);
+	$expires->('gone');
+	my $text = $node->sql($db, 'SELECT img::text FROM gone');
+	$admin->query('DROP TABLE gone; CREATE TABLE gone (img biometric.face_image)');
+	$admin->query("INSERT INTO gone VALUES ('$text')");
+	is(seen($admin->query('SELECT img FROM gone')), 'sealed', 'a superuser who drops the table, and restores it');
+
+	table('first', 2, 0);
+	$expires->('first');
+	$wire->query('CREATE TABLE second AS SELECT img FROM first');
+	$names->('second');
+	$wire->query('DROP TABLE first; CREATE TABLE third AS SELECT img FROM second');
+	is(seen($wire->query('SELECT img FROM third')), 'sealed', 'by way of a table that a permit names, the original dropped');
+
+	table('slim', 3, 0);
+	$expires->('slim');
+	$wire->query('CREATE TABLE slim_2 AS SELECT img FROM slim');
+	$names->('slim_2');
+	$wire->query('ALTER TABLE slim DROP COLUMN img; CREATE TABLE slim_3 AS SELECT img FROM slim_2');
+	is(seen($wire->query('SELECT img FROM slim_3')), 'sealed', 'or its column');
+
+	table('inbox', 4, 0);
+	$wire->query('CREATE TABLE archive (img biometric.face_image)');
+	$expires->('archive');
+	$wire->query('INSERT INTO archive SELECT img FROM inbox; '
+		  . q{CREATE FUNCTION archived() RETURNS biometric.face_image LANGUAGE sql AS 'SELECT img FROM archive'});
+	$wire->query("CREATE TABLE typed (img text); INSERT INTO typed VALUES (''); "
+		  . 'ALTER TABLE typed ALTER img TYPE biometric.face_image USING archived(), '
+		  . 'ADD COLUMN added biometric.face_image DEFAULT archived()');
+	is(seen($wire->query('SELECT img FROM typed')), 'sealed', 'ALTER COLUMN TYPE');
+	is(seen($wire->query('SELECT added FROM typed')), 'sealed', 'ADD COLUMN');
+
+	table('early', 5, 0);
+	$wire->query('CREATE TABLE dated (img biometric.face_image, at timestamptz)');
+	retain(q{'dated', 'img', '30 days', 'erase', 'at'});
+	$wire->query("INSERT INTO dated SELECT img, now() + interval '1 year' FROM early");
+	$expires->('early');
+	is(seen($wire->query('SELECT img FROM dated')), 'sealed', 'a time ahead, given before the original had a period');
+	$wire->query('DROP TABLE early');
+	is(seen($wire->query('SELECT img FROM dated')), 'sealed', 'also when the original is dropped');
+};
+
+subtest 'tables do not change what period they are under without a custodian' => sub {
+	my $wire = officer();
+	my $admin = $node->connect_from(OFFICE, $db, $node->superuser, 'control');
+	$wire->query('CREATE TABLE pair (id int, img biometric.face_image, other biometric.face_image) PARTITION BY RANGE (id); '
+		  . 'CREATE TABLE pair_1 PARTITION OF pair FOR VALUES FROM (0) TO (10)');
+	retain(q{'pair', 'img', '1 microsecond', 'erase'});
+	retain(q{'pair_1', 'other', '10 years', 'erase'});
+	is($wire->query('ALTER TABLE pair DETACH PARTITION pair_1')->sqlstate, '42501',
+		'a period of another column does not let a partition leave');
+	$admin->query('INSERT INTO biometric.retention (log_id, relation, attnum, column_name, period, on_expiry, '
+		  . "declared_at, declared_by) VALUES (gen_random_uuid(), 'pair_1', 2, 'img', '9 years', 'erase', now(), 'x')");
+	is($wire->query('ALTER TABLE pair DETACH PARTITION pair_1')->sqlstate, '42501',
+		'nor a row that says it was declared in another database');
+	retain(q{'pair_1', 'img', '10 years', 'erase'});
+	is($wire->query('ALTER TABLE pair DETACH PARTITION pair_1')->sqlstate, undef, 'one of each column does');
+
+	$wire->query('CREATE TABLE elder (img biometric.face_image); CREATE TABLE middle () INHERITS (elder); '
+		  . 'CREATE TABLE younger () INHERITS (middle); CREATE TABLE aunt (img biometric.face_image)');
+	retain(q{'elder', 'img', '1 microsecond', 'erase'});
+	retain(q{'aunt', 'img', '10 years', 'erase'});
+	is($wire->query('ALTER TABLE younger INHERIT aunt')->sqlstate, '42501', 'a nearer period is not inherited');
+	is($wire->query('ALTER TABLE aunt INHERIT elder')->sqlstate, undef, 'whoever has one keeps it');
+};
+
 subtest 'columns are renamed, changed and dropped' => sub {
 	table('fickle', 1, 10, 1);
 	retain(q{'fickle', 'img', '1 microsecond', 'erase'});

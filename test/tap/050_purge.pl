@@ -12,6 +12,7 @@ use BiometricAudit::Node qw(poll_until);
 my $db = 'postgres';
 my $node = BiometricAudit::Node->create(
 	'agency',
+	allows_streaming => 1,
 	conf => "restart_after_crash = on\nbiometric_audit.ledger_timeout = '60s'\n"
 	  . "biometric_audit.purge_interval = '50ms'\nbiometric_audit.purge_delay = '1ms'\n"
 	  . "biometric_audit.purge_batch_rows = 10\n");
@@ -192,6 +193,53 @@ END
 	ok(poll_until(sub { return problem('stubborn') eq ''; }), 'and nothing is the matter any more');
 };
 
+subtest 'that a time column is gone is told for as long as it is, whatever else is purged' => sub {
+	table('timeless', 0, 2);
+	retain('timeless', 'delete');
+	poll_until(sub { return $node->sql($db, q{SELECT stamped_at IS NOT NULL FROM biometric.retention WHERE relation = 'timeless'::regclass}) eq 't'; });
+	pause();
+	$node->run('officer', $db, 'ALTER TABLE timeless DROP COLUMN taken');
+	like(problem('timeless'), qr/^time column "taken" is gone/, 'it is told');
+	resume();
+	my $passed = sub {
+		return $node->sql($db, q{SELECT coalesce(last_pass_at::text, 'never') FROM biometric.retention WHERE relation = 'timeless'::regclass});
+	};
+	foreach (1 .. 2)
+	{
+		my $before = $passed->();
+		poll_until(sub { return $passed->() ne $before; });
+	}
+	like(problem('timeless'), qr/^time column "taken" is gone/, 'the view goes on saying so');
+	my $wire = $node->connect_from('local', $db, BiometricAudit::Node::superuser());
+	$wire->query('BEGIN; LOCK TABLE timeless IN SHARE MODE');
+	ok(poll_until(sub { return problem('timeless') =~ /^time column .*; table .* is locked/; }), 'and what else is the matter');
+	$wire->query('COMMIT');
+	$wire->close;
+	ok(poll_until(sub { return problem('timeless') =~ /^time column/ && problem('timeless') !~ /locked/; }), 'as long as it is');
+	$node->run('officer', $db, 'DROP TABLE timeless');
+};
+
+subtest 'a column that is renamed while somebody purges is followed' => sub {
+	pause();
+	table('renamed', 0, 2);
+	retain('renamed', 'delete');
+	my $alters = $node->connect_from('local', $db, 'officer');
+	my $purges = $node->connect_from('local', $db, 'custodian');
+	$alters->query('BEGIN; LOCK TABLE renamed');
+	my $pid = $alters->query('SELECT pg_backend_pid()')->value;
+	$purges->query('BEGIN; SELECT biometric.purge_expired()');
+	$alters->send_query('ALTER TABLE renamed RENAME img TO face');
+	ok(poll_until(sub { return $node->sql($db, "SELECT count(*) FROM pg_locks WHERE pid = $pid AND NOT granted") > 0; }),
+		'it waits for what purging has written');
+	$purges->query('COMMIT');
+	is($alters->drain->error, undef, 'it goes on');
+	$alters->query('COMMIT');
+	$_->close foreach $alters, $purges;
+	is($node->sql($db, q{SELECT column_name FROM biometric.retention WHERE relation = 'renamed'::regclass}), 'face', 'the rule has the name');
+	$node->run('officer', $db, 'DROP TABLE renamed');
+	resume();
+};
+
 subtest 'what goes along with a row is erased, as ever' => sub {
 	table('head', 4, 0);
 	$node->run('officer', $db, 'CREATE TABLE body (id int PRIMARY KEY REFERENCES head ON DELETE CASCADE, taken timestamptz, '
@@ -206,11 +254,11 @@ subtest 'what goes along with a row is erased, as ever' => sub {
 subtest 'settings of the database do not decide what is purged' => sub {
 	$node->sql($db, "ALTER DATABASE $db SET $_")
 	  foreach ('session_replication_role = replica', 'default_transaction_read_only = on', 'enable_tidscan = off',
-		"search_path = nowhere", "default_transaction_isolation = serializable", 'statement_timeout = 1');
+		'search_path = nowhere', 'role = officer', "default_transaction_isolation = serializable", 'statement_timeout = 1');
 	$node->leave($db);
 	my $wire = $node->connect_from('local', $db, BiometricAudit::Node::superuser(), undef,
 		params => { default_transaction_read_only => 'off', default_transaction_isolation => 'read committed',
-			statement_timeout => 0, search_path => 'public', session_replication_role => 'origin' });
+			statement_timeout => 0, search_path => 'public', session_replication_role => 'origin', role => 'none' });
 	$wire->query("SET ROLE officer; CREATE TABLE set_so (id int PRIMARY KEY, taken timestamptz, img biometric.face_image); "
 		  . "INSERT INTO set_so SELECT n, now() - interval '60 days', numbered_jpeg(n, 600)::biometric.face_image "
 		  . 'FROM generate_series(1, 15) AS n; SET ROLE custodian; '
@@ -236,6 +284,149 @@ subtest 'a table that somebody has locked is left alone, and nobody waits' => su
 	$wire->close;
 	retain('closed', 'delete');
 	gone('closed');
+};
+
+# Has no purger run, and none under way; what comes meanwhile is not looked at.
+sub pause
+{
+	$node->set('biometric_audit.purge_interval', 0);
+	return poll_until(sub { return !defined purger(); });
+}
+
+sub resume { return $node->set('biometric_audit.purge_interval', '50ms'); }
+
+subtest 'whatever a trigger does, it keeps its own rows only, and is seen' => sub {
+	table("kept_$_", 0, 0) foreach qw(raised caught);
+	table('free', 0, 0);
+	retain("kept_$_", 'delete') foreach qw(raised caught);
+	retain('free', 'delete');
+	pause();
+	fill("kept_$_", 1, 4, "now() - interval '60 days'") foreach qw(raised caught);
+	$node->run('officer', $db, <<'END');
+CREATE FUNCTION raise() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF OLD.id = 2 THEN RAISE EXCEPTION 'no, thank you' USING ERRCODE = 'query_canceled'; END IF;
+	RETURN OLD;
+END $$;
+CREATE TRIGGER raise BEFORE DELETE ON kept_raised FOR EACH ROW EXECUTE FUNCTION raise();
+CREATE FUNCTION catch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	LOOP
+		BEGIN
+			PERFORM pg_catalog.pg_sleep(3600);
+		EXCEPTION WHEN query_canceled THEN NULL;
+		END;
+	END LOOP;
+END $$;
+CREATE TRIGGER catch BEFORE DELETE ON kept_caught FOR EACH ROW EXECUTE FUNCTION catch();
+END
+	fill('free', 1, 20, "now() - interval '60 days'");
+	resume();
+	gone('kept_raised', 1);
+	ok(poll_until(sub { return problem('kept_raised') =~ /no, thank you/; }), 'one that says that somebody cancels');
+	ok(poll_until(sub { return problem('kept_caught') =~ /did not come to an end/; }), 'one that never ends');
+	gone('free');
+	is(due('kept_caught'), 4, 'its rows stay');
+	$node->run('officer', $db, 'DROP TABLE kept_caught, kept_raised');
+};
+
+subtest 'rows that somebody has locked are passed over, and seen' => sub {
+	table('taken_hold_of', 0, 0);
+	retain('taken_hold_of', 'delete');
+	pause();
+	fill('taken_hold_of', 1, 8, "now() - interval '60 days'");
+	my $wire = $node->connect_from('local', $db, BiometricAudit::Node::superuser());
+	$wire->query('BEGIN; SELECT id FROM taken_hold_of WHERE id IN (4, 5) FOR UPDATE');
+	resume();
+	gone('taken_hold_of', 2);
+	ok(poll_until(sub { return problem('taken_hold_of') =~ /2 rows .* locked by other sessions/; }), 'the view says so');
+	$wire->query('COMMIT');
+	$wire->close;
+	gone('taken_hold_of');
+	ok(poll_until(sub { return problem('taken_hold_of') eq ''; }), 'and nothing any more');
+};
+
+subtest 'the period that counts is the one of the moment' => sub {
+	pause();
+	table('prolonged', 0, 0);
+	retain('prolonged', 'delete');
+	fill('prolonged', 1, 5, "now() - interval '60 days'");
+	my $changes = $node->connect_from('local', $db, 'custodian');
+	my $purges = $node->connect_from('local', $db, 'custodian');
+	my $pid = $purges->query('SELECT pg_backend_pid()')->value;
+	$changes->query('BEGIN');
+	my $changed = $changes->query(q{SELECT biometric.retain('prolonged', 'img', '1 year', 'delete', 'taken')});
+	is($changed->error, undef, 'a period is made longer');
+	$purges->send_query('SELECT biometric.purge_expired()');
+	ok(poll_until(sub { return $node->sql($db, "SELECT count(*) FROM pg_locks WHERE pid = $pid AND NOT granted") > 0; }),
+		'while somebody is about to purge by what it was');
+	$changes->query('COMMIT');
+	is($purges->drain->error, undef, 'it ends');
+	is($node->sql($db, 'SELECT count(*) FROM prolonged'), 5, 'nothing goes by what counted before');
+	$_->close foreach $changes, $purges;
+	resume();
+};
+
+subtest 'a key is shredded for nobody whose time is not over' => sub {
+	pause();
+	$node->run('officer', $db, <<'END');
+CREATE TABLE keyed (id int, taken timestamptz, img biometric.face_image, later timestamptz) PARTITION BY RANGE (id);
+CREATE TABLE keyed_low PARTITION OF keyed FOR VALUES FROM (1) TO (100);
+CREATE TABLE keyed_high PARTITION OF keyed FOR VALUES FROM (100) TO (200);
+END
+	my $state = sub {
+		my ($name) = @_;
+		return $node->sql($db, "SELECT coalesce(string_agg(state, ' ' ORDER BY period), '') FROM biometric.key WHERE relation = '$name'::regclass");
+	};
+	fill('keyed', 51, 52, "now() - interval '100 days'");
+	$node->policy($db, q{SELECT biometric.key_period('keyed', 'img', '1 month')});
+	retain('keyed', 'shred');
+	$node->policy($db, 'SELECT biometric.purge_expired()');
+	fill('keyed', 1, 3, "now() - interval '100 days'");
+	fill('keyed', 101, 103, "now() - interval '200 days'");
+	$node->policy($db, q{SELECT biometric.retain('keyed_high', 'img', '2 years', 'erase', 'taken')});
+	fill('keyed', 4, 4, "now() - interval '200 days'");
+	$node->policy($db, 'SELECT biometric.purge_expired()');
+	$node->policy($db, 'SELECT biometric.purge_expired()');
+	ok(poll_until(sub { return $state->('keyed') eq 'retired shredded'; }),
+		'a key of partitions is shredded, unless one with a longer period needs it');
+	like(problem('keyed'), qr/key \d+ stays: Images under it are not over|under key \d+, which is of no period/, 'and the view says so');
+	is($node->sql($db, "SELECT due FROM biometric.retention_status WHERE relation = 'keyed'::regclass"), '3',
+		'what is shredded is not due any more');
+	$node->run('officer', $db, 'DELETE FROM keyed_high');
+	$node->policy($db, 'SELECT biometric.purge_expired()');
+	ok(poll_until(sub { return $state->('keyed') eq 'shredded shredded'; }), 'when nobody needs it, it is shredded');
+	like(problem('keyed'), qr/under key \d+, which is of no period/, 'images that are under none of these keys are seen');
+	is($node->sql($db, "SELECT due FROM biometric.retention_status WHERE relation = 'keyed'::regclass"), '2', 'and counted');
+	$node->run('officer', $db, 'DELETE FROM keyed WHERE id > 50');
+	resume();
+	ok(poll_until(sub { return problem('keyed') eq ''; }), 'without them nothing is the matter');
+
+	pause();
+	$node->run('officer', $db, 'CREATE TABLE restamped (id int, taken timestamptz, img biometric.face_image, later timestamptz)');
+	$node->policy($db, q{SELECT biometric.key_period('restamped', 'img', '1 month')});
+	retain('restamped', 'shred');
+	fill('restamped', 1, 2, "now() - interval '100 days'");
+	$node->run('officer', $db, 'UPDATE restamped SET later = now()');
+	$node->policy($db, q{SELECT biometric.retain('restamped', 'img', '30 days', 'shred', 'later')});
+	$node->policy($db, 'SELECT biometric.purge_expired()') foreach 1 .. 2;
+	is($state->('restamped'), 'retired', 'nor when images have got another time since they were sealed');
+	like(problem('restamped'), qr/Images under it are not over/, 'which is seen');
+	resume();
+};
+
+subtest 'many tables are many transactions' => sub {
+	$node->set('biometric_audit.purge_delay', '50ms');
+	$node->run('officer', $db, 'CREATE TABLE wide (id int PRIMARY KEY, taken timestamptz, img biometric.face_image) PARTITION BY LIST (id)');
+	$node->run('officer', $db, join ';', map { "CREATE TABLE wide_$_ PARTITION OF wide FOR VALUES IN ($_)" } 1 .. 100);
+	retain('wide', 'delete');
+	ok(poll_until(sub { return $node->sql($db, q{SELECT purge_block FROM biometric.retention WHERE relation = 'wide'::regclass}) != 0; }),
+		'a batch ends before all are locked');
+	fill('wide', 1, 100, "now() - interval '60 days'");
+	gone('wide');
+	is(entries('wide', 'purged'), numbers(1 .. 100), 'each is seen');
+	$node->run('officer', $db, 'DROP TABLE wide');
+	$node->set('biometric_audit.purge_delay', '1ms');
 };
 
 subtest 'a custodian purges in a transaction of his own' => sub {
@@ -310,6 +501,10 @@ subtest 'kill -9, of the purger or of everything: each row goes once, and no oth
 	gone('killed');
 	is($node->sql($db, 'SELECT count(*) FROM killed'), 20, 'what is not due stays');
 	ok(poll_until(sub { return entries('killed', 'purged') eq numbers(1 .. 1500); }), 'each row has exactly one entry');
+	is( $node->sql($db, "SELECT count(*) FROM biometric.change WHERE event = 'purged' AND relation = 'public.killed' "
+			  . "AND state NOT IN ('committed', 'aborted')"),
+		0,
+		'what was lost with a crash is marked as aborted');
 	ok($node->verifies($db), 'the ledger verifies');
 };
 
@@ -332,11 +527,48 @@ subtest 'commands that want a database for themselves have it' => sub {
 	pass('is copied');
 	$node->sql('other', 'DROP TABLE long_work');
 	pass('its table is dropped');
+	$node->run('officer', 'other', 'CREATE TABLE more_work (id int, taken timestamptz, img biometric.face_image)');
+	$node->policy('other', q{SELECT biometric.retain('more_work', 'img', '30 days', 'delete', 'taken')});
+	$node->run('officer', 'other', 'INSERT INTO more_work '
+		  . "SELECT n, now() - interval '60 days', numbered_jpeg(n, 600)::biometric.face_image FROM generate_series(1, 1500) AS n");
+	ok(poll_until(sub { return $node->sql('other', 'SELECT count(*) FROM more_work') < 1500; }), 'another one is being purged');
+	$node->policy('other', q{SELECT biometric.retire_ledger('the extension goes')});
+	$node->sql('other', 'DROP EXTENSION biometric_audit CASCADE');
+	pass('when its extension is dropped');
+	ok( poll_until(
+			sub {
+				!$node->sql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE datname = 'other' AND backend_type = 'biometric_audit purger'");
+			}),
+		'which ends that');
 	$node->leave('other');
 	$node->sql('postgres', 'DROP DATABASE other');
 	pass('and is dropped');
 	$node->set('biometric_audit.purge_batch_rows', 10);
 	$node->set('biometric_audit.purge_delay', '1ms');
+};
+
+subtest 'a standby purges nothing, until it is promoted' => sub {
+	pause();
+	table('standing', 0, 0);
+	retain('standing', 'delete');
+	fill('standing', 1, 12, "now() - interval '60 days'");
+	$node->backup('b');
+	my $standby = BiometricAudit::Node->new('standby');
+	$standby->init_from_backup($node, 'b', has_streaming => 1);
+	$standby->append_conf('postgresql.conf', "biometric_audit.purge_interval = '50ms'");
+	$standby->start;
+	my $wire = $standby->connect_from('local', $db, 'custodian');
+	is($wire->query('SELECT biometric.purge_expired()')->sqlstate, '25006', 'nobody may have it done there');
+	is($wire->query(q{SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'biometric_audit purger'})->value, 0, 'no purger runs');
+	$wire->close;
+	$node->stop;
+	$standby->promote;
+	ok(poll_until(sub { return $standby->sql($db, 'SELECT count(*) FROM standing') == 0; }), 'the promoted one purges');
+	is( $standby->sql($db, "SELECT count(*) FROM biometric.change WHERE event = 'purged' AND state = 'committed' AND relation = 'public.standing'"),
+		12, 'with its entries');
+	$standby->stop;
+	$node->start;
+	resume();
 };
 
 subtest 'without a background worker to be had, it is said so' => sub {

@@ -234,6 +234,25 @@ subtest 'a held image may be sealed anew, and its key is not shredded' => sub {
 	is($node->policy($db, q{SELECT biometric.reseal('single', 'img')}), '9', 'images are sealed anew');
 	is($node->sql($db, $key), '2', 'the hold notes the new key');
 	is(as($super, 'DELETE FROM single')->sqlstate, '55006', 'and holds them');
+
+	$node->sql($db, 'CREATE TABLE kept AS SELECT * FROM plate; GRANT SELECT ON kept TO alice');
+	as('alice', q{SELECT biometric.legal_hold('kept', 'img', NULL, 'case')});
+	$node->policy($db, q{SELECT biometric.reseal('plate', 'img')});
+	is($node->sql($db, q{SELECT string_agg(DISTINCT h.key_id::text, ' ') FROM biometric.held AS h
+			JOIN kept AS k ON h.image_id = biometric.image_id(k.img)}), '1 2',
+		'a copy that is sealed anew takes no key from the one that the hold found');
+};
+
+subtest 'what is in place of a held image opens as before' => sub {
+	$node->sql($db, 'CREATE TABLE apart AS SELECT * FROM face WHERE id = 59; CREATE ROLE clerk LOGIN; '
+		  . 'GRANT UPDATE, SELECT ON face TO clerk; GRANT SELECT ON apart TO custodian');
+	my $copy = $node->sql($db, 'SELECT img::text FROM apart');
+	as('alice', hold('id = 59'));
+	is(as('clerk', "UPDATE face SET img = '$copy' WHERE id = 59")->sqlstate, '55006',
+		'somebody who may not read where it comes from does not put its sealed copy there');
+	my $same = $node->sql($db, 'SELECT img::text FROM face WHERE id = 59');
+	is(as('clerk', "UPDATE face SET img = '$same' WHERE id = 59")->message, undef, 'its own is one');
+	$node->policy($db, q{SELECT biometric.release_hold(ARRAY(SELECT biometric.image_id(img) FROM apart), 'done')});
 };
 
 # ---------------------------------------------------------------- two persons
@@ -259,6 +278,15 @@ subtest 'two persons release a hold' => sub {
 		is(as('bob', "SELECT biometric.approve($proposal)")->message, undef, 'another approves');
 		is($node->sql($db, 'SELECT count(*) FROM biometric.held'), $before - 1, 'and it is released');
 	}
+	$node->sql($db, 'GRANT CREATE ON SCHEMA public TO alice');
+	as('alice', q{CREATE FUNCTION public.curious(int) RETURNS bool LANGUAGE plpgsql AS
+		'BEGIN RAISE WARNING $$run by %$$, current_user; RETURN $1 = 58; END'});
+	as('alice', hold('id = 58'));
+	as('alice', q{SELECT biometric.release_hold('face', 'img', 'public.curious(id)', 'done')});
+	my $approved = as('bob', 'SELECT biometric.approve((SELECT max(id) FROM biometric.proposal))');
+	is($approved->message, undef, 'a predicate with a function of its author is approved');
+	is(join(' ', sort keys %{ { map { $_->{M} => 1 } grep { $_->{M} =~ /^run by/ } $approved->notices } }),
+		'run by alice', 'and has no rights but his');
 	$node->set('biometric_audit.two_person', 'off');
 };
 

@@ -218,4 +218,33 @@ subtest 'a server that receives images keeps to its own declaration' => sub {
 	$node->sql('branch', 'DROP SUBSCRIPTION s');
 };
 
+subtest 'what is taken back can be stored again, and is counted then' => sub {
+	my $client = $node->connect_from('local', $db, $node->superuser);
+	$node->policy($db, "SELECT biometric.collect('lane', 'face', max_per_subject_per_day => ${\LIMIT})");
+	my $fill = 'FOR i IN 1 .. ' . (LIMIT - 1) . " LOOP INSERT INTO lane (name, face) VALUES (who, numbered_jpeg(i, 400)::biometric.face_image); END LOOP;\n";
+	my $store = 'INSERT INTO lane (name, face) VALUES (who,';
+	my %ways = (
+		savepoint => "BEGIN $store ${\picture()}) RETURNING face INTO v; RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN NULL; END;",
+		transaction => "$store ${\picture()}) RETURNING face INTO v; ROLLBACK;",
+		trigger => "$store ${\picture()}); FETCH caught INTO v;");
+	$client->query('CREATE FUNCTION catch() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE held refcursor := \'caught\'; '
+		  . 'BEGIN IF (SELECT count(*) FROM pg_cursors WHERE name = held::text) = 0 AND NEW.name = \'trigger\' '
+		  . 'THEN OPEN held FOR SELECT NEW.face; RETURN NULL; END IF; RETURN NEW; END $$; '
+		  . 'CREATE TRIGGER "~later" BEFORE INSERT ON lane FOR EACH ROW EXECUTE FUNCTION catch()');
+	foreach my $way (sort keys %ways)
+	{
+		my $created = $client->query("CREATE OR REPLACE PROCEDURE again(who text) LANGUAGE plpgsql AS \$\$ DECLARE v biometric.face_image; caught refcursor := 'caught'; BEGIN\n"
+			  . "$ways{$way}\n$fill\n$store v);\n$store ${\picture()});\nEND \$\$");
+		is($created->message, undef, "$way: a procedure");
+		is($client->query("CALL again('$way')")->sqlstate, '23514', "$way: one too many");
+		is($node->sql($db, "SELECT count(*) FROM lane WHERE name = '$way'"), 0, 'none of them is there');
+	}
+	$client->query('DROP TRIGGER "~later" ON lane');
+	is($client->query("BEGIN; SAVEPOINT s; INSERT INTO lane (name, face) VALUES ('twice', ${\picture()}); RELEASE s; "
+			  . "INSERT INTO lane (name, face) SELECT 'copy', face FROM lane WHERE name = 'twice'; COMMIT")->sqlstate,
+		undef, 'copies of what is there');
+	is($node->sql($db, q{SELECT coalesce(sum(images), 0) FROM biometric.collection_count
+			WHERE subject = sha256('["copy"]')}), 0, 'are not counted');
+};
+
 done_testing();
