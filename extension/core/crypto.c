@@ -38,26 +38,30 @@ core_equal(const void *a, const void *b, size_t length)
  * its digest, or copying a context, costs more than hashing a header.
  */
 static EVP_MAC_CTX *
-hmac_context(void)
+hmac_make_context(void)
 {
-	static EVP_MAC_CTX *context = NULL;
 	char digest_name[] = "SHA256";
 	OSSL_PARAM parameters[] = {
 		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest_name, 0),
 		OSSL_PARAM_construct_end(),
 	};
-	EVP_MAC *algorithm;
-	EVP_MAC_CTX *made;
+	EVP_MAC *algorithm = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	EVP_MAC_CTX *made = algorithm != NULL ? EVP_MAC_CTX_new(algorithm) : NULL;
 
-	if (context != NULL)
-		return context;
-	algorithm = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	made = algorithm != NULL ? EVP_MAC_CTX_new(algorithm) : NULL;
 	EVP_MAC_free(algorithm);
 	if (made != NULL && EVP_MAC_CTX_set_params(made, parameters) == 1)
-		context = made;
-	else
-		EVP_MAC_CTX_free(made);
+		return made;
+	EVP_MAC_CTX_free(made);
+	return NULL;
+}
+
+static EVP_MAC_CTX *
+hmac_context(void)
+{
+	static EVP_MAC_CTX *context = NULL;
+
+	if (context == NULL)
+		context = hmac_make_context();
 	return context;
 }
 

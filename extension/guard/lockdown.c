@@ -265,15 +265,18 @@ symbol_begins(HeapTuple function, const char *const *beginnings, int count)
 {
 	bool isnull;
 	Datum source = SysCacheGetAttr(PROCOID, function, Anum_pg_proc_prosrc, &isnull);
-	char *symbol;
+	text *symbol;
 	bool result = false;
 
 	if (isnull)
 		return false;
-	symbol = TextDatumGetCString(source);
+	/* asked of every function of a statement: not copied unless it is compressed */
+	symbol = DatumGetTextPP(source);
 	for (int i = 0; i < count && !result; i++)
-		result = strncmp(symbol, beginnings[i], strlen(beginnings[i])) == 0;
-	pfree(symbol);
+		result = strlen(beginnings[i]) <= VARSIZE_ANY_EXHDR(symbol) &&
+				 memcmp(VARDATA_ANY(symbol), beginnings[i], strlen(beginnings[i])) == 0;
+	if ((Pointer) symbol != DatumGetPointer(source))
+		pfree(symbol);
 	return result;
 }
 

@@ -339,10 +339,46 @@ sync_time(HeapTuple tuple, Relation table, const RetentionEntry *entry, RuleChan
 	changes->replace[RULE_COL_PROBLEM - 1] = true;
 }
 
+/* Has purging begin anew, by stamping what it has not seen. */
+static void
+change_to_unstamped(RuleChanges *changes)
+{
+	change_to_null(changes, RULE_COL_STAMPED_AT);
+	change_to_null(changes, RULE_COL_PURGE_NEXT);
+	changes->values[RULE_COL_PURGE_BLOCK - 1] = Int64GetDatum(0);
+	changes->replace[RULE_COL_PURGE_BLOCK - 1] = true;
+}
+
+static bool
+entry_is_listed(const List *entries, const RetentionEntry *entry)
+{
+	ListCell *cell;
+
+	foreach(cell, entries)
+	{
+		const RetentionEntry *listed = lfirst(cell);
+
+		if (listed->relation == entry->relation && listed->attribute == entry->attribute)
+			return true;
+	}
+	return false;
+}
+
+/* What all rows are brought in line with. */
+typedef struct Sync
+{
+	Relation table;
+	Snapshot snapshot;
+	List *own;			 /* logs of this database */
+	const List *unstamp; /* const RetentionEntry * */
+	bool again;
+} Sync;
+
 /* Brings one row in line with the catalogs; tells whether it was changed. */
 static bool
-sync_row(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot, bool *again)
+sync_row(Sync *sync, HeapTuple tuple)
 {
+	Relation table = sync->table;
 	RuleChanges changes = {0};
 	RetentionEntry entry;
 	char *present;
@@ -350,17 +386,19 @@ sync_row(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot, bo
 
 	read_entry(tuple, table, &entry);
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(entry.relation)))
-		return sync_delete(table, tuple, snapshot, again);
+		return sync_delete(table, tuple, sync->snapshot, &sync->again);
 	/* columns of restored rows had other numbers where they come from */
-	if (!log_is_own(own, log_of_rule(tuple, table)))
+	if (!log_is_own(sync->own, log_of_rule(tuple, table)))
 		return false;
 	present = present_name(entry.relation, entry.attribute);
 	if (present == NULL)
-		return sync_delete(table, tuple, snapshot, again);
+		return sync_delete(table, tuple, sync->snapshot, &sync->again);
 	(void) rule_value(tuple, table, RULE_COL_COLUMN_NAME, &name);
 	change_name(&changes, RULE_COL_COLUMN_NAME, present, name);
 	sync_time(tuple, table, &entry, &changes);
-	if (!changes.any || !sync_delete(table, tuple, snapshot, again))
+	if (entry_is_listed(sync->unstamp, &entry))
+		change_to_unstamped(&changes);
+	if (!changes.any || !sync_delete(table, tuple, sync->snapshot, &sync->again))
 		return false;
 	/* by an insertion, as the old row may be being changed */
 	CatalogTupleInsert(table, heap_modify_tuple(tuple, RelationGetDescr(table), changes.values,
@@ -370,40 +408,52 @@ sync_row(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot, bo
 
 /* Brings all rows in line. */
 static void
-sync_rows(Relation table, bool *again)
+sync_rows(Sync *sync)
 {
 	bool changed = false;
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	List *own = store_logs(snapshot);
-	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
+	SysScanDesc scan;
 	HeapTuple tuple;
 
+	sync->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	sync->own = store_logs(sync->snapshot);
+	scan = systable_beginscan(sync->table, InvalidOid, false, sync->snapshot, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		changed |= sync_row(table, tuple, own, snapshot, again);
+		changed |= sync_row(sync, tuple);
 	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
+	UnregisterSnapshot(sync->snapshot);
 	if (changed)
 	{
-		CacheInvalidateRelcache(table);
+		CacheInvalidateRelcache(sync->table);
 		CommandCounterIncrement();
 	}
+}
+
+static void
+sync_table(const List *unstamp)
+{
+	Sync sync = {.table = rules_open(RowExclusiveLock), .unstamp = unstamp, .again = true};
+
+	if (sync.table == NULL)
+		return;
+	while (sync.again)
+	{
+		CHECK_FOR_INTERRUPTS();
+		sync.again = false;
+		sync_rows(&sync);
+	}
+	table_close(sync.table, NoLock);
 }
 
 void
 retention_sync(void)
 {
-	Relation table = rules_open(RowExclusiveLock);
-	bool again = true;
+	sync_table(NIL);
+}
 
-	if (table == NULL)
-		return;
-	while (again)
-	{
-		CHECK_FOR_INTERRUPTS();
-		again = false;
-		sync_rows(table, &again);
-	}
-	table_close(table, NoLock);
+void
+rules_unstamp(const List *entries)
+{
+	sync_table(entries);
 }
 
 /* ---- times ---- */

@@ -469,6 +469,7 @@ attach_utility_end(Node *statement)
 
 	receiver_utility_end(statement);
 	limits_check_joined(statement);
+	retention_joined(statement);
 	if ((notes == NIL && !sync_wanted) || !IsTransactionState())
 		return;
 	CommandCounterIncrement();

@@ -205,13 +205,12 @@ check_row(ResealState *state)
 		ExecConstraints(state->info, state->changed, state->estate);
 }
 
-/* Whether such a constraint holds would be looked at by a trigger, for which nothing is queued. */
-static void
-refuse_deferrable(const ResealState *state)
+void
+reseal_refuse_deferrable(Relation relation)
 {
 	ereport(ERROR, (errcode(ERRCODE_UNIQUE_VIOLATION),
 					errmsg("an image of table \"%s\" cannot be sealed again where it is",
-						   RelationGetRelationName(state->relation)),
+						   RelationGetRelationName(relation)),
 					errdetail("Its row may conflict with another by a constraint that is "
 							  "DEFERRABLE."),
 					errhint("Try again when nobody else is writing such rows; do not make unique "
@@ -234,7 +233,7 @@ write_row(ResealState *state, HeapTuple row)
 	check_row(state);
 	simple_table_tuple_update(state->relation, &where, state->changed, state->snapshot, &updates);
 	if (insert_updated_index_tuples(state->info, state->changed, state->estate, updates) != NIL)
-		refuse_deferrable(state);
+		reseal_refuse_deferrable(state->relation);
 	ResetPerTupleExprContext(state->estate);
 }
 

@@ -10,6 +10,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
 #include "executor/tuptable.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -22,6 +23,7 @@
 #include "trigger/limits.h"
 #include "retention/retention.h"
 #include "trigger/queue.h"
+#include "trigger/reseal.h"
 #include "trigger/table.h"
 #include "trigger/trigger.h"
 
@@ -106,11 +108,17 @@ sweep_write(SweepState *state, ItemPointer tid, HeapTuple row)
 {
 	UPDATE_INDEXES_VARIABLE(updates);
 	ItemPointerData where = *tid;
+	TupleConstr *constraints = RelationGetDescr(state->relation)->constr;
 
 	CheckCmdReplicaIdentity(state->relation, CMD_UPDATE);
 	ExecForceStoreHeapTuple(row, state->changed, false);
+	state->changed->tts_tableOid = RelationGetRelid(state->relation);
+	/* they may depend on an image's key, which its column may have periods for */
+	if (constraints != NULL && constraints->has_generated_stored)
+		ExecComputeStoredGenerated(state->info, state->estate, state->changed, CMD_INSERT);
 	simple_table_tuple_update(state->relation, &where, state->changed, state->snapshot, &updates);
-	list_free(insert_updated_index_tuples(state->info, state->changed, state->estate, updates));
+	if (insert_updated_index_tuples(state->info, state->changed, state->estate, updates) != NIL)
+		reseal_refuse_deferrable(state->relation);
 	ExecClearTuple(state->changed);
 	ResetPerTupleExprContext(state->estate);
 }

@@ -40,7 +40,8 @@ extern void keys_sync(void);
  * home's column has no key_period, or the image may keep the key it has. home: ENVELOPE_HOME_SIZE
  * bytes, of a column of this database. at_ms: what the image's retention counts from, ms since
  * 1970-01-01 UTC. Cached; costs next to nothing for columns without. Errors: keyring_add's; 55000
- * when a new key was not pinned in time, or the period's key was shredded.
+ * when a new key was not pinned in time, or the key of a period that is over was shredded; 54000
+ * when the keyring has too many keys of periods.
  */
 extern uint32 keys_for_home(const uint8 *home, int64 at_ms);
 

@@ -19,6 +19,7 @@
 #include "access/attnum.h"
 #include "core/envelope.h"
 #include "datatype/timestamp.h"
+#include "nodes/nodes.h"
 #include "nodes/pg_list.h"
 
 typedef enum RetentionExpiry
@@ -108,6 +109,14 @@ extern int64 retention_stamp(const EnvelopeHeader *header, const uint8 *home, in
  * more, is taken out. Called by trigger/attach at the end of a command that changed some.
  */
 extern void retention_sync(void);
+
+/*
+ * retention_joined has purging stamp the images of a table that an ALTER TABLE has attached
+ * as a partition, or has made inherit, and that has come under a rule with a time column
+ * by it. After the command. Takes SHARE ROW EXCLUSIVE on the table's heirs where there is any such
+ * rule.
+ */
+extern void retention_joined(Node *statement);
 
 /*
  * retention_note_dropping keeps the rule in force for a column that is about to be dropped (0: all

@@ -43,6 +43,12 @@ extern const RetentionEntry *rules_choose(const RetentionEntry *entries, int cou
 										  const List *lineage, const char *column);
 
 /*
+ * rules_unstamp takes back that the images of some rules (const RetentionEntry *) have their rows'
+ * times: purging begins anew and stamps first. What is in force stays so.
+ */
+extern void rules_unstamp(const List *entries);
+
+/*
  * rules_past finds what was in force for a column that is gone, by its home; false: nothing. timed:
  * whether it counted from a time column. Needs a transaction. rules_any_past tells whether there
  * is any such column.

@@ -39,6 +39,13 @@ typedef struct ResealStretch
  */
 extern void reseal_rows(ResealStretch *stretch);
 
+/*
+ * reseal_refuse_deferrable refuses a row that was written past triggers and may conflict with
+ * another by a DEFERRABLE constraint: a trigger would look whether it does, for which nothing is
+ * queued. Errors: 23505.
+ */
+extern void reseal_refuse_deferrable(Relation relation) pg_attribute_noreturn();
+
 /* ---- reseal_progress.c: what others see of a call that is running */
 
 typedef struct ResealProgress

@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = error;
 
-SELECT plan(71);
+SELECT plan(74);
 
 CREATE ROLE reseal_none;
 CREATE ROLE reseal_custodian IN ROLE biometric_custodian;
@@ -231,6 +231,25 @@ SELECT is(flags_of(face::bytea)::text || ' ' || (key_of(face::bytea) > :newest_k
 	FROM arrived;
 SELECT is(row(r.key, r.digest)::text, row(key_of(a.face::bytea), biometric.digest(a.face))::text, 'which is what goes on record')
 	FROM arrived a JOIN recorded r ON r.image_id = biometric.image_id(a.face) AND r.operation = 'adopt';
+
+CREATE TABLE followed (id int PRIMARY KEY, face biometric.face_image,
+	key_id int GENERATED ALWAYS AS (key_id_of(face)) STORED);
+SELECT biometric.key_period('followed', 'face', '1 month');
+GRANT INSERT ON followed TO reseal_none;
+SET ROLE reseal_none;
+INSERT INTO followed VALUES (1, :'sealed');
+RESET ROLE;
+SELECT is(biometric.adopt('followed', 'face'), 1::bigint, 'what is generated from an image that is adopted');
+SELECT is(key_id, key_of(face::bytea)::int, 'follows its key') FROM followed;
+CREATE TABLE apart (id int PRIMARY KEY, face biometric.face_image,
+	EXCLUDE USING btree (key_id_of(face) WITH =) DEFERRABLE INITIALLY DEFERRED);
+SELECT biometric.key_period('apart', 'face', '1 month');
+GRANT INSERT ON apart TO reseal_none;
+INSERT INTO apart VALUES (2, made.png(1, 1));
+SET ROLE reseal_none;
+INSERT INTO apart VALUES (1, :'sealed');
+RESET ROLE;
+SELECT throws_ok($$SELECT biometric.adopt('apart', 'face')$$, '23505', NULL, 'a constraint on it that may be deferred is not passed over');
 
 CREATE TABLE drawn (id int PRIMARY KEY, face biometric.face_image);
 SELECT biometric.key_period('drawn', 'face', '1 month');

@@ -269,6 +269,9 @@ subtest 'partitions and heirs' => sub {
 	$wire->query("INSERT INTO root VALUES (24, ${\picture(24)}, now() - interval '9 days')");
 	is(seen($wire->query('SELECT img FROM root WHERE id = 24')), 'sealed', 'one that is attached, then');
 	is(status('images, due, unstamped', 'root'), '6 3 1', 'its images are unstamped until purging has seen them');
+	is(status('state', 'root'), 'in_force', 'the period stays in force meanwhile');
+	is($node->sql($db, q{SELECT concat_ws(' ', stamped_at IS NULL, purge_block, purge_next IS NULL)
+		FROM biometric.retention WHERE relation = 'root'::regclass}), 't 0 t', 'and purging is to see them, from the beginning');
 	is($wire->query('ALTER TABLE root DETACH PARTITION part_1')->sqlstate, '42501',
 		'its owner does not take one out of the period');
 	retain(q{'part_2', 'img', '20 years', 'erase', 'at'});

@@ -193,6 +193,39 @@ END
 	ok(poll_until(sub { return problem('stubborn') eq ''; }), 'and nothing is the matter any more');
 };
 
+subtest 'images of a table that joins are stamped with the times of their rows, and go by them' => sub {
+	foreach my $joins ('ATTACH PARTITION', 'INHERIT')
+	{
+		my $root = $joins eq 'INHERIT' ? 'inherited' : 'attached';
+		my $stamped = sub {
+			return $node->sql($db, "SELECT stamped_at IS NOT NULL FROM biometric.retention WHERE relation = '$root'::regclass") eq 't';
+		};
+		$node->run('officer', $db, "CREATE TABLE $root (id int, taken timestamptz, img biometric.face_image)"
+			  . ($joins eq 'INHERIT' ? '' : ' PARTITION BY RANGE (id)'));
+		retain($root, 'delete');
+		ok($stamped->(), "$joins: what is empty has nothing to be stamped");
+		$node->run('officer', $db, "CREATE TABLE ${root}_empty (id int, taken timestamptz, img biometric.face_image); "
+			  . "CREATE TABLE ${root}_child (LIKE ${root}_empty)");
+		fill("${root}_child", 1, 25, "now() - interval '60 days'");
+		fill("${root}_child", 26, 30, 'now()');
+		pause();
+		my $join = sub {
+			my ($child, $values) = @_;
+			$node->run('officer', $db, $joins eq 'INHERIT' ? "ALTER TABLE $child INHERIT $root"
+				: "ALTER TABLE $root ATTACH PARTITION $child FOR VALUES $values");
+		};
+		$join->("${root}_empty", 'FROM (1000) TO (2000)');
+		ok($stamped->(), 'nor has what joins without images');
+		$join->("${root}_child", 'FROM (0) TO (1000)');
+		ok(!$stamped->(), 'what joins with images has');
+		resume();
+		gone($root);
+		is($node->sql($db, "SELECT count(*) FROM $root"), 5, 'what its rows say is due goes, the rest stays');
+		ok($stamped->(), 'all have been stamped');
+		is($node->sql($db, "SELECT unstamped FROM biometric.retention_status WHERE relation = '$root'::regclass"), 0, 'none is left without');
+	}
+};
+
 subtest 'that a time column is gone is told for as long as it is, whatever else is purged' => sub {
 	table('timeless', 0, 2);
 	retain('timeless', 'delete');
