@@ -37,7 +37,7 @@ sub roles
 		  unless $cluster->sql('postgres', "SELECT count(*) FROM pg_roles WHERE rolname = '$role'");
 	}
 	$cluster->sql('postgres', 'CREATE EXTENSION biometric_audit');
-	$cluster->sql('postgres', 'DROP EXTENSION biometric_audit');
+	$cluster->drop_extension('postgres');
 	$cluster->sql('postgres', "GRANT biometric_$_ TO $_") foreach qw(custodian auditor);
 	return;
 }

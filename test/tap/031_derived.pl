@@ -287,7 +287,7 @@ subtest 'dropping and creating the extension anew begins with nothing' => sub {
 	my $old = $node->sql('begun', 'SELECT log_id FROM biometric.log');
 	$node->sql('begun', 'GRANT biometric_custodian TO custodian');
 	$node->policy('begun', q{SELECT biometric.retire_ledger('it is over')});
-	$node->sql('begun', 'DROP EXTENSION biometric_audit CASCADE');
+	$node->drop_extension('begun');
 	$node->sql('begun', 'DROP TABLE face; CREATE EXTENSION biometric_audit');
 	$node->sql('begun', 'CREATE TABLE face (id int PRIMARY KEY, img biometric.face_image)');
 	$node->sql('begun', pictures(1, 300));

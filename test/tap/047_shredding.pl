@@ -98,21 +98,6 @@ sub shred
 	return $node->policy($database // $db, "SELECT biometric.shred_key($id, 'not to be kept')");
 }
 
-# dropped(node, database) drops the extension; again when the worker, which reads its tables, was in the way.
-sub dropped
-{
-	my ($server, $database) = @_;
-	my $wire = $server->connect_from('local', $database, $server->superuser);
-	my $state;
-	poll_until(sub {
-		$state = $wire->query('DROP EXTENSION biometric_audit CASCADE')->sqlstate // 'done';
-		return $state ne '40P01';
-	});
-	$wire->close;
-	diag($state) if $state ne 'done';
-	return $state eq 'done';
-}
-
 sub keyring_ids { return join ' ', slurp_file($_[0] // $node->keyring_path) =~ /^(\d+) /mg; }
 
 # ---------------------------------------------------------------- copies from before
@@ -449,7 +434,8 @@ subtest 'a copy of a database that nobody has looked into yet keeps its images' 
 	$node->policy('twin', q{SELECT biometric.fork_ledger('a copy')});
 	is(opens($node, 'true', 'twin'), 3, 'which opens its images');
 	$node->policy('model', q{SELECT biometric.retire_ledger('a test')});
-	ok(dropped($node, 'model'), 'a key that another keeps is no reason to keep the extension');
+	$node->drop_extension('model');
+	pass('a key that another keeps is no reason to keep the extension');
 	shred($key, 'twin') if $node->sql('twin', "SELECT state FROM biometric.key WHERE key_id = $key") eq 'retired';
 	ok(poll_until(sub { keyring_ids() !~ /\b$key\b/ }), 'when it has shredded it, too, the key goes');
 	$node->leave($_) foreach qw(model twin);
@@ -608,7 +594,8 @@ subtest 'the extension is not dropped before what it has shredded is gone' => su
 	ok(poll_until(sub { keyring_ids($lone->keyring_path) eq '2' }), 'it goes from the keyring');
 	ok(poll_until(sub { state_of(1, $lone) eq 'shredded' }), 'which is written down');
 	$wire->close;
-	ok(dropped($lone, $db), 'then so can the extension');
+	$lone->drop_extension($db);
+	pass('then so can the extension');
 	$lone->stop;
 };
 
@@ -616,7 +603,7 @@ subtest 'an extension that is made anew trusts the keyring as it is' => sub {
 	$node->sql($db, 'CREATE DATABASE fresh');
 	furnish($node, 'fresh');
 	$node->policy('fresh', q{SELECT biometric.retire_ledger('a test')});
-	$node->sql('fresh', 'DROP EXTENSION biometric_audit CASCADE');
+	$node->drop_extension('fresh');
 	$node->sql('fresh', 'DROP TABLE traveller; DROP FUNCTION numbered_jpeg');
 	furnish($node, 'fresh');
 	is(opens($node, 'true', 'fresh'), 3, 'it seals and opens');

@@ -566,7 +566,7 @@ subtest 'commands that want a database for themselves have it' => sub {
 		  . "SELECT n, now() - interval '60 days', numbered_jpeg(n, 600)::biometric.face_image FROM generate_series(1, 1500) AS n");
 	ok(poll_until(sub { return $node->sql('other', 'SELECT count(*) FROM more_work') < 1500; }), 'another one is being purged');
 	$node->policy('other', q{SELECT biometric.retire_ledger('the extension goes')});
-	$node->sql('other', 'DROP EXTENSION biometric_audit CASCADE');
+	$node->drop_extension('other');
 	pass('when its extension is dropped');
 	ok( poll_until(
 			sub {

@@ -332,6 +332,22 @@ sub sql
 	return @rows ? $rows[-1][0] : undef;
 }
 
+# drop_extension(database) drops it, with what depends on it; again when the worker, which reads
+# its tables meanwhile, was in the way and the deadlock was found here.
+sub drop_extension
+{
+	my ($self, $database) = @_;
+	my $wire = $self->admin($database);
+	my $result;
+	poll_until(
+		sub {
+			$result = $wire->query('DROP EXTENSION biometric_audit CASCADE');
+			return ($result->sqlstate // '') ne '40P01';
+		});
+	croak 'DROP EXTENSION: ' . $result->message if $result->error;
+	return;
+}
+
 # unguarded(database, text) does so on the server as it is without the library,
 # which nothing guards, and starts it again with the library.
 sub unguarded
