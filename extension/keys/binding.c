@@ -541,25 +541,9 @@ void
 keys_sync(void)
 {
 	Relation table = keys_open("key_binding", BINDING_COLUMNS, RowExclusiveLock);
-	Snapshot snapshot;
-	List *own;
-	SysScanDesc scan;
-	HeapTuple tuple;
-	bool changed = false;
 
 	if (table == NULL)
 		return;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	own = store_logs(snapshot);
-	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		changed |= binding_sync_row(table, tuple, own, snapshot);
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	if (changed)
-	{
-		CacheInvalidateRelcache(table);
-		CommandCounterIncrement();
-	}
+	store_follow(table, binding_sync_row);
 	table_close(table, NoLock);
 }

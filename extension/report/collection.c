@@ -503,25 +503,9 @@ void
 collection_sync(void)
 {
 	Relation table = collection_open(RowExclusiveLock);
-	bool changed = false;
-	Snapshot snapshot;
-	List *own;
-	SysScanDesc scan;
-	HeapTuple tuple;
 
 	if (table == NULL)
 		return;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	own = store_logs(snapshot);
-	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		changed |= sync_row(table, tuple, own, snapshot);
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	if (changed)
-	{
-		CacheInvalidateRelcache(table);
-		CommandCounterIncrement();
-	}
+	store_follow(table, sync_row);
 	table_close(table, NoLock);
 }

@@ -54,6 +54,26 @@ row_value_same(Datum one, Datum other)
 	return a == b || (VARSIZE_ANY(a) == VARSIZE_ANY(b) && memcmp(a, b, VARSIZE_ANY(a)) == 0);
 }
 
+bool
+row_value_is_image(Datum one, Datum other, Size header)
+{
+	struct varlena *a = PG_DETOAST_DATUM_PACKED(one);
+	struct varlena *b = PG_DETOAST_DATUM_PACKED(other);
+	const char *a_bytes = VARDATA_ANY(a);
+	const char *b_bytes = VARDATA_ANY(b);
+	Size length = VARSIZE_ANY_EXHDR(a);
+	bool same = length == VARSIZE_ANY_EXHDR(b) && length >= ENVELOPE_HEADER_SIZE &&
+				memcmp(a_bytes, b_bytes, header) == 0 &&
+				memcmp(a_bytes + ENVELOPE_HEADER_SIZE, b_bytes + ENVELOPE_HEADER_SIZE,
+					   length - ENVELOPE_HEADER_SIZE) == 0;
+
+	if ((Pointer) a != DatumGetPointer(one))
+		pfree(a);
+	if ((Pointer) b != DatumGetPointer(other))
+		pfree(b);
+	return same;
+}
+
 void
 row_trigger_check(FunctionCallInfo fcinfo, const char *name, bool as_attached)
 {

@@ -42,27 +42,6 @@ typedef struct KeptImage
 
 /* ---- one row ---- */
 
-/* Whether two values are one sealing of an image, wherever it is bound to. */
-static bool
-is_same_sealing(Datum one, Datum other)
-{
-	struct varlena *a = PG_DETOAST_DATUM_PACKED(one);
-	struct varlena *b = PG_DETOAST_DATUM_PACKED(other);
-	const char *a_bytes = VARDATA_ANY(a);
-	const char *b_bytes = VARDATA_ANY(b);
-	Size length = VARSIZE_ANY_EXHDR(a);
-	bool same = length == VARSIZE_ANY_EXHDR(b) && length >= ENVELOPE_HEADER_SIZE &&
-				memcmp(a_bytes, b_bytes, ENVELOPE_AAD_SIZE) == 0 &&
-				memcmp(a_bytes + ENVELOPE_HEADER_SIZE, b_bytes + ENVELOPE_HEADER_SIZE,
-					   length - ENVELOPE_HEADER_SIZE) == 0;
-
-	if ((Pointer) a != DatumGetPointer(one))
-		pfree(a);
-	if ((Pointer) b != DatumGetPointer(other))
-		pfree(b);
-	return same;
-}
-
 /*
  * Whether a value is an image that was sealed again under another key: the id alone says nothing,
  * since a value whose key was not at hand was let in as it came.
@@ -121,7 +100,7 @@ kept_change(Relation relation, const EnvelopeHeader *before, Datum old, const Im
 		return;
 	if (facts == NULL)
 		hold_refuse(hold, "erase");
-	if (is_same_sealing(old, new) && is_as_good(before, old, facts, new))
+	if (row_value_is_image(old, new, ENVELOPE_AAD_SIZE) && is_as_good(before, old, facts, new))
 		return;
 	if (!is_resealed(before, facts, new))
 		hold_refuse(hold, "replace");

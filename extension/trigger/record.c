@@ -139,30 +139,6 @@ change_collected(RowChange *change)
 	return change->collected;
 }
 
-/*
- * Whether two values are one image: the same bytes but for the mark and the stamp, which nothing
- * authenticates. That two headers are the same says nothing of what follows them.
- */
-static bool
-is_same_image(Datum one, Datum other)
-{
-	struct varlena *a = PG_DETOAST_DATUM_PACKED(one);
-	struct varlena *b = PG_DETOAST_DATUM_PACKED(other);
-	const char *a_bytes = VARDATA_ANY(a);
-	const char *b_bytes = VARDATA_ANY(b);
-	Size length = VARSIZE_ANY_EXHDR(a);
-	bool same = length == VARSIZE_ANY_EXHDR(b) && length >= ENVELOPE_HEADER_SIZE &&
-				memcmp(a_bytes, b_bytes, ENVELOPE_FLAGS_OFFSET) == 0 &&
-				memcmp(a_bytes + ENVELOPE_HEADER_SIZE, b_bytes + ENVELOPE_HEADER_SIZE,
-					   length - ENVELOPE_HEADER_SIZE) == 0;
-
-	if ((Pointer) a != DatumGetPointer(one))
-		pfree(a);
-	if ((Pointer) b != DatumGetPointer(other))
-		pfree(b);
-	return same;
-}
-
 /* What goes because its time is over says so. */
 static void
 record_purged(const RowChange *change, const TriggerColumn *column, QueuedChange *queued)
@@ -211,7 +187,7 @@ record_column(RowChange *change, const TriggerColumn *column)
 	}
 	if (was && is && memcmp(old_header.image_id, facts.header.image_id, ENVELOPE_ID_SIZE) == 0 &&
 		memcmp(old_header.home, facts.header.home, ENVELOPE_HOME_SIZE) == 0 &&
-		is_same_image(old, new))
+		row_value_is_image(old, new, ENVELOPE_FLAGS_OFFSET))
 		return;
 	if (was)
 		kept_change(change->relation, &old_header, old, is ? &facts : NULL, is ? new : (Datum) 0);

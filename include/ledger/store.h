@@ -207,6 +207,14 @@ extern Relation store_open_key(Relation relation);
  */
 extern List *store_logs(Snapshot snapshot);
 
+/*
+ * A StoreFollow brings one row of a table in line with the catalogs; true when it wrote. own:
+ * as store_logs. store_follow does so with each row of a table that is open for it, as it is now,
+ * and makes the changes seen, by whoever caches the table, too.
+ */
+typedef bool (*StoreFollow)(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot);
+extern void store_follow(Relation table, StoreFollow follow);
+
 /* store_present_log returns the present log, palloc'd; NULL when there is none. */
 extern LedgerLog *store_present_log(Snapshot snapshot);
 

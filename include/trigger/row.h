@@ -32,6 +32,13 @@ extern bool row_value_same(Datum one, Datum other);
 extern void kept_change(Relation relation, const EnvelopeHeader *before, Datum old,
 						const ImageFacts *facts, Datum new);
 
+/*
+ * row_value_is_image tells whether two values are one image: the same body, and the same first bytes of
+ * the header. header: how many of these count, ENVELOPE_FLAGS_OFFSET at most, for what is behind it
+ * is authenticated by nothing; ENVELOPE_AAD_SIZE: one sealing, wherever it is bound to.
+ */
+extern bool row_value_is_image(Datum one, Datum other, Size header);
+
 /* row_trigger_check raises 39P01 unless a function was called as the trigger that it is for. */
 extern void row_trigger_check(FunctionCallInfo fcinfo, const char *name, bool as_attached);
 
