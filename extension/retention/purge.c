@@ -97,7 +97,7 @@ purge_entry(Oid relation, AttrNumber attribute, const ItemPointerData *row)
 {
 	const PurgeWork *work = purging->work;
 	PurgeRow key = {.where = *row};
-	PurgeRow *found;
+	const PurgeRow *found;
 	StringInfoData detail;
 	char time[MAXDATELEN + 1];
 	int utc = 0;

@@ -6,7 +6,7 @@
 #ifndef BIOMETRIC_TRIGGER_RESEAL_H
 #define BIOMETRIC_TRIGGER_RESEAL_H
 
-#include "postgres.h"
+#include "base/compat.h"
 
 #include "storage/block.h"
 
@@ -44,7 +44,7 @@ extern void reseal_rows(ResealStretch *stretch);
  * another by a DEFERRABLE constraint: a trigger would look whether it does, for which nothing is
  * queued. Errors: 23505.
  */
-extern void reseal_refuse_deferrable(Relation relation) pg_attribute_noreturn();
+pg_noreturn extern void reseal_refuse_deferrable(Relation relation);
 
 /* ---- reseal_progress.c: what others see of a call that is running */
 
