@@ -200,7 +200,8 @@ subtest 'a worker that begins within a block goes on with it' => sub {
 subtest 'a worker that is killed within a block has left nothing half done' => sub {
 	my $wire = $node->connect_from('127.0.0.2', $db, 'officer');
 	my $size = begin_block($wire, $db);
-	my $pid = $node->sql($db, 'SELECT worker_pid FROM biometric.ledger_status()');
+	my $pid;
+	poll_until(sub { defined($pid = $node->sql($db, 'SELECT worker_pid FROM biometric.ledger_status()')) });
 	kill 'KILL', $pid;
 	$node->forget;
 	# all others are ended with it, and recovery follows
@@ -208,7 +209,8 @@ subtest 'a worker that is killed within a block has left nothing half done' => s
 		sub {
 			my $other = eval { $node->connect_from('local', $db, 'auditor') };
 			my $answer = $other ? eval { $other->query('SELECT worker_pid, state FROM biometric.ledger_status()') } : undef;
-			return $answer && !$answer->error && ($answer->rows)[0][1] eq 'ready' && ($answer->rows)[0][0] != $pid;
+			my ($row) = $answer && !$answer->error ? $answer->rows : ();
+			return $row && $row->[1] eq 'ready' && ($row->[0] // $pid) != $pid && !BiometricAudit::Node::process_alive($pid);
 		}) || diag 'no other worker';
 	$node->forget;
 	finish_block($db, $size);
