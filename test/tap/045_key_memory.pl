@@ -119,6 +119,7 @@ sub writable
 	{
 		my ($from, $to, $mode) = $line =~ /^(\w+)-(\w+) (\S{4})/ or next;
 		next if $mode !~ /^rw/ || ($mode =~ /s$/ && !$shared);
+		no warnings 'portable';
 		push @found, [ hex $from, hex $to ];
 	}
 	return @found;
@@ -150,6 +151,17 @@ sub search
 	return map { "$_ at $found{$_}" } sort keys %found;
 }
 
+# What a process calls itself; undefined when it has ended since it was listed.
+sub title_of
+{
+	my ($pid) = @_;
+	open my $file, '<', "/proc/$pid/cmdline" or return;
+	local $/ = "\0";
+	my $title = readline $file // return;
+	chomp $title;
+	return $title;
+}
+
 sub servers { return ($node->{_pid}, BiometricAudit::Node::children_of($node->{_pid})); }
 
 # Whether the system lets this test look.
@@ -169,7 +181,7 @@ sub nothing_of
 	my $first = 1;
 	foreach my $pid (servers())
 	{
-		my $who = slurp_file("/proc/$pid/cmdline") =~ s/\0.*//sr;
+		my $who = title_of($pid) // next;
 		push @seen, map { "$_ in $pid ($who)" } search($pid, $first, %needles);
 		$first = 0;
 	}
