@@ -35,6 +35,7 @@
 
 #include "base/internal.h"
 #include "base/lineage.h"
+#include "base/relcache.h"
 #include "base/roles.h"
 #include "core/seal.h"
 #include "home/home.h"
@@ -104,7 +105,7 @@ void
 home_init(void)
 {
 	StaticAssertStmt(sizeof(pg_uuid_t) == ENVELOPE_HOME_SIZE, "homes are UUIDs");
-	CacheRegisterRelcacheCallback(home_relation_changed, (Datum) 0);
+	relcache_watch(home_relation_changed);
 	relations_init();
 }
 

@@ -100,7 +100,7 @@ retained_read(void)
 
 	if (table == NULL)
 		return;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
 	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
 	old = MemoryContextSwitchTo(named_context);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
@@ -136,7 +136,7 @@ named_read(void)
 	if (!OidIsValid(permit))
 		return;
 	table = table_open(permit, AccessShareLock);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
 	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
 	old = MemoryContextSwitchTo(named_context);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))

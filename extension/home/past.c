@@ -29,7 +29,7 @@ past_has(Relation table, const uint8 *home)
 	List *indexes = RelationGetIndexList(table);
 	/* it has but one, the primary key's */
 	Oid index = list_length(indexes) == 1 ? linitial_oid(indexes) : InvalidOid;
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Snapshot snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
 	bool found = false;
 	ListCell *cell;
 

@@ -25,6 +25,7 @@
 
 #include "base/internal.h"
 #include "base/lineage.h"
+#include "base/relcache.h"
 #include "home/relations.h"
 #include "image/image.h"
 #include "policy/policy.h"
@@ -48,7 +49,7 @@ relations_types_changed(Datum arg, int cache_id, uint32 hash)
 void
 relations_init(void)
 {
-	CacheRegisterRelcacheCallback(relations_changed, (Datum) 0);
+	relcache_watch(relations_changed);
 	CacheRegisterSyscacheCallback(TYPEOID, relations_types_changed, (Datum) 0);
 }
 

@@ -20,6 +20,7 @@
 #include "utils/typcache.h"
 
 #include "base/internal.h"
+#include "base/relcache.h"
 #include "image/image.h"
 #include "image/value.h"
 
@@ -81,7 +82,7 @@ image_init(void)
 {
 	CacheRegisterSyscacheCallback(PROCOID, functions_invalidate, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, types_invalidate_syscache, (Datum) 0);
-	CacheRegisterRelcacheCallback(types_invalidate_relcache, (Datum) 0);
+	relcache_watch(types_invalidate_relcache);
 }
 
 static void

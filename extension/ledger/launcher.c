@@ -22,11 +22,11 @@
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "base/relcache.h"
 #include "ledger/helper.h"
 #include "ledger/identity.h"
 #include "ledger/slot.h"
@@ -90,7 +90,7 @@ ledger_register_launcher(void)
 	if (IsBinaryUpgrade)
 		return;
 	identity_note_start();
-	CacheRegisterRelcacheCallback(launcher_relation_changed, (Datum) 0);
+	relcache_watch(launcher_relation_changed);
 	memset(&launcher, 0, sizeof(launcher));
 	launcher.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	launcher.bgw_start_time = BgWorkerStart_RecoveryFinished;
@@ -313,6 +313,8 @@ ledger_launcher_main(Datum arg)
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	before_shmem_exit(launcher_leave, (Datum) 0);
 	ledger_set_launcher(true);
+	/* a reload between the fork and the handler was told to nobody */
+	ConfigReloadPending = true;
 	MemoryContextSwitchTo(TopMemoryContext);
 	launches = palloc0(ledger_slots() * sizeof(Launch));
 	begin_search();
