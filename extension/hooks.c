@@ -21,6 +21,7 @@
 #include "guard/guard.h"
 #include "hooks.h"
 #include "keyring/keyring.h"
+#include "keys/keys.h"
 #include "ledger/database.h"
 #include "logs/logs.h"
 #include "policy/cutoff.h"
@@ -311,8 +312,12 @@ hooks_utility(PlannedStmt *plan, const char *query_string, bool read_only_tree,
 	PG_TRY();
 	{
 		ledger_database_begin(plan->utilityStmt, &database);
+		if (database.drop && database.slot >= 0)
+			keys_check_drop_database(database.database);
+		guard_drop_begin(&command);
 		hooks_chain_utility(plan, query_string, read_only_tree, context, params, environment, dest,
 							completion);
+		guard_drop_end(&command);
 		attach_utility_end(plan->utilityStmt);
 		succeeded = true;
 	}

@@ -384,6 +384,14 @@ write_time(char *out, int64_t ms)
 	return write_number(out, (uint32_t) (seconds % 60), 2, 'Z');
 }
 
+bool
+keyfile_scope_equal(const KeyScope *a, const KeyScope *b)
+{
+	return a->bound == b->bound &&
+		   (!a->bound || (a->from_ms == b->from_ms && a->until_ms == b->until_ms &&
+						  memcmp(a->home, b->home, sizeof(a->home)) == 0));
+}
+
 size_t
 keyfile_write_scope(const KeyScope *scope, char *out)
 {

@@ -58,14 +58,6 @@ text_find(const KeyringText *text, uint32 id)
 	return NULL;
 }
 
-static bool
-scope_equal(const KeyScope *a, const KeyScope *b)
-{
-	return a->bound == b->bound &&
-		   (!a->bound || (a->from_ms == b->from_ms && a->until_ms == b->until_ms &&
-						  memcmp(a->home, b->home, sizeof(a->home)) == 0));
-}
-
 /* ---- listing */
 
 static int
@@ -280,8 +272,8 @@ change_is_seen(Change *change, const KeyringPlace *place, KeyringProblem *proble
 	if (!place_read(place, &now, problem))
 		return change->left == 0;
 	key = text_find(&now, change->id);
-	seen =
-		change->add == (key != NULL) && (key == NULL || scope_equal(&key->scope, &change->scope));
+	seen = change->add == (key != NULL) &&
+		   (key == NULL || keyfile_scope_equal(&key->scope, &change->scope));
 	if (seen && key != NULL && memcmp(change->check, unknown, sizeof(unknown)) != 0)
 		seen = seal_key_check(key->master, check) == CORE_OK &&
 			   core_equal(check, change->check, sizeof(check));

@@ -101,8 +101,9 @@ judge_unpublished(void)
 	return IsTransactionState() && extension_created_here() ? KEY_ALLOWED : KEY_UNPINNED;
 }
 
+/* What a key may seal is what was written down when it was first seen, whatever its line says now. */
 static KeyVerdict
-judge_pin(const RingKey *key)
+judge_pin(RingKey *key)
 {
 	KeyPin pin;
 
@@ -113,6 +114,7 @@ judge_pin(const RingKey *key)
 	switch (pin.state)
 	{
 		case PIN_USABLE:
+			key->scope = pin.scope;
 			return KEY_ALLOWED;
 		case PIN_SHREDDING:
 		case PIN_SHREDDED:
@@ -277,7 +279,8 @@ choose_active(int *place, KeyVerdict *verdict)
 			continue;
 		if (!judge(ring_key(*place), verdict))
 			return false;
-		if (*verdict != KEY_GONE)
+		/* its line may have lost what it is bound to */
+		if (*verdict != KEY_GONE && !ring_key(*place)->scope.bound)
 			return true;
 	}
 	return true;
@@ -322,15 +325,8 @@ keyring_active(void)
 					errhint("Try again when that is over.")));
 }
 
-static bool
-scope_covers(const KeyScope *scope, const uint8 *home, int64 at_ms)
-{
-	return scope->bound && scope->from_ms <= at_ms && at_ms < scope->until_ms &&
-		   memcmp(scope->home, home, sizeof(scope->home)) == 0;
-}
-
 uint32
-keyring_bound(const uint8 home[ENVELOPE_HOME_SIZE], int64 at_ms)
+keyring_bound(const KeyScope *scope)
 {
 	if (!ring_refresh(false))
 		return 0;
@@ -339,8 +335,10 @@ keyring_bound(const uint8 home[ENVELOPE_HOME_SIZE], int64 at_ms)
 		RingKey *key = ring_key(place);
 		KeyVerdict verdict;
 
-		if (scope_covers(&key->scope, home, at_ms) && judge(key, &verdict) &&
-			verdict == KEY_ALLOWED)
+		if (key->scope.bound && !keyfile_scope_equal(&key->scope, scope))
+			continue;
+		if (judge(key, &verdict) && verdict == KEY_ALLOWED &&
+			keyfile_scope_equal(&key->scope, scope))
 			return key->id;
 	}
 	return 0;

@@ -296,3 +296,37 @@ pins_elsewhere(const uint8 check[SEAL_CHECK_SIZE], Oid *databases, int most)
 	LWLockRelease(lock);
 	return count;
 }
+
+/* Whether a database but this slot's knows a key that is not gone for it yet. */
+static bool
+others_have(const PinSlot *slot, const uint8 check[SEAL_CHECK_SIZE])
+{
+	for (int i = 0; i < shared->slots; i++)
+	{
+		const PinSlot *other = &shared->slot[i];
+
+		if (other == slot || !OidIsValid(pg_atomic_read_u32(&shared->slot[i].database)))
+			continue;
+		for (int place = 0; place < other->count; place++)
+			if (other->pins[place].state != PIN_SHREDDED &&
+				memcmp(other->pins[place].check, check, SEAL_CHECK_SIZE) == 0)
+				return true;
+	}
+	return false;
+}
+
+uint32
+pins_shredding(Oid database, bool shared_keyring)
+{
+	const PinSlot *slot;
+	uint32 id = 0;
+
+	LWLockAcquire(lock, LW_SHARED);
+	slot = OidIsValid(database) ? find_slot(database) : NULL;
+	for (int i = 0; slot != NULL && i < slot->count && id == 0; i++)
+		if (slot->pins[i].state == PIN_SHREDDING &&
+			!(shared_keyring && others_have(slot, slot->pins[i].check)))
+			id = slot->pins[i].id;
+	LWLockRelease(lock);
+	return id;
+}

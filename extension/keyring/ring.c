@@ -175,8 +175,12 @@ ring_hold_begin(void)
 void
 ring_hold_reset(void)
 {
+	bool held = holds > 0;
+
 	holds = 0;
-	if (first_open < 0)
+	if (held)
+		ring_leave();
+	else if (first_open < 0)
 		holder_leave();
 }
 
@@ -261,6 +265,7 @@ ring_read(void)
 	KeyringPlace place;
 	WrappingKey wrapping;
 	struct timespec begun;
+	bool found;
 
 	ring_own();
 	ring_drop();
@@ -270,11 +275,13 @@ ring_read(void)
 	read_at_settings = place_settings();
 	ring_note_look();
 
+	/* which may raise, and so comes before there is something to wipe */
+	found = place_get(&place, &problem);
 	ring_enter(&wrapping);
 	read_at_generation = wrapping.generation;
 	memset(&read_mark, 0, sizeof(read_mark));
 	clock_gettime(CLOCK_REALTIME, &begun);
-	if (place_get(&place, &problem) && place_read(&place, &text, &problem))
+	if (found && place_read(&place, &text, &problem))
 	{
 		read_mark = text.mark;
 		if (ring_take(&wrapping, &text))

@@ -10,6 +10,7 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -112,7 +113,7 @@ binding_read_all(void)
 
 	if (table == NULL)
 		return NIL;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
 	own = store_logs(snapshot);
 	restored = store_restored_logs(snapshot);
 	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
@@ -209,7 +210,7 @@ binding_look_at_pins(const KeyScope *scope, int64 at_ms, uint32 *highest, uint32
 	*shredded = 0;
 	if (table == NULL)
 		return;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
 	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -257,7 +258,7 @@ gone_read(void)
 	if (table == NULL)
 		return;
 	ids = palloc(capacity * sizeof(uint32));
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
 	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -436,6 +437,23 @@ binding_read_pins(KeyPin **pins)
 	return choose_pins(rows, *pins);
 }
 
+void
+keys_check_drop_database(Oid database)
+{
+	uint32 id = pins_shredding(database, keys_keyring_is_shared());
+
+	if (id == 0)
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_IN_USE),
+		 errmsg("database \"%s\" cannot be dropped: key %u is shredded, but still in the keyring",
+				get_database_name(database), id),
+		 errdetail("Nobody would take it out when the database has gone."),
+		 errhint("Column problem of view biometric.key, in that database, says what stands in "
+				 "the way; or take the key out of the keyring by hand, and try again.")));
+}
+
 /* Refuses to forget a key that is to go, unless it is another database's as well. */
 static void
 refuse_forgetting(HeapTuple tuple, Relation table)
@@ -467,7 +485,7 @@ keys_check_drop(void)
 
 	if (table == NULL)
 		return;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
 	own = store_logs(snapshot);
 	/* the index may be gone already */
 	scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
@@ -504,11 +522,12 @@ binding_rename(Relation table, HeapTuple tuple, const char *name, Snapshot snaps
 	int column = BINDING_COL_COLUMN;
 	bool isnull = false;
 	NameData copy;
-	Datum value = NameGetDatum(&copy);
+	Datum value;
 
 	if (!binding_delete(table, tuple, snapshot))
 		return false;
 	namestrcpy(&copy, name);
+	value = NameGetDatum(&copy);
 	CatalogTupleInsert(table, heap_modify_tuple_by_cols(tuple, RelationGetDescr(table), 1, &column,
 														&value, &isnull));
 	return true;

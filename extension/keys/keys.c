@@ -105,8 +105,9 @@ keys_general_active(const KeyringEntry *entries, int count)
 		KeyPin pin;
 
 		/* as keyring_active() chooses */
-		if (entries[i].scope.bound || (pins_find(entries[i].id, &pin) && pin.state != PIN_USABLE &&
-									   memcmp(pin.check, entries[i].check, SEAL_CHECK_SIZE) == 0))
+		if (entries[i].scope.bound ||
+			(pins_find(entries[i].id, &pin) && (pin.state != PIN_USABLE || pin.scope.bound) &&
+			 memcmp(pin.check, entries[i].check, SEAL_CHECK_SIZE) == 0))
 			continue;
 		active = entries[i].id;
 	}

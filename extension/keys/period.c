@@ -26,6 +26,7 @@
 
 #include "base/internal.h"
 #include "base/lineage.h"
+#include "base/relcache.h"
 #include "home/home.h"
 #include "home/relations.h"
 #include "keys/binding.h"
@@ -81,7 +82,7 @@ period_relation_changed(Datum arg, Oid relation)
 void
 period_init(void)
 {
-	CacheRegisterRelcacheCallback(period_relation_changed, (Datum) 0);
+	relcache_watch(period_relation_changed);
 }
 
 /* ---- periods ---- */
@@ -308,10 +309,10 @@ add_key(const KeyScope *scope, int64 at_ms)
 
 /* Makes the key of a period, unless another session has just done that. */
 static uint32
-make_key(const HomeKeys *keys, int64 at_ms)
+make_key(const KeyScope *scope, int64 at_ms)
 {
 	Oid table = extension_relation("key_binding");
-	KeyScope scope = {.bound = true};
+	uint32 lock = DatumGetUInt32(hash_any(scope->home, ENVELOPE_HOME_SIZE));
 	uint32 id;
 
 	if (extension_created_here())
@@ -320,23 +321,19 @@ make_key(const HomeKeys *keys, int64 at_ms)
 							   "biometric_audit"),
 						errhint("Commit first.")));
 	PreventCommandIfReadOnly("making a key");
-	memcpy(scope.home, keys->declared, ENVELOPE_HOME_SIZE);
-	period_of(&keys->period, at_ms, &scope);
 	/* one after the other; the key is there for all as soon as it is made */
-	LockDatabaseObject(table, DatumGetUInt32(hash_any(scope.home, ENVELOPE_HOME_SIZE)), 0,
-					   ExclusiveLock);
+	LockDatabaseObject(table, lock, 0, ExclusiveLock);
 	/* the first run of the worker's tasks notes what is there, the second makes it known */
 	if (pin_await(0) && pin_await(0))
-		id = keyring_bound(keys->declared, at_ms);
+		id = keyring_bound(scope);
 	else
 		id = 0;
 	if (id == 0)
 	{
-		(void) add_key(&scope, at_ms);
-		id = keyring_bound(keys->declared, at_ms);
+		(void) add_key(scope, at_ms);
+		id = keyring_bound(scope);
 	}
-	UnlockDatabaseObject(table, DatumGetUInt32(hash_any(scope.home, ENVELOPE_HOME_SIZE)), 0,
-						 ExclusiveLock);
+	UnlockDatabaseObject(table, lock, 0, ExclusiveLock);
 	if (id == 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("the key of the image's period is not usable"),
@@ -347,14 +344,17 @@ make_key(const HomeKeys *keys, int64 at_ms)
 uint32
 keys_for_home(const uint8 *home, int64 at_ms)
 {
+	KeyScope scope = {.bound = true};
 	HomeKeys keys;
 	uint32 id;
 
 	if (!OidIsValid(extension_relation("key_binding")) || !keys_of_home(home, &keys))
 		return 0;
-	id = keyring_bound(keys.declared, at_ms);
+	memcpy(scope.home, keys.declared, ENVELOPE_HOME_SIZE);
+	period_of(&keys.period, at_ms, &scope);
+	id = keyring_bound(&scope);
 	if (id == 0)
-		id = make_key(&keys, at_ms);
+		id = make_key(&scope, at_ms);
 	if (shred_pending(id))
 		refuse_shredding(id);
 	return id;

@@ -100,7 +100,28 @@ pin_put_offs(bool another)
 
 /* ---- the keyring, as the worker knows it ---- */
 
-/* Warns of keys that are others than those known by their ids; once for each reading. */
+/* Warns of a key that is another than the one known by its id, or is bound otherwise. */
+static void
+ring_compare_key(const KeyringEntry *entry, const KeyPin *pin)
+{
+	if (memcmp(entry->check, pin->check, SEAL_CHECK_SIZE) != 0)
+		ereport(WARNING, (errcode(ERRCODE_CONFIG_FILE_ERROR),
+						  errmsg("the keyring of database %u holds another key under id %u",
+								 MyDatabaseId, pin->id),
+						  errdetail("This database has known a different key by that id; the one "
+									"in the keyring is not used."),
+						  errhint("Bring back the key that belongs to the id, and give the other "
+								  "an id of its own, above all others.")));
+	else if (!keyfile_scope_equal(&entry->scope, &pin->scope))
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("the keyring of database %u binds key %u otherwise than it was",
+						MyDatabaseId, pin->id),
+				 errdetail("What a key may seal is what was written down when it was first seen."),
+				 errhint("See whether its line was cut off; bring back the right keyring.")));
+}
+
+/* Compares the keyring with what is known; once for each reading. */
 static void
 ring_compare(const List *rows)
 {
@@ -111,16 +132,8 @@ ring_compare(const List *rows)
 		const PinRow *row = lfirst(cell);
 
 		for (int i = 0; i < ring_count; i++)
-			if (ring[i].id == row->pin.id &&
-				memcmp(ring[i].check, row->pin.check, SEAL_CHECK_SIZE) != 0)
-				ereport(WARNING,
-						(errcode(ERRCODE_CONFIG_FILE_ERROR),
-						 errmsg("the keyring of database %u holds another key under id %u",
-								MyDatabaseId, row->pin.id),
-						 errdetail("This database has known a different key by that id; the one "
-								   "in the keyring is not used."),
-						 errhint("Bring back the key that belongs to the id, and give the other "
-								 "an id of its own, above all others.")));
+			if (ring[i].id == row->pin.id)
+				ring_compare_key(&ring[i], &row->pin);
 	}
 }
 

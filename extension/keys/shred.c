@@ -55,6 +55,15 @@ shred_is_done(uint32 id)
 	return pins_generation() != 0 && (!pins_find(id, &pin) || pin.state == PIN_SHREDDED);
 }
 
+/* Whether a key opens nothing any more, though it may be in the keyring still. */
+static bool
+shred_is_published(uint32 id)
+{
+	KeyPin pin;
+
+	return pins_generation() != 0 && (!pins_find(id, &pin) || pin.state != PIN_USABLE);
+}
+
 /* Must not raise: the transaction has committed. This process lets go of its own keys first. */
 static void
 shred_wait(const List *shreds)
@@ -69,7 +78,8 @@ shred_wait(const List *shreds)
 		uint32 id = shred->id;
 
 		(void) ledger_request_tasks();
-		while (!shred_is_done(id) && pin_put_offs(false) == shred->put_offs &&
+		while (!shred_is_done(id) &&
+			   (pin_put_offs(false) == shred->put_offs || !shred_is_published(id)) &&
 			   !TimestampDifferenceExceeds(start, GetCurrentTimestamp(), SHRED_WAIT_MS))
 			pg_usleep(LOOK_MS * 1000L);
 		if (!shred_is_done(id))
@@ -77,8 +87,8 @@ shred_wait(const List *shreds)
 					(errmsg("the shredding of key %u is committed, but not yet done", id),
 					 errdetail("The ledger's worker has not taken it out of the keyring and all "
 							   "processes in time."),
-					 errhint("It goes on by itself: see column problem of view biometric.key, and "
-							 "the server's log.")));
+					 errhint("It goes on by itself as soon as nothing is in its way: see column problem "
+							 "of view biometric.key, and the server's log.")));
 	}
 }
 
@@ -353,7 +363,7 @@ biometric_shred_key(PG_FUNCTION_ARGS)
 	if (held > 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("key %u cannot be shredded: images under it are held", key.id),
-						errdetail("There are %lld of them.", (long long) held),
+						errdetail("Held images under it: %lld.", (long long) held),
 						errhint("See view biometric.hold_state; biometric.release_hold() ends a "
 								"hold, biometric.reseal() seals its images under another key.")));
 	key_notice_elsewhere(&key);

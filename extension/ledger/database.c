@@ -198,6 +198,7 @@ ledger_database_begin(Node *statement, DatabaseCommand *command)
 	database = get_database_oid(name, true);
 	if (!OidIsValid(database) || !may_run(statement, database))
 		return;
+	command->database = database;
 	command->slot = ledger_slot_of(database, false);
 	if (command->slot < 0)
 		return;

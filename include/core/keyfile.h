@@ -58,6 +58,9 @@ typedef struct KeyfileKey
 extern CORE_MUST_CHECK CoreStatus keyfile_parse(const char *text, size_t length, KeyfileKey *keys,
 												int capacity, int *count, KeyfileError *error);
 
+/* keyfile_scope_equal compares what two keys may seal. */
+extern bool keyfile_scope_equal(const KeyScope *a, const KeyScope *b);
+
 /*
  * keyfile_write_scope writes "-" for a scope that is not bound, else "home from until".
  * out: KEYFILE_SCOPE_SIZE bytes, NUL-terminated. Returns the length, or 0 and an empty text for a

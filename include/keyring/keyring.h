@@ -66,10 +66,10 @@ extern const SealKey *keyring_find(uint32 id);
 extern const SealKey *keyring_next(uint32 id);
 
 /*
- * keyring_bound returns the id of the key that is bound to a home for a time (ms since 1970-01-01
- * UTC), the highest if there are several, as long as it is usable and pinned; 0: none.
+ * keyring_bound returns the id of the key that is bound to a home and a period, this very one; the
+ * highest if there are several, as long as it is usable and pinned; 0: none.
  */
-extern uint32 keyring_bound(const uint8 home[ENVELOPE_HOME_SIZE], int64 at_ms);
+extern uint32 keyring_bound(const KeyScope *scope);
 
 /*
  * keyring_usable tells whether there is a keyring with at least one key,
@@ -173,8 +173,8 @@ extern void keyring_check_writable(void);
 extern bool keyring_wait_holders(int timeout_ms, int *ended);
 
 /*
- * keyring_holders counts the processes that keyring_wait_holders would wait for now, without
- * waiting; with end it also has them ended (SIGTERM). For the worker, which must not stand still.
+ * keyring_holders counts the processes that keyring_wait_holders would wait for at this moment,
+ * without waiting; with end it also has them ended (SIGTERM). For the worker, which must not stand still.
  */
 extern int keyring_holders(bool end);
 

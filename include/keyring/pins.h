@@ -73,4 +73,11 @@ extern uint32 pins_highest(void);
  */
 extern int pins_elsewhere(const uint8 check[SEAL_CHECK_SIZE], Oid *databases, int most);
 
+/*
+ * pins_shredding returns the lowest id of a key that a database of the server is about to take out
+ * of the keyring; 0: none. shared_keyring: not one that another database has published, too, unless as
+ * shredded, and so takes out itself in the end.
+ */
+extern uint32 pins_shredding(Oid database, bool shared_keyring);
+
 #endif

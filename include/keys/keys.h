@@ -73,4 +73,10 @@ extern bool keys_is_shredded(uint32 id);
  */
 extern void keys_check_drop(void);
 
+/*
+ * keys_check_drop_database does so for DROP DATABASE of another database, by what its worker has
+ * published. The worker must have left, so that nothing is published any more.
+ */
+extern void keys_check_drop_database(Oid database);
+
 #endif

@@ -18,6 +18,7 @@ typedef struct DatabaseCommand
 {
 	int slot; /* -1: none of our business */
 	bool drop;
+	Oid database;
 } DatabaseCommand;
 
 /*

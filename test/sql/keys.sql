@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = error;
 
-SELECT plan(57);
+SELECT plan(60);
 
 CREATE ROLE keys_custodian LOGIN;
 GRANT biometric_custodian TO keys_custodian;
@@ -130,6 +130,20 @@ SELECT is(string_agg(period_of(img), ', ' ORDER BY id),
 	'1999-12-30 12:00:00 to 2000-01-01 00:00:00', 'hours and days are counted from 2000') FROM hourly;
 SELECT is((SELECT count(*) FROM biometric.key WHERE relation = 'traveller'::regclass AND column_name = 'img'), 4::bigint,
 	'a key a period');
+SET ROLE keys_custodian;
+SELECT biometric.key_period('traveller', 'img', '1 month');
+RESET ROLE;
+INSERT INTO traveller VALUES (16, picture(21), '2026-05-01Z');
+SELECT is(period_of(img), '2026-05-01 00:00:00 to 2026-06-01 00:00:00',
+	'a period that was made shorter is the next picture''s') FROM traveller WHERE id = 16;
+SELECT is(period_of(img), '2026-04-01 00:00:00 to 2026-07-01 00:00:00', 'those that are there keep theirs')
+	FROM traveller WHERE id = 12;
+SET ROLE keys_custodian;
+SELECT biometric.key_period('traveller', 'img', '3 months');
+RESET ROLE;
+INSERT INTO traveller VALUES (17, picture(22), '2026-05-01Z');
+SELECT is(period_of(img), '2026-04-01 00:00:00 to 2026-07-01 00:00:00', 'so is one that was made longer again')
+	FROM traveller WHERE id = 17;
 ALTER TABLE traveller RENAME img TO pic;
 SELECT is((SELECT column_name::text FROM biometric.key_binding WHERE relation = 'traveller'::regclass), 'pic',
 	'a renamed column keeps its period');

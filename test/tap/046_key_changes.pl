@@ -73,7 +73,8 @@ sub keys_of { return $_[0] =~ /^(\d+) (\w{64})\b/mg; }
 sub left_of
 {
 	my ($hex) = @_;
-	return grep { -f && index(slurp_file($_), $hex) >= 0 } glob "$folder/*";
+	# a file that is gone when it is looked at has none
+	return grep { -f && index(eval { slurp_file($_) } // '', $hex) >= 0 } glob "$folder/*";
 }
 
 # An open file goes on being the same when its name is another's.

@@ -540,6 +540,28 @@ subtest 'a period that runs still gets another key for one that was shredded' =>
 	is(join(' ', map { is_sealed($_) ? 'sealed' : 'open' } $result->column(0)), 'sealed open', 'which alone opens');
 };
 
+subtest 'a line of the keyring that was cut off makes no general key of the key of a period' => sub {
+	my $insert = "INSERT INTO %s VALUES (%d, numbered_jpeg(%d, ${\SIZE})::biometric.face_image%s)";
+	my $general = $node->sql('other', q{SELECT max(key_id) FROM biometric.key WHERE state = 'active' AND relation IS NULL});
+	$node->sql('other', sprintf($insert, 'dated', 162, 162, q{, '2026-06-10Z'}));
+	my $key = $node->sql('other', 'SELECT biometric.key_id(img) FROM dated WHERE id = 162');
+	my $good = slurp_file($node->keyring_path);
+	$node->write_keyring($good =~ s/^($key \w{64}) .*$/$1/mr);
+	$node->sql('other', sprintf($insert, 'traveller', 162, 162, ''));
+	is($node->sql('other', 'SELECT biometric.key_id(img) FROM traveller WHERE id = 162'), $general,
+		'what has no period is sealed under the general key');
+	$node->sql('other', sprintf($insert, 'dated', 163, 163, q{, '2026-06-10Z'}));
+	is($node->sql('other', 'SELECT biometric.key_id(img) FROM dated WHERE id = 163'), $key,
+		'what has is sealed under its own');
+	is($node->sql('other', "SELECT count(*) FROM biometric.keyring_state() WHERE active AND key_id = $general"), 1,
+		'the view says the same');
+	$node->write_keyring($good =~ s/^($general \w{64})$/$1 4bd90d1a-3c5b-4a8e-9d5c-1a2b3c4d5e6f 2026-01-01T00:00:00Z 2026-02-01T00:00:00Z/mr);
+	is($node->sql('other', "SELECT active FROM biometric.keyring_state() WHERE key_id = $general"), 'f',
+		'a general key that is bound to a stranger seals nothing');
+	$node->write_keyring($good);
+	$node->sql('other', 'DELETE FROM traveller WHERE id = 162');
+};
+
 subtest 'whoever may store images cannot fill the keyring by their times' => sub {
 	my $insert = "INSERT INTO dated VALUES (%d, numbered_jpeg(%d, ${\SIZE})::biometric.face_image, %s)";
 	my $good = slurp_file($node->keyring_path);
@@ -589,7 +611,7 @@ subtest 'the extension is not dropped before what it has shredded is gone' => su
 	$lone->policy($db, q{SELECT biometric.shred_key(1, 'not to be kept')});
 	$lone->policy($db, q{SELECT biometric.retire_ledger('a test')});
 	my $wire = $lone->connect_from('local', $db, $lone->superuser);
-	is($wire->query('DROP EXTENSION biometric_audit CASCADE')->sqlstate, '55006', 'nobody would take the key out');
+	is(BiometricAudit::Node::try_drop_extension($wire)->sqlstate, '55006', 'nobody would take the key out');
 	chmod 0700, $keys;
 	ok(poll_until(sub { keyring_ids($lone->keyring_path) eq '2' }), 'it goes from the keyring');
 	ok(poll_until(sub { state_of(1, $lone) eq 'shredded' }), 'which is written down');
@@ -597,6 +619,33 @@ subtest 'the extension is not dropped before what it has shredded is gone' => su
 	$lone->drop_extension($db);
 	pass('then so can the extension');
 	$lone->stop;
+};
+
+subtest 'a database is not dropped before what it has shredded is gone' => sub {
+	my $sole = BiometricAudit::Node->create('sole');
+	$sole->sql($db, "CREATE DATABASE $_") foreach qw(first second);
+	furnish($sole, $_) foreach qw(first second);
+	my $key = $sole->sql('first', 'SELECT biometric.rotate_key() FROM (SELECT set_config($$role$$, $$custodian$$, true)) AS s');
+	enrol($sole, $_, 4, 4) foreach qw(first second);
+	$sole->policy('first', 'SELECT biometric.rotate_key()');
+	poll_until(sub { state_of($_, $sole, 'second') eq 'retired' }) foreach 1, $key;
+	my $keys = $sole->basedir . '/keys';
+	chmod 0500, $keys;
+	$sole->policy('first', "SELECT biometric.shred_key($_, 'not to be kept')") foreach 1, $key;
+	$sole->policy('second', "SELECT biometric.shred_key(1, 'not to be kept')");
+	$sole->leave($_) foreach qw(first second);
+	my $drop = sub { return $sole->admin($db)->query("DROP DATABASE $_[0]") };
+	is($drop->('first')->sqlstate, undef, 'one whose keys others have to take out goes');
+	my $result = $drop->('second');
+	is($result->sqlstate, '55006', 'the last one stays: nobody would take the key out');
+	like($result->message, qr/"second".*key 1 is shredded/, 'which the message says');
+	is($sole->admin($db)->query('DROP DATABASE second WITH (FORCE)')->sqlstate, '55006', 'by force, too');
+	chmod 0700, $keys;
+	ok(poll_until(sub { keyring_ids($sole->keyring_path) !~ /\b1\b/ }), 'it goes from the keyring, since the worker is back');
+	ok(poll_until(sub { state_of(1, $sole, 'second') eq 'shredded' }), 'which is written down');
+	$sole->leave('second');
+	is($drop->('second')->sqlstate, undef, 'then so can the database');
+	$sole->stop;
 };
 
 subtest 'an extension that is made anew trusts the keyring as it is' => sub {
