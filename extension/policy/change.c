@@ -13,6 +13,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "base/internal.h"
@@ -346,16 +347,30 @@ change_add_text(ChangeArguments *arguments, const char *text)
 	change_add(arguments, TEXTOID, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
 }
 
-uint64
-change_execute(const char *sql, ChangeArguments *arguments)
+static int
+change_run(const char *sql, ChangeArguments *arguments, bool latest)
+{
+	SPIPlanPtr plan;
+
+	if (!latest)
+		return SPI_execute_with_args(sql, arguments->count, arguments->types, arguments->values,
+									 arguments->nulls, false, 0);
+	plan = SPI_prepare(sql, arguments->count, arguments->types);
+	if (plan == NULL)
+		return SPI_result;
+	return SPI_execute_snapshot(plan, arguments->values, arguments->nulls, GetLatestSnapshot(),
+								InvalidSnapshot, false, true, 0);
+}
+
+static uint64
+change_execute_by(const char *sql, ChangeArguments *arguments, bool latest)
 {
 	volatile int result = 0;
 
 	internal_write_begin(INTERNAL_POLICY);
 	PG_TRY();
 	{
-		result = SPI_execute_with_args(sql, arguments->count, arguments->types, arguments->values,
-									   arguments->nulls, false, 0);
+		result = change_run(sql, arguments, latest);
 	}
 	PG_FINALLY();
 	{
@@ -366,6 +381,18 @@ change_execute(const char *sql, ChangeArguments *arguments)
 		elog(ERROR, "a statement on the policy's tables failed: %s",
 			 SPI_result_code_string(result));
 	return SPI_processed;
+}
+
+uint64
+change_execute(const char *sql, ChangeArguments *arguments)
+{
+	return change_execute_by(sql, arguments, false);
+}
+
+uint64
+change_execute_latest(const char *sql, ChangeArguments *arguments)
+{
+	return change_execute_by(sql, arguments, true);
 }
 
 char *

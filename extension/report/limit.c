@@ -185,7 +185,7 @@ read_all(void)
 
 	if (table == NULL)
 		return NIL;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
 	/* what the snapshot sees committed, the catalogs' caches must see, too */
 	AcceptInvalidationMessages();
 	own = store_logs(snapshot);

@@ -86,7 +86,7 @@ refuse_image(const CollectionLimit *limit, Oid relation, const EnvelopeHeader *h
 					NameStr(limit->column), get_rel_name(relation)),
 			 errdetail("biometric.collect() declared for table \"%s\": images%s.",
 					   get_rel_name(limit->relation), describe_limit(limit)),
-			 errhint("Enrol a smaller image, or have a custodian declare what else is to be "
+			 errhint("Enrol an image like that, or have a custodian declare what else is to be "
 					 "collected.")));
 }
 

@@ -79,7 +79,7 @@ held_look_up(const char *index, ScanKey key, int keys)
 	if (table == NULL)
 		return 0;
 	index_oid = index == NULL ? InvalidOid : get_relname_relid(index, RelationGetNamespace(table));
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
 	scan = systable_beginscan(table, index_oid, OidIsValid(index_oid), snapshot, keys, key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
@@ -171,15 +171,17 @@ hold_resealed(Oid relation, const uint8 image_id[ENVELOPE_ID_SIZE], uint32 old_k
 	change_add(&arguments, OIDARRAYOID, lineage_array(relation), false);
 	/*
 	 * Of a hold that found its images elsewhere, or anywhere, the old key is that of another copy,
-	 * perhaps. The new row may be there already, likewise.
+	 * perhaps. The new row may be there already, likewise. The hold may be younger than the
+	 * transaction's snapshot.
 	 */
-	change_execute("WITH old AS (SELECT log_id, hold_id, image_id FROM ONLY biometric.held "
-				   "WHERE image_id = $1 AND key_id = $2), "
-				   "gone AS (DELETE FROM ONLY biometric.held AS d USING ONLY biometric.hold AS h "
-				   "WHERE d.image_id = $1 AND d.key_id = $2 AND h.log_id = d.log_id "
-				   "AND h.hold_id = d.hold_id AND h.relation::oid = ANY ($4)) "
-				   "INSERT INTO biometric.held (log_id, hold_id, image_id, key_id) "
-				   "SELECT log_id, hold_id, image_id, $3 FROM old ON CONFLICT DO NOTHING",
-				   &arguments);
+	change_execute_latest(
+		"WITH old AS (SELECT log_id, hold_id, image_id FROM ONLY biometric.held "
+		"WHERE image_id = $1 AND key_id = $2), "
+		"gone AS (DELETE FROM ONLY biometric.held AS d USING ONLY biometric.hold AS h "
+		"WHERE d.image_id = $1 AND d.key_id = $2 AND h.log_id = d.log_id "
+		"AND h.hold_id = d.hold_id AND h.relation::oid = ANY ($4)) "
+		"INSERT INTO biometric.held (log_id, hold_id, image_id, key_id) "
+		"SELECT log_id, hold_id, image_id, $3 FROM old ON CONFLICT DO NOTHING",
+		&arguments);
 	change_end(&change);
 }

@@ -1,5 +1,6 @@
 /*
- * joined.c - images that are there already when their table comes under a rule with a time column.
+ * joined.c - images that are there already when their table comes under a rule with a time column,
+ * or when ALTER TABLE has computed that column anew.
  */
 #include "base/compat.h"
 
@@ -27,8 +28,9 @@ typedef struct Joining
 {
 	const RetentionEntry *entries;
 	int count;
-	List *tables;  /* that have joined, with what descends from it */
-	List *unstamp; /* const RetentionEntry *: rules that it has come under */
+	List *tables;		 /* that have joined, with what descends from it */
+	List *unstamp;		 /* const RetentionEntry *: rules that it has come under */
+	const char *retimed; /* the column that has got another type; NULL: tables have joined */
 } Joining;
 
 static bool
@@ -60,7 +62,24 @@ holds_image(Relation relation, AttrNumber attribute)
 	return any;
 }
 
-/* A rule of its own, or of what has joined with it, it has had before. */
+/*
+ * Whether a rule is about images that have not been stamped by it: a rule of its own, or of what
+ * has joined with it, a table has had before; a time column with new values all have.
+ */
+static bool
+is_new(const Joining *joining, const RetentionEntry *rule)
+{
+	char *time;
+
+	if (rule == NULL || rule->time == InvalidAttrNumber || list_member_ptr(joining->unstamp, rule))
+		return false;
+	if (joining->retimed == NULL)
+		return !list_member_oid(joining->tables, rule->relation);
+	time = get_attname(rule->relation, rule->time, true);
+	return time != NULL && strcmp(time, joining->retimed) == 0 &&
+		   rules_type_is_time(get_atttype(rule->relation, rule->time));
+}
+
 static void
 look_at_column(Joining *joining, Relation relation, Form_pg_attribute attribute)
 {
@@ -68,9 +87,7 @@ look_at_column(Joining *joining, Relation relation, Form_pg_attribute attribute)
 		rules_choose(joining->entries, joining->count, relation_lineage(RelationGetRelid(relation)),
 					 NameStr(attribute->attname));
 
-	if (chosen == NULL || chosen->time == InvalidAttrNumber ||
-		list_member_oid(joining->tables, chosen->relation) ||
-		list_member_ptr(joining->unstamp, chosen) || !holds_image(relation, attribute->attnum))
+	if (!is_new(joining, chosen) || !holds_image(relation, attribute->attnum))
 		return;
 	joining->unstamp = lappend(joining->unstamp, unconstify(RetentionEntry *, chosen));
 }
@@ -99,22 +116,27 @@ look_at_table(Joining *joining, Oid oid)
 
 /* The command has locked the table; its heirs may be being written to by the rules of before. */
 static void
-look_at(RangeVar *name)
+look_at(RangeVar *name, const char *retimed)
 {
-	Joining joining = {0};
+	Joining joining = {.retimed = retimed};
 	Oid relation = RangeVarGetRelid(name, AccessShareLock, true);
 	ListCell *cell;
 
 	if (!OidIsValid(relation))
 		return;
+	CommandCounterIncrement();
 	joining.entries = rules_read(&joining.count);
 	if (!any_timed(&joining))
 		return;
 	joining.tables = find_all_inheritors(relation, ShareRowExclusiveLock, NULL);
 	foreach(cell, joining.tables)
 		look_at_table(&joining, lfirst_oid(cell));
-	if (joining.unstamp != NIL)
-		rules_unstamp(joining.unstamp);
+	if (joining.unstamp == NIL)
+		return;
+	/* of an update there would be an entry for each image */
+	if (retimed != NULL)
+		rules_check_custodian(relation);
+	rules_unstamp(joining.unstamp);
 }
 
 void
@@ -130,10 +152,19 @@ retention_joined(Node *statement)
 	{
 		AlterTableCmd *step = lfirst_node(AlterTableCmd, cell);
 
-		if (step->subtype != AT_AttachPartition && step->subtype != AT_AddInherit)
-			continue;
-		CommandCounterIncrement();
-		look_at(step->subtype == AT_AddInherit ? alter->relation
-											   : ((PartitionCmd *) step->def)->name);
+		switch (step->subtype)
+		{
+			case AT_AttachPartition:
+				look_at(((PartitionCmd *) step->def)->name, NULL);
+				break;
+			case AT_AddInherit:
+				look_at(alter->relation, NULL);
+				break;
+			case AT_AlterColumnType:
+				look_at(alter->relation, step->name);
+				break;
+			default:
+				break; /* leaves times, and whose they are, alone */
+		}
 	}
 }

@@ -16,13 +16,13 @@
 #include "storage/shmem.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "base/internal.h"
 #include "base/lineage.h"
+#include "base/relcache.h"
 #include "home/home.h"
 #include "ledger/ring.h"
 #include "ledger/worker.h"
@@ -69,6 +69,7 @@ typedef struct HomeRule
 	TimestampTz over;	  /* the period of what counts from this or before is over */
 	TimestampTz not_over; /* of what counts from this or behind, it is not before next */
 	TimestampTz next;
+	int64 slack; /* how much earlier the period of a later time can be over */
 } HomeRule;
 
 static int max_rules = 256;
@@ -78,6 +79,7 @@ static LWLockPadded *slot_locks = NULL;
 /* This backend's copy of what is published, and what it has made of it. */
 static RulesBuffer copied;
 static uint64 copied_generation = 0;
+static int copied_slot = -1;
 static RetentionEntry *copied_entries = NULL;
 static MemoryContext cache_context = NULL;
 static HTAB *cache = NULL;
@@ -250,7 +252,7 @@ void
 retention_publish_init(void)
 {
 	ledger_worker_add_task(publish_task, NULL, publish_reset);
-	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	relcache_watch(relation_changed);
 }
 
 /* ---- asking ---- */
@@ -283,13 +285,16 @@ copy_generation(RulesSlot *slot, uint64 generation)
 static void
 copy_rules(void)
 {
-	RulesSlot *slot = rules_slot(ledger_my_slot());
+	int number = ledger_my_slot();
+	RulesSlot *slot = rules_slot(number);
 	uint64 generation = slot ? pg_atomic_read_u64(&slot->generation) : 0;
 
-	if (generation != 0 && generation == copied_generation)
+	/* a database whose extension is created anew may get another slot, of the same generation */
+	if (generation != 0 && generation == copied_generation && number == copied_slot)
 		return;
 	cache_stale = true;
 	copied_generation = 0;
+	copied_slot = number;
 	for (int attempt = 0; slot && attempt < READ_ATTEMPTS; attempt++)
 	{
 		generation = pg_atomic_read_u64(&slot->generation);
@@ -347,6 +352,16 @@ home_rule_read(HomeRule *rule)
 	rule->period = entry->period;
 }
 
+/*
+ * Months end on different days: a month from 30 January, 23:00, is over after one from 31 January,
+ * 01:00. That is by the time of the day, so by less than a day.
+ */
+static int64
+slack_of(const Interval *period)
+{
+	return period->month != 0 ? USECS_PER_DAY : 0;
+}
+
 static HomeRule *
 home_rule(const uint8 *home)
 {
@@ -360,6 +375,7 @@ home_rule(const uint8 *home)
 	/* read first, entered then: an invalidation in between must not be lost */
 	memcpy(read.home, home, ENVELOPE_HOME_SIZE);
 	home_rule_read(&read);
+	read.slack = slack_of(&read.period);
 	if (cache_stale)
 	{
 		static HomeRule once;
@@ -373,8 +389,8 @@ home_rule(const uint8 *home)
 }
 
 /*
- * Whether a home's period is over for an image. The sum of a time and a
- * period never falls when the time rises, so that most are told by those that were worked out before.
+ * Whether a home's period is over for an image. The sum of a time and a period hardly falls when
+ * the time rises, so that most are told by those that were worked out before.
  */
 static bool
 home_rule_over(HomeRule *rule, const EnvelopeHeader *header, TimestampTz now)
@@ -393,11 +409,15 @@ home_rule_over(HomeRule *rule, const EnvelopeHeader *header, TimestampTz now)
 	end = rules_add(time, &rule->period);
 	if (end <= now)
 	{
-		rule->over = time;
+		if (end + rule->slack <= now)
+			rule->over = time;
 		return true;
 	}
-	rule->not_over = time;
-	rule->next = end;
+	if (end - rule->slack > now)
+	{
+		rule->not_over = time;
+		rule->next = end - rule->slack;
+	}
 	return false;
 }
 

@@ -36,7 +36,7 @@
 
 /* For rows that others have locked, or that cannot go: not sooner than so long, for each. */
 #define LEFT_ROW_PAUSE USECS_PER_SEC
-#define LONGEST_PAUSE USECS_PER_DAY
+#define LONGEST_PAUSE USECS_PER_DAY /* purge_rule_take knows it, too */
 
 typedef struct Batch
 {
@@ -117,7 +117,7 @@ batch_open(Batch *batch, Oid table, PurgeScan *scan, RetentionEntry *chosen, Pur
 {
 	char *problem = NULL;
 
-	if (batch->calm && table == batch->pass->skip)
+	if (batch->calm && list_member_oid(batch->pass->skip, table))
 		problem = psprintf("purging table \"%s\" did not come to an end, and was ended: a function "
 						   "in its triggers or indexes keeps it",
 						   get_rel_name(table));
@@ -196,8 +196,7 @@ end_shred(Batch *batch)
 	if (!batch->pass->whole || batch->pass->unseen)
 		batch->pass->left++;
 	else
-		batch->pass->left +=
-			purge_keys(batch->rule, batch->pass->keys, batch->now, &batch->progress);
+		batch->pass->left += purge_keys(batch->rule, batch->pass, batch->now, &batch->progress);
 }
 
 static PurgeState

@@ -7,6 +7,7 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/json.h"
@@ -28,6 +29,8 @@
 #define LOST_TIME                                                                                  \
 	"CASE WHEN pg_catalog.starts_with(r.problem, 'time column ') "                                 \
 	"THEN pg_catalog.split_part(r.problem, '; ', 1) END"
+
+#define LONGEST_PROBLEM 1000
 
 static void
 add_rule(ChangeArguments *arguments, const RetentionEntry *entry)
@@ -66,7 +69,10 @@ purge_rule_take(const RetentionEntry *entry, bool calm, PurgeRule *rule)
 		"biometric.retention AS r " RULE_WHERE " %s FOR NO KEY UPDATE OF r%s";
 	static const char due[] =
 		"AND (r.purge_block OPERATOR(pg_catalog.<>) 0 OR r.purge_next IS NULL "
-		"OR r.purge_next OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp())";
+		"OR r.purge_next OPERATOR(pg_catalog.<=) pg_catalog.clock_timestamp() "
+		/* later than a pause can be: the clock has gone back since */
+		"OR r.purge_next OPERATOR(pg_catalog.>) (pg_catalog.clock_timestamp() "
+		"OPERATOR(pg_catalog.+) '1 day'::pg_catalog.interval))";
 	ChangeArguments arguments = {0};
 	bool isnull;
 
@@ -84,6 +90,15 @@ purge_rule_take(const RetentionEntry *entry, bool calm, PurgeRule *rule)
 		rule->next = DT_NOEND;
 	rule->since = DatumGetTimestampTz(rule_column(3, &isnull));
 	return rule->column != NULL;
+}
+
+/* What a trigger raises may be as long as its owner likes. */
+static const char *
+problem_clipped(const char *problem)
+{
+	return problem == NULL
+			   ? NULL
+			   : pnstrdup(problem, pg_mbcliplen(problem, (int) strlen(problem), LONGEST_PROBLEM));
 }
 
 void
@@ -108,7 +123,7 @@ purge_rule_put(const PurgeRule *rule, const PurgeProgress *progress)
 			   TIMESTAMP_IS_NOEND(progress->next));
 	change_add(&arguments, INT8OID, Int64GetDatum(progress->purged), false);
 	change_add(&arguments, BOOLOID, BoolGetDatum(progress->pass_ended), false);
-	change_add_text(&arguments, progress->problem);
+	change_add_text(&arguments, problem_clipped(progress->problem));
 	change_add(&arguments, BOOLOID, BoolGetDatum(progress->nothing_left), false);
 	(void) change_execute(update, &arguments);
 }

@@ -3,15 +3,19 @@
  *
  * Not before a pass has seen that all images under a key are over: one may have got another time
  * since it was sealed under it (by retain(), with another time column), or stand in a partition
- * with a longer period of its own.
+ * with a longer period of its own. What came to such a partition when the pass had been there is
+ * looked for once more, when nobody can commit images under the key any more.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rangetypes.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -121,34 +125,127 @@ key_is_living(HTAB *keys, uint32 id)
 	return key != NULL && key->living;
 }
 
-int
-purge_keys(const PurgeRule *rule, HTAB *met, TimestampTz now, PurgeProgress *progress)
+/* ---- what came behind the pass's back */
+
+/*
+ * Reads a table that the pass has not read, or in which a rule of its own counts; false when it
+ * cannot be read. What goes by the rule itself is over whenever the key's period is.
+ */
+static bool
+table_meet_late(const PurgeRule *rule, const PurgePass *pass, Oid table, PurgeScan *scan)
+{
+	RetentionEntry chosen;
+	PurgeTarget target;
+	char *problem = NULL;
+
+	if (!purge_target_open(table, rule, &target, &problem))
+		return problem == NULL;
+	scan->period = NULL;
+	scan->own = false;
+	if (purge_rule_of_table(rule, table, &chosen, &scan->own))
+		scan->period = chosen.in_force && chosen.stamped ? &chosen.period : NULL;
+	scan->target = &target;
+	scan->block = 0;
+	scan->ended = scan->own && list_member_oid(pass->tables, table);
+	while (!scan->ended)
+	{
+		CHECK_FOR_INTERRUPTS();
+		purge_scan(scan);
+	}
+	purge_target_close(&target);
+	return scan->problem == NULL;
+}
+
+/* Whether an image under one of these keys has come meanwhile that is not over. */
+static bool
+came_late(const PurgeRule *rule, const PurgePass *pass, TimestampTz now, const List *ids)
+{
+	HTAB *met = purge_keys_begin(CurrentMemoryContext);
+	PurgeScan scan = {.rule = rule, .keys = met, .now = now, .rows_wanted = 1};
+	bool late = false;
+	ListCell *cell;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	foreach(cell, purge_rule_tables(rule))
+		late = late || !table_meet_late(rule, pass, lfirst_oid(cell), &scan);
+	PopActiveSnapshot();
+	foreach(cell, ids)
+		late = late || key_is_living(met, lfirst_oid(cell));
+	hash_destroy(met);
+	return late;
+}
+
+/* ---- the keys */
+
+/* Whether a key is due to be shredded; when it will be, goes to progress->next. */
+static bool
+key_is_due(const BoundKey *key, const PurgeRule *rule, TimestampTz now, PurgeProgress *progress)
+{
+	TimestampTz due;
+
+	if (TIMESTAMP_NOT_FINITE(key->until) || !home_is_of_rule(key->home.data, rule))
+		return false;
+	due = key->until > now ? key->until : rules_add(key->until, &rule->entry.period);
+	if (due > now)
+		progress->next = Min(progress->next, due);
+	return due <= now;
+}
+
+static void
+key_stays(uint32 id, const char *why, PurgeProgress *progress)
+{
+	progress->problem =
+		psprintf("key %u stays: %s", id, why != NULL ? why : "it could not be shredded");
+}
+
+/* Requests that keys are shredded; returns those for which that is so. */
+static List *
+keys_request(const PurgeRule *rule, HTAB *met, TimestampTz now, PurgeProgress *progress,
+			 int *staying)
 {
 	const char *reason = psprintf("retention of %s", purge_rule_name(rule));
+	List *requested = NIL;
 	int count;
-	int staying = 0;
 	BoundKey *keys = bound_keys(&count);
 
 	for (int i = 0; i < count; i++)
 	{
-		TimestampTz due;
-		const char *detail = NULL;
+		const char *detail = "Images under it are not over.";
 
-		if (TIMESTAMP_NOT_FINITE(keys[i].until) || !home_is_of_rule(keys[i].home.data, rule))
+		if (!key_is_due(&keys[i], rule, now, progress))
 			continue;
-		due = keys[i].until > now ? keys[i].until : rules_add(keys[i].until, &rule->entry.period);
-		if (due > now)
+		if (!key_is_living(met, keys[i].id) && keys_request_shred(keys[i].id, reason, &detail))
 		{
-			progress->next = Min(progress->next, due);
+			requested = lappend_oid(requested, keys[i].id);
 			continue;
 		}
-		if (key_is_living(met, keys[i].id))
-			detail = "Images under it are not over.";
-		else if (keys_request_shred(keys[i].id, reason, &detail))
-			continue;
-		staying++;
-		progress->problem = psprintf("key %u stays: %s", keys[i].id,
-									 detail != NULL ? detail : "it could not be shredded");
+		(*staying)++;
+		key_stays(keys[i].id, detail, progress);
 	}
-	return staying;
+	return requested;
+}
+
+int
+purge_keys(const PurgeRule *rule, const PurgePass *pass, TimestampTz now, PurgeProgress *progress)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	List *requested;
+	int staying = 0;
+	bool late;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	requested = keys_request(rule, pass->keys, now, progress, &staying);
+	late = requested != NIL && came_late(rule, pass, now, requested);
+	if (late)
+		RollbackAndReleaseCurrentSubTransaction();
+	else
+		ReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (!late)
+		return staying;
+	key_stays(linitial_oid(requested), "Images under it may have come meanwhile.", progress);
+	return staying + list_length(requested);
 }

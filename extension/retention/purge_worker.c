@@ -34,6 +34,9 @@
 #include "retention/purge.h"
 #include "retention/purger.h"
 
+/* Tables that are left out until all others have been purged; of more, those that came last. */
+#define STUCK_TABLES 64
+
 /* What all processes know of a database's purging; nothing needs a lock. */
 typedef struct PurgeSlot
 {
@@ -41,7 +44,9 @@ typedef struct PurgeSlot
 	pg_atomic_uint64 hash;	   /* of the rules */
 	pg_atomic_uint64 ended_at; /* when the last purger ended; 0: one is due */
 	pg_atomic_uint64 purged;   /* rows since the server's start */
-	pg_atomic_uint32 stuck;	   /* the table with which the last purger did not come to an end */
+	pg_atomic_uint32 first;	   /* the number of the rule that the next purger begins with */
+	pg_atomic_uint32 stuck_count;
+	pg_atomic_uint32 stuck[STUCK_TABLES]; /* with which purgers did not come to an end */
 } PurgeSlot;
 
 static PurgeSlot *slots = NULL;
@@ -75,7 +80,10 @@ purge_shmem_init(void)
 		pg_atomic_init_u64(&slots[i].hash, 0);
 		pg_atomic_init_u64(&slots[i].ended_at, 0);
 		pg_atomic_init_u64(&slots[i].purged, 0);
-		pg_atomic_init_u32(&slots[i].stuck, InvalidOid);
+		pg_atomic_init_u32(&slots[i].first, 0);
+		pg_atomic_init_u32(&slots[i].stuck_count, 0);
+		for (int n = 0; n < STUCK_TABLES; n++)
+			pg_atomic_init_u32(&slots[i].stuck[n], InvalidOid);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -101,12 +109,19 @@ purge_look_at_rules(int number)
 }
 
 static void
+stuck_forget(int number)
+{
+	for (int i = 0; i < STUCK_TABLES; i++)
+		pg_atomic_write_u32(&slots[number].stuck[i], InvalidOid);
+}
+
+static void
 purge_forget(int number)
 {
 	pg_atomic_write_u32(&slots[number].rules, 0);
 	pg_atomic_write_u64(&slots[number].hash, 0);
 	pg_atomic_write_u64(&slots[number].ended_at, 0);
-	pg_atomic_write_u32(&slots[number].stuck, InvalidOid);
+	stuck_forget(number);
 }
 
 static long
@@ -118,8 +133,10 @@ purge_due(int number)
 		return -1;
 	if (ended == 0)
 		return 0;
-	return TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
-										   TimestampTzPlusMilliseconds(ended, purge_interval_ms()));
+	/* the clock may have gone back since */
+	return Min(TimestampDifferenceMilliseconds(
+				   GetCurrentTimestamp(), TimestampTzPlusMilliseconds(ended, purge_interval_ms())),
+			   purge_interval_ms());
 }
 
 void
@@ -197,9 +214,12 @@ static TimeoutId watch;
 static void
 watch_over(void)
 {
+	PurgeSlot *slot = &slots[my_slot];
+
 	if (!OidIsValid(watched))
 		return;
-	pg_atomic_write_u32(&slots[my_slot].stuck, watched);
+	pg_atomic_write_u32(&slot->stuck[pg_atomic_fetch_add_u32(&slot->stuck_count, 1) % STUCK_TABLES],
+						watched);
 	ProcDiePending = InterruptPending = true;
 	SetLatch(MyLatch);
 }
@@ -252,6 +272,7 @@ purger_force_settings(void)
 		{"row_security", "off"},
 		{"exit_on_error", "off"},
 		{"jit", "off"},
+		{"max_parallel_workers_per_gather", "0"},
 		/* rows are found by their place */
 		{"enable_tidscan", "on"},
 #ifdef HAVE_TRANSACTION_TIMEOUT
@@ -267,13 +288,14 @@ purger_force_settings(void)
 static void
 purger_check(int number)
 {
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		purger_force_settings();
+	}
 	if (stop_wanted || purge_interval_ms() == 0 || ledger_helper_unwanted(number))
 		proc_exit(0);
-	if (!ConfigReloadPending)
-		return;
-	ConfigReloadPending = false;
-	ProcessConfigFile(PGC_SIGHUP);
-	purger_force_settings();
 }
 
 static void
@@ -380,6 +402,24 @@ purger_batch(int number, const RetentionEntry *entry, PurgePass *pass)
 	return state == PURGE_MORE;
 }
 
+static List *
+purger_stuck(int number)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+	List *tables = NIL;
+
+	for (int i = 0; i < STUCK_TABLES; i++)
+	{
+		Oid table = pg_atomic_read_u32(&slots[number].stuck[i]);
+
+		if (OidIsValid(table))
+			tables = lappend_oid(tables, table);
+	}
+	MemoryContextSwitchTo(old);
+	return tables;
+}
+
+/* Whoever dies with one rule leaves it to his successor to begin with the next. */
 static void
 purger_run(int number)
 {
@@ -388,20 +428,25 @@ purger_run(int number)
 	PurgePass *passes = MemoryContextAllocZero(TopMemoryContext, (count + 1) * sizeof(PurgePass));
 	bool *ended = MemoryContextAllocZero(TopMemoryContext, (count + 1) * sizeof(bool));
 	bool more = count > 0;
-	Oid skip = pg_atomic_exchange_u32(&slots[number].stuck, InvalidOid);
+	List *skip = purger_stuck(number);
+	uint32 first = pg_atomic_read_u32(&slots[number].first);
 
 	for (int i = 0; i < count; i++)
 		passes[i] = (PurgePass){.context = TopMemoryContext, .skip = skip};
 	while (more)
 	{
 		more = false;
-		for (int i = 0; i < count; i++)
+		for (int n = 0; n < count; n++)
 		{
+			int i = (int) ((first + (uint32) n) % (uint32) count);
+
+			pg_atomic_write_u32(&slots[number].first, (uint32) i + 1);
 			if (!ended[i])
 				ended[i] = !purger_batch(number, &entries[i], &passes[i]);
 			more = more || !ended[i];
 		}
 	}
+	stuck_forget(number);
 }
 
 void
@@ -420,6 +465,8 @@ purge_worker_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
 	purger_force_settings();
+	/* a reload between the fork and the handler was told to nobody */
+	ConfigReloadPending = true;
 	pgstat_report_appname("biometric_audit purger");
 	busy = false;
 	watch = RegisterTimeout(USER_TIMEOUT, watch_over);

@@ -66,6 +66,7 @@ typedef struct Declaration
 void
 retention_init(void)
 {
+	rules_past_init();
 	purge_init();
 }
 

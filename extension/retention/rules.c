@@ -9,6 +9,8 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "miscadmin.h"
@@ -23,7 +25,14 @@
 #include "utils/uuid.h"
 
 #include "base/internal.h"
+#include "base/lineage.h"
+#include "base/roles.h"
+#include "guard/ddl.h"
+#include "guard/objects.h"
+#include "guard/refuse.h"
+#include "image/image.h"
 #include "ledger/store.h"
+#include "policy/proposal.h"
 #include "retention/rules.h"
 
 /* Attribute numbers, as sql/32_retention.sql declares the columns. */
@@ -258,8 +267,8 @@ retention_rule_of(const List *lineage, const char *column, RetentionRule *rule)
 
 /* ---- keeping up with the catalogs ---- */
 
-static bool
-type_is_time(Oid type)
+bool
+rules_type_is_time(Oid type)
 {
 	type = getBaseType(type);
 	return type == DATEOID || type == TIMESTAMPOID || type == TIMESTAMPTZOID;
@@ -324,7 +333,7 @@ sync_time(HeapTuple tuple, Relation table, const RetentionEntry *entry, RuleChan
 	if (!rule_value(tuple, table, RULE_COL_TIME_COLUMN, &old))
 		return;
 	present = present_name(entry->relation, entry->time);
-	if (present != NULL && type_is_time(get_atttype(entry->relation, entry->time)))
+	if (present != NULL && rules_type_is_time(get_atttype(entry->relation, entry->time)))
 	{
 		change_name(changes, RULE_COL_TIME_COLUMN, present, old);
 		return;
@@ -374,6 +383,50 @@ typedef struct Sync
 	bool again;
 } Sync;
 
+/*
+ * Whether an heir that keeps a column, of which the rule is gone, goes by one that is nearer still:
+ * its own, or one that has come from the relation.
+ */
+static bool
+has_nearer(Oid heir, const char *column, const List *heirs)
+{
+	RetentionRule rule;
+
+	return retention_rule_of(relation_lineage(heir), column, &rule) &&
+		   list_member_oid(heirs, rule.relation);
+}
+
+void
+rules_check_custodian(Oid relation)
+{
+	bool custodian = role_is_custodian(GetUserId());
+
+	if (!custodian || proposal_two_persons())
+		guard_refuse_command(custodian ? GUARD_LINEAGE_TWO : GUARD_LINEAGE, guard_command_name(),
+							 guard_describe(RelationRelationId, relation));
+}
+
+/*
+ * Heirs keep a column that is dropped from the relation alone, or that they have from another
+ * parent, too: they leave its retention period, as by NO INHERIT.
+ */
+static void
+check_heirs(const RetentionEntry *entry, const char *column)
+{
+	List *heirs = find_all_inheritors(entry->relation, AccessShareLock, NULL);
+	ListCell *cell;
+
+	foreach(cell, heirs)
+	{
+		AttrNumber attribute = get_attnum(lfirst_oid(cell), column);
+
+		if (attribute > 0 &&
+			image_type_kind(get_atttype(lfirst_oid(cell), attribute)) != IMAGE_KIND_NONE &&
+			!has_nearer(lfirst_oid(cell), column, heirs))
+			rules_check_custodian(lfirst_oid(cell));
+	}
+}
+
 /* Brings one row in line with the catalogs; tells whether it was changed. */
 static bool
 sync_row(Sync *sync, HeapTuple tuple)
@@ -391,9 +444,12 @@ sync_row(Sync *sync, HeapTuple tuple)
 	if (!log_is_own(sync->own, log_of_rule(tuple, table)))
 		return false;
 	present = present_name(entry.relation, entry.attribute);
-	if (present == NULL)
-		return sync_delete(table, tuple, sync->snapshot, &sync->again);
 	(void) rule_value(tuple, table, RULE_COL_COLUMN_NAME, &name);
+	if (present == NULL)
+	{
+		check_heirs(&entry, NameStr(*DatumGetName(name)));
+		return sync_delete(table, tuple, sync->snapshot, &sync->again);
+	}
 	change_name(&changes, RULE_COL_COLUMN_NAME, present, name);
 	sync_time(tuple, table, &entry, &changes);
 	if (entry_is_listed(sync->unstamp, &entry))

@@ -102,7 +102,7 @@ rules_past(const uint8 *home, Interval *period, bool *timed)
 	table = past_open(AccessShareLock);
 	if (table == NULL)
 		return false;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(table)));
 	found = past_find(table, store_logs(snapshot), home, period, timed);
 	UnregisterSnapshot(snapshot);
 	table_close(table, AccessShareLock);
@@ -126,6 +126,43 @@ rules_any_past(void)
 }
 
 /* ---- what is about to be dropped ---- */
+
+/* Whether the transaction that is running has kept a rule. */
+static bool kept_here = false;
+
+/*
+ * That there is something to look for is said in shared memory, which a crash between both phases
+ * empties: the worker cannot see the row when it starts, and nobody tells it of the second phase.
+ */
+static void
+past_transaction(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_PREPARE:
+			if (kept_here)
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("cannot prepare a transaction that drops a column with a "
+								"retention period"),
+						 errdetail("Copies of its images go by the period still, from the moment "
+								   "that the transaction is committed."),
+						 errhint("Drop it in a transaction that is committed in one phase.")));
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_ABORT:
+			kept_here = false;
+			break;
+		default:
+			break; /* nothing has ended */
+	}
+}
+
+void
+rules_past_init(void)
+{
+	RegisterXactCallback(past_transaction, NULL);
+}
 
 static void
 past_insert(Relation table, const LedgerLog *log, Oid relation, const char *column,
@@ -152,6 +189,7 @@ past_insert(Relation table, const LedgerLog *log, Oid relation, const char *colu
 	values[PAST_COL_TIME_COLUMN - 1] = NameGetDatum(&rule->time_column);
 	nulls[PAST_COL_TIME_COLUMN - 1] = NameStr(rule->time_column)[0] == '\0';
 	CatalogTupleInsert(table, heap_form_tuple(RelationGetDescr(table), values, nulls));
+	kept_here = true;
 	CacheInvalidateRelcache(table);
 	CommandCounterIncrement();
 }

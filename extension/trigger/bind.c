@@ -146,6 +146,24 @@ trigger_bind_value(const uint8 *home, ImageKind kind, Datum value, const int64 *
 							  image_bind(kind, value, &binding));
 }
 
+/*
+ * What an image is to count from: by its row (timed), else, as NULL, what it has counted from so
+ * far, unless it comes from where that is later than its column allows.
+ */
+static const int64 *
+counts_from_of(const TriggerColumn *column, Datum value, bool timed, int64 *from)
+{
+	EnvelopeHeader header;
+
+	if (timed)
+		return from;
+	if (!column->from_sealing)
+		return NULL;
+	image_read_header(column->kind, value, &header);
+	*from = 0;
+	return row_counts_from_sealing(column, &header) ? from : NULL;
+}
+
 /* The row with its images bound; the very row when nothing needs to change. */
 static HeapTuple
 bind_row(const TriggerTable *table, Relation relation, HeapTuple old, HeapTuple row)
@@ -175,7 +193,8 @@ bind_row(const TriggerTable *table, Relation relation, HeapTuple old, HeapTuple 
 		if (same && (!timed ||
 					 (row_counts_from(old, relation, column, &from_before) && from == from_before)))
 			continue;
-		bound = trigger_bind_value(column->home, column->kind, value, timed ? &from : NULL);
+		bound = trigger_bind_value(column->home, column->kind, value,
+								   counts_from_of(column, value, timed, &from));
 		if (column->limits != NULL)
 			limits_arriving(relation, column, old != NULL, had ? &before : NULL, value, bound);
 		if (bound == value)

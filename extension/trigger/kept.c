@@ -43,8 +43,9 @@ typedef struct KeptImage
 /* ---- one row ---- */
 
 /*
- * Whether a value is an image that was sealed again under another key: the id alone says nothing,
- * since a value whose key was not at hand was let in as it came.
+ * Whether a value is an image that was sealed again, as reseal() does it, and a subscriber that is
+ * sent the same image once more: the id alone says nothing, since a value whose key was not at hand
+ * was let in as it came.
  */
 static bool
 is_resealed(const EnvelopeHeader *before, const ImageFacts *facts, Datum value)
@@ -54,8 +55,7 @@ is_resealed(const EnvelopeHeader *before, const ImageFacts *facts, Datum value)
 	struct varlena *image;
 	bool authentic;
 
-	if (!facts->authentic || header->key_id == before->key_id ||
-		memcmp(header->image_id, before->image_id, ENVELOPE_ID_SIZE) != 0 ||
+	if (!facts->authentic || memcmp(header->image_id, before->image_id, ENVELOPE_ID_SIZE) != 0 ||
 		header->plaintext_length != before->plaintext_length)
 		return false;
 	key = keyring_find(header->key_id);
@@ -69,20 +69,24 @@ is_resealed(const EnvelopeHeader *before, const ImageFacts *facts, Datum value)
 	return authentic;
 }
 
+/* Whether somebody gave an image from outside who could not show that it is the column's. */
+static bool
+is_foreign(const EnvelopeHeader *before, const ImageFacts *facts)
+{
+	return (facts->header.flags & ENVELOPE_FLAG_IMPORTED) != 0 &&
+		   (before->flags & ENVELOPE_FLAG_IMPORTED) == 0;
+}
+
 /*
- * Whether an image that is in place of its own sealing opens as before: not one that somebody
- * gave from outside who could not show that it is the column's, nor one with another header that
- * nobody can authenticate.
+ * Whether an image that is in place of its own sealing opens as before: not one with another
+ * header that nobody can authenticate.
  */
 static bool
-is_as_good(const EnvelopeHeader *before, Datum old, const ImageFacts *facts, Datum new)
+is_as_good(Datum old, const ImageFacts *facts, Datum new)
 {
 	struct varlena *a;
 	struct varlena *b;
 
-	if ((facts->header.flags & ENVELOPE_FLAG_IMPORTED) != 0 &&
-		(before->flags & ENVELOPE_FLAG_IMPORTED) == 0)
-		return false;
 	if (facts->authentic)
 		return true;
 	a = PG_DETOAST_DATUM_SLICE(old, 0, ENVELOPE_HEADER_SIZE);
@@ -100,12 +104,15 @@ kept_change(Relation relation, const EnvelopeHeader *before, Datum old, const Im
 		return;
 	if (facts == NULL)
 		hold_refuse(hold, "erase");
-	if (row_value_is_image(old, new, ENVELOPE_AAD_SIZE) && is_as_good(before, old, facts, new))
+	if (is_foreign(before, facts))
+		hold_refuse(hold, "replace");
+	if (row_value_is_image(old, new, ENVELOPE_AAD_SIZE) && is_as_good(old, facts, new))
 		return;
 	if (!is_resealed(before, facts, new))
 		hold_refuse(hold, "replace");
-	hold_resealed(RelationGetRelid(relation), before->image_id, before->key_id,
-				  facts->header.key_id);
+	if (facts->header.key_id != before->key_id)
+		hold_resealed(RelationGetRelid(relation), before->image_id, before->key_id,
+					  facts->header.key_id);
 }
 
 /* ---- all rows of a relation ---- */

@@ -151,6 +151,13 @@ record_purged(const RowChange *change, const TriggerColumn *column, QueuedChange
 		queued->event = ENTRY_PURGED;
 }
 
+/* Whether an image that was the column's is one from outside now, which opens for fewer. */
+static bool
+becomes_imported(const EnvelopeHeader *old, const EnvelopeHeader *new)
+{
+	return (old->flags & ENVELOPE_FLAG_IMPORTED) == 0 && (new->flags &ENVELOPE_FLAG_IMPORTED) != 0;
+}
+
 /* Records what became of one column. */
 static void
 record_column(RowChange *change, const TriggerColumn *column)
@@ -187,7 +194,8 @@ record_column(RowChange *change, const TriggerColumn *column)
 	}
 	if (was && is && memcmp(old_header.image_id, facts.header.image_id, ENVELOPE_ID_SIZE) == 0 &&
 		memcmp(old_header.home, facts.header.home, ENVELOPE_HOME_SIZE) == 0 &&
-		row_value_is_image(old, new, ENVELOPE_FLAGS_OFFSET))
+		row_value_is_image(old, new, ENVELOPE_FLAGS_OFFSET) &&
+		!becomes_imported(&old_header, &facts.header))
 		return;
 	if (was)
 		kept_change(change->relation, &old_header, old, is ? &facts : NULL, is ? new : (Datum) 0);

@@ -7,6 +7,7 @@
 #include "utils/rel.h"
 
 #include "retention/retention.h"
+#include "trigger/row.h"
 #include "trigger/table.h"
 
 void
@@ -19,8 +20,10 @@ table_describe_retention(Relation relation, const List *lineage, TriggerTable *t
 		TriggerColumn *column = &table->column[i];
 		RetentionRule rule;
 
-		if (!retention_rule_of(lineage, column->name, &rule) ||
-			NameStr(rule.time_column)[0] == '\0')
+		if (!retention_rule_of(lineage, column->name, &rule))
+			continue;
+		column->from_sealing = NameStr(rule.time_column)[0] == '\0';
+		if (column->from_sealing)
 			continue;
 		column->time = get_attnum(oid, NameStr(rule.time_column));
 		if (column->time > 0)
@@ -28,4 +31,15 @@ table_describe_retention(Relation relation, const List *lineage, TriggerTable *t
 		else
 			column->time = InvalidAttrNumber;
 	}
+}
+
+bool
+row_counts_from_sealing(const TriggerColumn *column, const EnvelopeHeader *header)
+{
+	static const uint8 nowhere[ENVELOPE_HOME_SIZE];
+
+	return column->from_sealing && (int64) header->counts_from_ms > 0 &&
+		   header->counts_from_ms > envelope_sealed_at_ms(header) &&
+		   memcmp(header->home, nowhere, ENVELOPE_HOME_SIZE) != 0 &&
+		   memcmp(header->home, column->home, ENVELOPE_HOME_SIZE) != 0;
 }

@@ -24,6 +24,7 @@
 #include "retention/retention.h"
 #include "trigger/queue.h"
 #include "trigger/reseal.h"
+#include "trigger/row.h"
 #include "trigger/table.h"
 #include "trigger/trigger.h"
 
@@ -71,7 +72,12 @@ sweep_counts_from(const SweepState *state, const TriggerColumn *column,
 	bool isnull;
 
 	if (column->time == InvalidAttrNumber)
-		return false;
+	{
+		if (state->sweep->adopt || !row_counts_from_sealing(column, header))
+			return false;
+		*counts_from = 0;
+		return true;
+	}
 	value = slot_getattr(slot, column->time, &isnull);
 	*counts_from = retention_counts_from_value(value, isnull, column->time_type);
 	/* what is adopted comes from nowhere else any more */

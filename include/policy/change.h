@@ -77,6 +77,12 @@ extern void change_add_text(ChangeArguments *arguments, const char *text);
 /* change_execute runs one statement on the policy's tables; returns the number of rows. */
 extern uint64 change_execute(const char *sql, ChangeArguments *arguments);
 
+/*
+ * change_execute_latest is change_execute by what is committed by now, whatever the transaction's
+ * own snapshot shows.
+ */
+extern uint64 change_execute_latest(const char *sql, ChangeArguments *arguments);
+
 /* change_result returns a column (1-based) of the first row as text, NULL for NULL. */
 extern char *change_result(int column);
 

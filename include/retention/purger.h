@@ -151,28 +151,11 @@ extern bool purge_stamp_row(const PurgeTarget *target, const PurgeRow *row, Tupl
 
 /* ---- purge_shred.c */
 
-/* purge_keys_begin makes what a pass knows of keys, in a memory context. */
-extern HTAB *purge_keys_begin(MemoryContext context);
-
-/*
- * purge_key_meet notes that an image is under a key, and whether that is not over yet: such
- * a key is not shredded. Tells whether the key is one that the rule may shred.
- */
-extern bool purge_key_meet(HTAB *keys, const PurgeRule *rule, uint32 id, bool living);
-
-/*
- * purge_keys requests that keys are shredded whose periods are over, and under which the pass that
- * now ends has met no image that is not. Returns how many of them stay.
- */
-extern int purge_keys(const PurgeRule *rule, HTAB *keys, TimestampTz now, PurgeProgress *progress);
-
-/* ---- purge_batch.c: one batch of one rule */
-
 /* What is known of the pass that a process is in. Zeroes at first, but for context and skip. */
 typedef struct PurgePass
 {
 	MemoryContext context; /* that lasts as long as this does */
-	Oid skip;			   /* a table that is left out this time; InvalidOid: none */
+	List *skip;			   /* tables that are left out this time */
 	MemoryContext memory;  /* of what follows, in context */
 	List *tables;		   /* that there were at its beginning */
 	HTAB *keys;			   /* as purge_keys_begin; NULL: the rule shreds none */
@@ -186,6 +169,24 @@ typedef struct PurgePass
 	uint64 blocks;	 /* that the tables have */
 	int64 stamped;	 /* rows that this process stamped, in this pass and before */
 } PurgePass;
+
+/* purge_keys_begin makes what a pass knows of keys, in a memory context. */
+extern HTAB *purge_keys_begin(MemoryContext context);
+
+/*
+ * purge_key_meet notes that an image is under a key, and whether that is not over yet: such
+ * a key is not shredded. Tells whether the key is one that the rule may shred.
+ */
+extern bool purge_key_meet(HTAB *keys, const PurgeRule *rule, uint32 id, bool living);
+
+/*
+ * purge_keys requests that keys are shredded whose periods are over, and under which the pass that
+ * now ends has met no image that is not, nor has any come since. Returns how many of them stay.
+ */
+extern int purge_keys(const PurgeRule *rule, const PurgePass *pass, TimestampTz now,
+					  PurgeProgress *progress);
+
+/* ---- purge_batch.c: one batch of one rule */
 
 typedef enum PurgeState
 {
@@ -230,8 +231,8 @@ extern void purge_worker_init(void);
 
 /*
  * purge_watch ends this process, the purger, if what it begins now with a table is not over by
- * then; a function of its owner's that catches all that can be caught may see to that. The next
- * purger leaves the table out. InvalidOid: it is over.
+ * then; a function of its owner's that catches all that can be caught may see to that. Those that
+ * follow leave the table out until one of them has done all the rest. InvalidOid: it is over.
  */
 extern void purge_watch(Oid table, int ms);
 

@@ -106,14 +106,15 @@ extern int64 retention_stamp(const EnvelopeHeader *header, const uint8 *home, in
 /*
  * retention_sync brings biometric.retention in line with the catalogs: rows of relations and
  * columns that are gone are deleted, names renewed; a time column that is gone, or is no time any
- * more, is taken out. Called by trigger/attach at the end of a command that changed some.
+ * more, is taken out. Called by trigger/attach at the end of a command that changed some. Errors:
+ * 42501 unless one custodian decides, when heirs keep a column whose rule is gone.
  */
 extern void retention_sync(void);
 
 /*
  * retention_joined has purging stamp the images of a table that an ALTER TABLE has attached
  * as a partition, or has made inherit, and that has come under a rule with a time column
- * by it. After the command. Takes SHARE ROW EXCLUSIVE on the table's heirs where there is any such
+ * by it; and of one whose time column has got another type, for which it takes a custodian (42501). After the command. Takes SHARE ROW EXCLUSIVE on the table's heirs where there is any such
  * rule.
  */
 extern void retention_joined(Node *statement);

@@ -56,6 +56,9 @@ extern void rules_unstamp(const List *entries);
 extern bool rules_past(const uint8 *home, Interval *period, bool *timed);
 extern bool rules_any_past(void);
 
+/* rules_past_init has transactions that drop such a column refuse to be prepared; from _PG_init. */
+extern void rules_past_init(void);
+
 /*
  * rules_note_past has the gate look for such columns from now on, in the database of a slot: said
  * before the transaction that drops one commits, and once too often is no harm.
@@ -67,6 +70,15 @@ extern void rules_note_past(int slot);
  * for a time that is past.
  */
 extern TimestampTz rules_add(TimestampTz time, const Interval *period);
+
+/*
+ * rules_check_custodian refuses, by rule lineage, what takes a relation's images out of a rule, or
+ * changes what they count from, unless one custodian decides. Errors: 42501.
+ */
+extern void rules_check_custodian(Oid relation);
+
+/* rules_type_is_time tells whether images can count from a column of a type, or of a domain over one. */
+extern bool rules_type_is_time(Oid type);
 
 /* rules_table returns the OID of biometric.retention, InvalidOid when it is not there. */
 extern Oid rules_table(void);

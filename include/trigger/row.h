@@ -21,6 +21,13 @@ extern bool row_value(HeapTuple row, Relation relation, const TriggerColumn *col
 extern bool row_counts_from(HeapTuple row, Relation relation, const TriggerColumn *column,
 							int64 *counts_from);
 
+/*
+ * row_counts_from_sealing tells whether an image is to count from its sealing again: a column whose
+ * rule has no time column gets it from another, by whose rows it would count from later. header: as
+ * it comes.
+ */
+extern bool row_counts_from_sealing(const TriggerColumn *column, const EnvelopeHeader *header);
+
 /* row_value_same tells whether two Datums are the same bytes: the same TOAST pointer, or value. */
 extern bool row_value_same(Datum one, Datum other);
 

@@ -28,6 +28,7 @@ typedef struct TriggerColumn
 	struct TriggerLimits *limits; /* what collect() declared: see trigger/limits.h; NULL: nothing */
 	AttrNumber time;			  /* that its retention counts from; InvalidAttrNumber: none */
 	Oid time_type;				  /* without domains */
+	bool from_sealing;			  /* its retention counts from the sealing */
 } TriggerColumn;
 
 /* How a key column's value is written as JSON. */

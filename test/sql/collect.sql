@@ -114,6 +114,8 @@ SELECT lives_ok($$ALTER TABLE lane ATTACH PARTITION lane_3 FOR VALUES FROM (200)
 
 SELECT biometric.describe_collection('lane', '{name,first}') \g /dev/null
 SELECT biometric.collect('lane', 'face', 100, 50, '{png,jpeg}', 2, 'border control', '8 USC 1365b') \g /dev/null
+-- the day is that of the transaction, so that none begins in the midst of it
+BEGIN;
 SELECT lives_ok($$INSERT INTO lane VALUES (10, 'b', 'x', made.png(1, 1)), (110, 'b', 'x', made.png(1, 1))$$, 'two images of a subject, in different partitions');
 SELECT throws_ok($$INSERT INTO lane VALUES (11, 'b', 'x', made.png(1, 1))$$, '23514', NULL, 'but not a third');
 SELECT lives_ok($$INSERT INTO lane VALUES (11, 'b', NULL, made.png(1, 1))$$, 'another subject has its own');
@@ -126,28 +128,27 @@ SELECT lives_ok($$UPDATE lane SET id = 12, name = 'e', first = 'x', face = made.
 SELECT lives_ok($$UPDATE lane SET id = 112, face = made.png(1, 1) WHERE id = 12$$, 'wherever the row moves');
 SELECT throws_ok($$UPDATE lane SET id = 12, face = made.png(1, 1) WHERE id = 112$$, '23514', NULL, 'and count');
 DELETE FROM lane WHERE id = 112;
--- what was exported in a transaction that came to nothing
+-- what was exported before it came to nothing
 CREATE ROLE collect_clerk;
 GRANT SELECT, INSERT ON lane TO collect_clerk;
 GRANT USAGE ON SCHEMA made TO collect_clerk;
 GRANT ALL ON SCHEMA public TO collect_clerk;
-BEGIN;
+SAVEPOINT s;
 INSERT INTO lane VALUES (30, 'f', 'x', made.png(1, 1)) RETURNING face::text AS sealed \gset
-ROLLBACK;
+ROLLBACK TO s;
 INSERT INTO lane VALUES (31, 'f', 'x', made.png(1, 1)), (32, 'f', 'x', made.png(1, 1));
 SET ROLE collect_clerk;
 SELECT throws_ok(format('INSERT INTO lane VALUES (30, %L, %L, %L)', 'f', 'x', :'sealed'), '23514', NULL, 'what was exported before it was rolled back counts');
 RESET ROLE;
 DELETE FROM lane WHERE id IN (31, 32);
-BEGIN;
 SAVEPOINT s;
 INSERT INTO lane VALUES (13, 'c', 'x', made.png(1, 1)), (14, 'c', 'x', made.png(1, 1));
 ROLLBACK TO s;
 INSERT INTO lane VALUES (13, 'c', 'x', made.png(1, 1));
-COMMIT;
 SELECT lives_ok($$INSERT INTO lane VALUES (14, 'c', 'x', made.png(1, 1))$$, 'what was rolled back did not');
 SELECT lives_ok($$INSERT INTO lane VALUES (11, 'd', 'x', made.png(1, 1)) ON CONFLICT DO NOTHING$$, 'what ON CONFLICT passes over');
 SELECT is((SELECT string_agg(images::text, ' ' ORDER BY images) FROM biometric.collection_count), '1 2 2 2 2', 'does not count either');
+COMMIT;
 SELECT throws_ok($$SELECT biometric.describe_collection('lane', '{name}')$$, '55000', NULL, 'who is counted cannot be described anew');
 SELECT lives_ok($$SELECT biometric.describe_collection('lane', '{name,first}', '{id}')$$, 'but where and when');
 

@@ -14,7 +14,7 @@ use constant { OFFICE => '127.0.0.2', SIZE => 1200 };
 
 # what has expired is to stay, so that it can be asked for
 my $node = BiometricAudit::Node->create('registry',
-	conf => "biometric_audit.purge_interval = 0\nbiometric_audit.max_databases = 10\n");
+	conf => "biometric_audit.purge_interval = 0\nbiometric_audit.max_databases = 10\nmax_prepared_transactions = 2\n");
 my $db = 'postgres';
 $node->prepare($db);
 $node->register($db, 'agency', OFFICE . '/32', '{face}', 'open', '{control}');
@@ -206,6 +206,19 @@ subtest 'a time column: images count from what their row says' => sub {
 	is(seen($wire->query('SELECT img FROM moved ORDER BY id')), 'sealed 31', 'a month is a month in UTC');
 };
 
+subtest 'months that end on the same day end by the time of the day' => sub {
+	table('month_end', 1);
+	# noon of the day that a month from the end of January ends on, and then as long as it is ago
+	my $ago = $node->sql($db, q{SELECT (now() AT TIME ZONE 'UTC') - timestamp '2015-02-28 12:00'});
+	retain("'month_end', 'img', interval '1 month' + interval '$ago', 'erase', 'at'");
+	my $wire = officer();
+	$wire->query(qq{INSERT INTO month_end VALUES (1, ${\picture(1)}, '2015-01-30 23:00+00'), (2, ${\picture(2)}, '2015-01-31 01:00+00')});
+	is(look('SELECT img FROM month_end WHERE id = 2'), 'sealed', 'a month from the 31st, in the night, is over');
+	is(look('SELECT img FROM month_end WHERE id = 1'), '1', 'one from the 30th, in the evening, is not');
+	is(look('SELECT img FROM month_end ORDER BY id'), '1 sealed', 'whichever is asked for first');
+	is(look('SELECT img FROM month_end ORDER BY id DESC'), 'sealed 1', 'or last');
+};
+
 subtest 'images that ALTER TABLE makes get the times of their rows' => sub {
 	my $wire = officer();
 	table('rewritten', 10);
@@ -382,6 +395,24 @@ subtest 'no way of copying leads out of a period' => sub {
 	is(seen($wire->query('SELECT img FROM dated')), 'sealed', 'a time ahead, given before the original had a period');
 	$wire->query('DROP TABLE early');
 	is(seen($wire->query('SELECT img FROM dated')), 'sealed', 'also when the original is dropped');
+
+	table('diary', 6);
+	retain(q{'diary', 'img', '5 days', 'erase', 'at'});
+	fill('diary', 6, -4000);
+	$wire->query('CREATE TABLE desk (id int, img biometric.face_image)');
+	$expires->('desk');
+	$wire->query('INSERT INTO desk SELECT id, img FROM diary');
+	is(seen($wire->query('SELECT img FROM diary')), '6', 'what its row keeps for long');
+	is(seen($wire->query('SELECT img FROM desk')), 'sealed', 'is not kept as long where images count from their sealing');
+	$wire->query('CREATE FUNCTION noted() RETURNS biometric.face_image LANGUAGE sql AS '
+		  . q{'SELECT img FROM diary'; ALTER TABLE desk ALTER img TYPE biometric.face_image USING noted()});
+	is(seen($wire->query('SELECT img FROM desk')), 'sealed', 'ALTER COLUMN TYPE, from there');
+
+	table('parted', 7, 0);
+	$expires->('parted');
+	is($wire->query(q{BEGIN; DROP TABLE parted; PREPARE TRANSACTION 'p'})->sqlstate, '0A000',
+		'a table is not dropped in two phases, as nobody would look for copies when a crash parts them');
+	$wire->query('ROLLBACK');
 };
 
 subtest 'tables do not change what period they are under without a custodian' => sub {
@@ -406,6 +437,11 @@ subtest 'tables do not change what period they are under without a custodian' =>
 	retain(q{'aunt', 'img', '10 years', 'erase'});
 	is($wire->query('ALTER TABLE younger INHERIT aunt')->sqlstate, '42501', 'a nearer period is not inherited');
 	is($wire->query('ALTER TABLE aunt INHERIT elder')->sqlstate, undef, 'whoever has one keeps it');
+
+	is($wire->query('ALTER TABLE ONLY elder DROP COLUMN img')->sqlstate, '42501', 'a column is not dropped from under its heirs');
+	is($wire->query('ALTER TABLE father DROP COLUMN img')->sqlstate, '42501', 'nor when another parent has it, too');
+	is($wire->query('ALTER TABLE elder DROP COLUMN img')->sqlstate, undef, 'with all heirs it may go');
+	is(seen($wire->query('SELECT img FROM child')), 'sealed', 'nothing has opened');
 };
 
 subtest 'columns are renamed, changed and dropped' => sub {
@@ -436,6 +472,26 @@ subtest 'columns are renamed, changed and dropped' => sub {
 	is($node->sql($db, q{SELECT count(*) FROM biometric.retention WHERE relation = 'changed'::regclass}), 0,
 		'a period goes with its column');
 	is(seen($wire->query('SELECT face FROM beside')), 'sealed', 'but not for copies');
+};
+
+subtest 'a time column that is computed anew' => sub {
+	my $wire = officer();
+	my $seen_to = sub { $node->sql($db, 'SELECT stamped_at IS NOT NULL FROM biometric.retention '
+		  . "WHERE relation = '$_[0]'::regclass") };
+	foreach my $table (qw(computed textual))
+	{
+		table($table, 1);
+		retain("'$table', 'img', '5 days', 'erase', 'at'");
+		fill($table, 1, 1);
+		is($seen_to->($table), 't', "$table: all images have the times of their rows");
+	}
+	my $alter = q{ALTER TABLE computed ALTER at TYPE date USING '2001-01-01'};
+	is($wire->query($alter)->sqlstate, '42501', 'takes more than the owner, since no entry says what images count from then');
+	is($node->admin($db)->query($alter)->sqlstate, undef, 'a custodian may');
+	is($seen_to->('computed'), 'f', 'and purging stamps them anew');
+	is(status('unstamped', 'computed'), 1, 'what has another time');
+	$wire->query('ALTER TABLE textual ALTER at TYPE text');
+	is($seen_to->('textual'), 't', 'one that holds no time any more is none');
 };
 
 subtest 'two persons' => sub {

@@ -252,7 +252,13 @@ subtest 'what is in place of a held image opens as before' => sub {
 		'somebody who may not read where it comes from does not put its sealed copy there');
 	my $same = $node->sql($db, 'SELECT img::text FROM face WHERE id = 59');
 	is(as('clerk', "UPDATE face SET img = '$same' WHERE id = 59")->message, undef, 'its own is one');
+	$node->sql($db, 'CREATE ROLE porter LOGIN; GRANT UPDATE, SELECT (id) ON face TO porter');
+	is(as('porter', "UPDATE face SET img = '$same' WHERE id = 59")->sqlstate, '55006',
+		'but not of somebody who may not read the column');
 	$node->policy($db, q{SELECT biometric.release_hold(ARRAY(SELECT biometric.image_id(img) FROM apart), 'done')});
+	my $mark = $node->mark($db);
+	is(as('porter', "UPDATE face SET img = '$same' WHERE id = 59")->message, undef, 'when it is not held, he may');
+	is($node->events($db, $mark), 'replaced', 'and that is on record');
 };
 
 # ---------------------------------------------------------------- two persons
