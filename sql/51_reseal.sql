@@ -38,7 +38,8 @@ FROM biometric.reseal_running() r
 	FULL JOIN (SELECT q.* FROM ONLY biometric.reseal_progress q
 		WHERE q.log_id OPERATOR(pg_catalog.=) (SELECT l.log_id FROM ONLY biometric.log l
 				ORDER BY l.ordinal DESC NULLS LAST LIMIT 1)
-			AND EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) q.relation)) p
+			AND EXISTS (SELECT FROM pg_catalog.pg_attribute c WHERE c.attrelid OPERATOR(pg_catalog.=) q.relation
+				AND c.attname OPERATOR(pg_catalog.=) q.column_name)) p
 		ON p.relation OPERATOR(pg_catalog.=) r.relation
 		AND p.column_name OPERATOR(pg_catalog.=) a.attname;
 REVOKE ALL ON biometric.stat_progress_reseal FROM PUBLIC;

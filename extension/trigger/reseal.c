@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "base/roles.h"
@@ -233,7 +234,8 @@ read_progress(Reseal *reseal)
 	begin_pass(reseal);
 	change_begin(&change);
 	change_execute("DELETE FROM ONLY biometric.reseal_progress AS p WHERE NOT EXISTS "
-				   "(SELECT FROM pg_class AS c WHERE c.oid = p.relation)",
+				   "(SELECT FROM pg_attribute AS a WHERE a.attrelid = p.relation "
+				   "AND a.attname = p.column_name)",
 				   &arguments);
 	add_column_arguments(reseal, &arguments);
 	change_execute(
@@ -248,11 +250,15 @@ read_progress(Reseal *reseal)
 	progress->attribute = get_attnum(reseal->relation, reseal->column);
 	progress->images_done = result_number(6);
 	progress->started_at = result_number(8);
-	if (result_number(1) != 0)
+	/*
+	 * A pass that was only about to begin begins now: with the tables of now, of which one that
+	 * has been attached since may come before all others.
+	 */
+	if (result_number(1) != 0 && change_result(3)[0] == 't')
 	{
 		reseal->block = (BlockNumber) result_number(2);
-		reseal->again = change_result(3)[0] == 't';
-		progress->verifying = !reseal->again;
+		reseal->again = true;
+		progress->verifying = false;
 		progress->blocks_total = result_number(4);
 		progress->blocks_done = result_number(5);
 		progress->images_skipped = result_number(7);
@@ -295,7 +301,7 @@ write_progress(const Reseal *reseal, bool done)
 
 /* Goes on to the end of the pass, or until enough has been sealed: false. */
 static bool
-run_pass(Reseal *reseal)
+go_on(Reseal *reseal)
 {
 	while (reseal->member < list_length(reseal->members))
 	{
@@ -319,6 +325,22 @@ run_pass(Reseal *reseal)
 		reseal->block = 0;
 	}
 	return true;
+}
+
+/*
+ * As much of a pass as is this call's is made by one snapshot: a row that others move meanwhile,
+ * from a table that comes into one that has been looked at, is found where it was.
+ */
+static bool
+run_pass(Reseal *reseal)
+{
+	bool ended;
+
+	/* rows that others have committed count, whatever this transaction's snapshot shows */
+	PushActiveSnapshot(GetLatestSnapshot());
+	ended = go_on(reseal);
+	PopActiveSnapshot();
+	return ended;
 }
 
 /* Begins the next pass, of a call that goes on or of the one that comes. */
@@ -360,8 +382,8 @@ tell_skipped(const Reseal *reseal)
 							   (unsigned long) reseal->unopened, (long long) reseal->unopened,
 							   reseal->column),
 				 errdetail("They stay as they are. The first: %s.", reseal->problem),
-				 errhint("Put missing keys back into the keyring; restore damaged rows from a "
-						 "backup.")));
+				 errhint("Put missing keys that were not shredded back into the keyring; restore "
+						 "damaged rows from a backup.")));
 }
 
 PGDLLEXPORT Datum

@@ -96,6 +96,12 @@ reseal_progress_add(int64 blocks, int64 images, int64 skipped)
 	published.images_skipped += skipped;
 	if (images > 0)
 		published.verifying = false;
+	/* an error that a function of the table has caught has ended it */
+	if (MyBEEntry != NULL && MyBEEntry->st_progress_command != PROGRESS_COMMAND_RESEAL)
+	{
+		reseal_progress_again();
+		return;
+	}
 	values[0] = published.verifying;
 	values[1] = published.blocks_done;
 	values[2] = published.images_done;

@@ -425,13 +425,10 @@ reseal_rows(ResealStretch *stretch)
 	ExecOpenIndices(state.info, false);
 	state.seen = table_slot_create(state.relation, NULL);
 	state.changed = table_slot_create(state.relation, NULL);
-	/* rows that others have committed count, whatever this transaction's snapshot shows */
-	PushActiveSnapshot(GetLatestSnapshot());
 	state.snapshot = GetActiveSnapshot();
 
 	scan_for_owner(&state);
 
-	PopActiveSnapshot();
 	ExecDropSingleTupleTableSlot(state.seen);
 	ExecDropSingleTupleTableSlot(state.changed);
 	ExecCloseIndices(state.info);

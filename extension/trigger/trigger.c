@@ -13,7 +13,6 @@
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
@@ -22,6 +21,7 @@
 #include "utils/syscache.h"
 
 #include "base/internal.h"
+#include "base/relcache.h"
 #include "home/home.h"
 #include "image/image.h"
 #include "trigger/attach.h"
@@ -82,7 +82,7 @@ trigger_relation_changed(Datum arg, Oid relation)
 void
 trigger_table_init(void)
 {
-	CacheRegisterRelcacheCallback(trigger_relation_changed, (Datum) 0);
+	relcache_watch(trigger_relation_changed);
 }
 
 void

@@ -35,7 +35,8 @@ typedef struct ResealStretch
  * is, or nothing: a row that others have locked, or of which there is a newer version, is
  * passed over. Functions of indexes, generated columns and constraints run as the table's owner,
  * security-restricted, with pg_catalog as their search path. Progress is told (reseal_progress_*).
- * The caller holds ROW EXCLUSIVE. Errors: as reseal()'s.
+ * The caller holds ROW EXCLUSIVE; which rows there are, the active snapshot says. Errors: as
+ * reseal()'s.
  */
 extern void reseal_rows(ResealStretch *stretch);
 
@@ -64,7 +65,10 @@ typedef struct ResealProgress
 extern void reseal_progress_begin(const ResealProgress *progress);
 extern void reseal_progress_end(void);
 
-/* reseal_progress_add publishes what has been done in addition. Cheap; may be called for each row. */
+/*
+ * reseal_progress_add publishes what has been done in addition; all of it, if an error that was
+ * caught meanwhile has ended that. Cheap; may be called for each row.
+ */
 extern void reseal_progress_add(int64 blocks, int64 images, int64 skipped);
 
 /* reseal_progress_now returns what is published; good until the next change of it. */

@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = error;
 
-SELECT plan(74);
+SELECT plan(83);
 
 CREATE ROLE reseal_none;
 CREATE ROLE reseal_custodian IN ROLE biometric_custodian;
@@ -158,6 +158,30 @@ ALTER TABLE months ATTACH PARTITION months_2 FOR VALUES IN (2);
 CREATE TABLE heir (extra int) INHERITS (secured);
 INSERT INTO months SELECT n, 1 + n % 2, made.png(n, 3) FROM generate_series(1, 30) AS n;
 INSERT INTO heir VALUES (2, made.png(1, 1), 5);
+CREATE TABLE months_0 (id int, month int, face biometric.face_image);
+CREATE TABLE years (id int, month int, face biometric.face_image) PARTITION BY LIST (month);
+CREATE TABLE years_1 PARTITION OF years FOR VALUES IN (1);
+INSERT INTO months_0 VALUES (1, 0, made.png(1, 1));
+INSERT INTO years VALUES (2, 1, made.png(1, 1));
+CREATE TABLE renamed (id int, face biometric.face_image, other biometric.face_image);
+INSERT INTO renamed SELECT n, made.png(n, 1), made.png(n, 2) FROM generate_series(1, 3) AS n;
+CREATE ROLE reseal_owner;
+GRANT CREATE ON SCHEMA public TO reseal_owner;
+CREATE FUNCTION run_as(image biometric.face_image) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $body$
+BEGIN
+	INSERT INTO public.ran VALUES (current_user || ' ' || replace(current_setting('search_path'), ' ', ''));
+	RETURN 'x';
+END
+$body$;
+-- it says so, and is not
+CREATE TABLE ran (by text);
+GRANT INSERT ON ran TO reseal_owner;
+CREATE TABLE owned (id int, face biometric.face_image);
+ALTER TABLE owned OWNER TO reseal_owner;
+CREATE INDEX ON owned (run_as(face));
+ALTER FUNCTION run_as VOLATILE;
+INSERT INTO owned VALUES (1, made.png(1, 1));
+TRUNCATE ran;
 CREATE TEMPORARY TABLE passing (id int, face biometric.face_image);
 INSERT INTO passing VALUES (1, made.png(1, 1));
 SELECT face::text AS sealed FROM lane WHERE id = 1 \gset
@@ -186,6 +210,23 @@ SELECT is(resealed('secured', 'face'), 2::bigint, 'row security hides no image, 
 SELECT is(resealed('months', 'face', 4), 30::bigint, 'and partitions, wherever they have the column');
 SELECT is(count(*), 30::bigint, 'all of them') FROM months WHERE key_of(face::bytea) = :newest_key;
 SELECT is(resealed('passing', 'face'), 1::bigint, 'and a temporary table of one''s own');
+SET ROLE reseal_custodian;
+SELECT is(biometric.reseal('owned', 'face'), 1::bigint, 'where an index has a function of the owner''s');
+RESET ROLE;
+SELECT is(string_agg(by, ', '), 'reseal_owner pg_catalog,pg_temp', 'it runs as the owner, and not as the custodian') FROM ran;
+
+-- What tables and columns become between two calls
+
+SELECT is(biometric.reseal('years', 'face'), 1::bigint, 'when a partition is attached');
+ALTER TABLE years ATTACH PARTITION months_0 FOR VALUES IN (0);
+SELECT is(biometric.reseal('years', 'face'), 1::bigint, 'its images are sealed again before a call returns 0');
+SELECT is(biometric.reseal('years', 'face'), 0::bigint, 'as the next one does');
+SELECT is(biometric.reseal('renamed', 'face', 1) + biometric.reseal('renamed', 'other', 1), 2::bigint, 'when columns are under way');
+ALTER TABLE renamed DROP COLUMN face;
+ALTER TABLE renamed RENAME COLUMN other TO another;
+SELECT is(count(*), 0::bigint, 'and one is dropped, the other renamed, neither is under way any more') FROM biometric.stat_progress_reseal WHERE relation = 'renamed'::regclass;
+SELECT is(resealed('renamed', 'another'), 2::bigint, 'the rest is sealed again under the new name');
+SELECT is(count(*), 0::bigint, 'and nothing is left behind') FROM biometric.reseal_progress WHERE relation = 'renamed'::regclass;
 
 -- What was given from outside stays so
 
@@ -271,5 +312,5 @@ SELECT is(count(*), 3::bigint, 'all of them') FROM visits WHERE key_of(face::byt
 
 SELECT ok(ok, 'and the ledger verifies: ' || coalesce(problem, '')) FROM biometric.verify_ledger();
 SELECT * FROM finish();
-DROP OWNED BY reseal_none, reseal_custodian;
-DROP ROLE reseal_none, reseal_custodian;
+DROP OWNED BY reseal_none, reseal_custodian, reseal_owner CASCADE;
+DROP ROLE reseal_none, reseal_custodian, reseal_owner;
