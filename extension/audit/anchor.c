@@ -323,6 +323,8 @@ audit_anchor_main(Datum arg)
 	deliveries = MemoryContextAllocZero(TopMemoryContext, ledger_slots() * sizeof(Delivery));
 	before_shmem_exit(anchor_leave, (Datum) 0);
 	BackgroundWorkerUnblockSignals();
+	/* a reload between the fork and the handler was told to nobody */
+	ConfigReloadPending = true;
 	ledger_set_anchor(true);
 	context = AllocSetContextCreate(TopMemoryContext, "biometric anchors", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);

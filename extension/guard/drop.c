@@ -18,7 +18,9 @@
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
 #include "utils/acl.h"
+#include "utils/guc.h"
 
 #include "base/internal.h"
 #include "base/roles.h"
@@ -26,6 +28,12 @@
 #include "guard/parts.h"
 #include "guard/refuse.h"
 #include "ledger/database.h"
+
+/*
+ * Three times as long as the ledger's worker waits for any lock: what that does not resolve is
+ * somebody else's.
+ */
+#define DROP_DEADLOCK_MS 3000
 
 /* A relation by its name, as the command will find it; InvalidOid when it is not there. */
 static Oid
@@ -176,4 +184,21 @@ guard_drop_check_owned(Node *statement, GuardCommand *command)
 								 guard_describe(AuthIdRelationId, role));
 		command->may_drop = true;
 	}
+}
+
+void
+guard_drop_begin(GuardCommand *command)
+{
+	if (!command->may_drop || DeadlockTimeout >= DROP_DEADLOCK_MS)
+		return;
+	command->settings = NewGUCNestLevel();
+	(void) set_config_option("deadlock_timeout", CppAsString2(DROP_DEADLOCK_MS), PGC_SUSET,
+							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+void
+guard_drop_end(const GuardCommand *command)
+{
+	if (command->settings != 0)
+		AtEOXact_GUC(false, command->settings);
 }

@@ -81,7 +81,8 @@ static const RuleText rule_texts[] = {
 	[GUARD_TWO_PERSON] = {"two_person",
 						  "While changes that widen access need two persons, none switches that "
 						  "off alone.",
-						  "Have biometric_audit.two_person changed in postgresql.conf, by whoever "
+						  "Have biometric_audit.two_person changed in postgresql.conf (and taken out "
+						  "of postgresql.auto.conf, where ALTER SYSTEM writes) by whoever "
 						  "administers the server, and reload: the ledger will say so."},
 	[GUARD_LOCKDOWN] = {"lockdown",
 						"biometric_audit.lockdown keeps SQL from running programs, from the "

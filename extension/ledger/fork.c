@@ -310,7 +310,7 @@ refuse_not_begun(void)
 static char *
 require_custodian(FunctionCallInfo fcinfo, const char *function)
 {
-	char *reason = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char *reason = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
 
 	if (!role_is_custodian(GetUserId()))
 		ereport(ERROR,

@@ -16,8 +16,9 @@
 
 #define LIBRARY_NAME "biometric_audit"
 
-/* How soon another is started after one that ended, or could not be. */
-#define PAUSE_MS 1000L
+/* How soon another is started after one that ended, and how soon again one that could not be. */
+#define PAUSE_MS 100L
+#define REFUSED_PAUSE_MS 1000L
 
 typedef struct HelperStart
 {
@@ -136,7 +137,16 @@ helper_start(int number)
 	if (!started)
 		starts[number].handle = NULL;
 	pg_atomic_write_u32(&slot->helper_refused, started ? 0 : 1);
-	starts[number].not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PAUSE_MS);
+	starts[number].not_before =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), REFUSED_PAUSE_MS);
+}
+
+/* How long nobody is to be started for a slot; not longer than ever because the clock went back. */
+static long
+helper_pause(const HelperStart *start)
+{
+	return Min(TimestampDifferenceMilliseconds(GetCurrentTimestamp(), start->not_before),
+			   REFUSED_PAUSE_MS);
 }
 
 long
@@ -155,8 +165,7 @@ ledger_helper_tend(int number, long idle_ms)
 	wait = helper->due(number);
 	if (wait < 0)
 		return idle_ms;
-	wait = Max(wait,
-			   TimestampDifferenceMilliseconds(GetCurrentTimestamp(), starts[number].not_before));
+	wait = Max(wait, helper_pause(&starts[number]));
 	if (wait > 0)
 		return Min(wait, idle_ms);
 	helper_start(number);

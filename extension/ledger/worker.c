@@ -143,6 +143,8 @@ worker_force_settings(void)
 {
 	static const char *const forced[][2] = {
 		{"lock_timeout", "1s"},
+		/* of two that wait for each other it is to be this process that finds it out */
+		{"deadlock_timeout", "1ms"},
 		{"statement_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
 		{"idle_session_timeout", "0"},
@@ -154,6 +156,7 @@ worker_force_settings(void)
 		{"row_security", "off"},
 		{"exit_on_error", "off"},
 		{"jit", "off"},
+		{"max_parallel_workers_per_gather", "0"},
 #ifdef HAVE_TRANSACTION_TIMEOUT
 		{"transaction_timeout", "0"},
 #endif
@@ -629,6 +632,21 @@ worker_fence(Worker *w)
 	proc_exit(0);
 }
 
+/*
+ * Whether there is something to be done that the latch may not tell of: whatever waited in between,
+ * for a lock, say, has reset it.
+ */
+static bool
+worker_is_asked(Worker *w)
+{
+	return ConfigReloadPending || stop_wanted || pg_atomic_read_u32(&w->slot->holds) > 0 ||
+		   pg_atomic_read_u32(&w->slot->look_again) != 0 ||
+		   pg_atomic_read_u64(&w->slot->tasks_requested) !=
+			   pg_atomic_read_u64(&w->slot->tasks_done) ||
+		   worker_must_flush(w) ||
+		   (w->tree.state == LEDGER_READY && pg_atomic_read_u64(&w->slot->head) != w->position);
+}
+
 static void
 worker_sleep(Worker *w)
 {
@@ -703,7 +721,7 @@ worker_loop(Worker *w)
 		/* what worker_follow has put into the ring, nobody wakes this process for */
 		if (w->tree.state == LEDGER_READY && pg_atomic_read_u64(&w->slot->head) != w->position)
 			continue;
-		if (worker_work(w))
+		if (worker_work(w) || worker_is_asked(w))
 			continue;
 		worker_sleep(w);
 	}
@@ -735,6 +753,8 @@ ledger_worker_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(pg_atomic_read_u32(&ledger_slot(number)->database),
 											  InvalidOid, 0);
 	worker_force_settings();
+	/* a reload between the fork and the handler was told to nobody */
+	ConfigReloadPending = true;
 	pgstat_report_appname("biometric_audit ledger");
 
 	worker = MemoryContextAllocZero(TopMemoryContext, sizeof(Worker));

@@ -23,6 +23,7 @@ typedef struct GuardCommand
 	bool may_drop;		 /* the extension goes, and may */
 	bool drops_triggers; /* it is a DROP TRIGGER */
 	bool drop_confirmed; /* may_drop was asked again under the command's locks */
+	int settings;		 /* level of what guard_drop_begin has set; 0: nothing */
 	struct GuardCommand *outer;
 } GuardCommand;
 
@@ -70,6 +71,15 @@ extern void guard_object_access(ObjectAccessType access, Oid class_id, Oid objec
  * command: filled in, for guard_enter.
  */
 extern void guard_check_utility(PlannedStmt *plan, bool top_level, GuardCommand *command);
+
+/*
+ * guard_drop_begin sees to it that a command with which the extension goes is not the one that is
+ * given up when it and the ledger's worker wait for each other: the worker gives way within a
+ * second, and so this process looks for deadlocks later. guard_drop_end takes that back; after an
+ * error the transaction's end does. For hooks_utility, around the command.
+ */
+extern void guard_drop_begin(GuardCommand *command);
+extern void guard_drop_end(const GuardCommand *command);
 
 /*
  * guard_enter makes a command the running one, guard_leave the one around it,
