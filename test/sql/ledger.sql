@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = warning;
 
-SELECT plan(66);
+SELECT plan(69);
 
 -- Enough entries for more than two tiles
 SELECT biometric.register_party('ledger test', 'Ledger test', NULL);
@@ -107,6 +107,10 @@ SELECT biometric.fork_ledger('test');
 PREPARE TRANSACTION 'fork';
 SELECT is(:'SQLSTATE'::text, '0A000', 'a fork cannot be prepared');
 SELECT is((SELECT count(*) FROM biometric.log), 1::bigint, 'and has not happened');
+
+-- NULL is no reason, and says so
+SELECT throws_ok(format('SELECT biometric.%s(NULL)', name), '22023', NULL, format('%s() needs a reason', name))
+	FROM unnest('{fork_ledger,hand_over_ledger,retire_ledger}'::text[]) AS name;
 
 -- Nothing stands behind the entry that closes a log
 BEGIN;

@@ -258,7 +258,7 @@ subtest 'while the worker is stopped nothing is released, and then it all goes o
 	$paused->send_flush;
 	is($paused->collect(until => 's')->row_count, 20, 'a portal is suspended');
 	my $worker = $node->worker($db);
-	kill 'STOP', $worker;
+	$node->halt($worker);
 
 	foreach my $options ([], [ results => [ 0, BINARY ] ], [ max_rows => 3 ])
 	{
@@ -289,7 +289,7 @@ subtest 'a client that waits for a stopped worker can be cancelled' => sub {
 	$node->set('biometric_audit.ledger_timeout', '100s');
 	my $wire = officer();
 	my $worker = $node->worker($db);
-	kill 'STOP', $worker;
+	$node->halt($worker);
 	$wire->send_query("$all LIMIT 100");
 	my $pid = $wire->pid;
 	poll_until(
@@ -318,7 +318,7 @@ subtest 'a worker that is terminated is replaced, and nothing is lost or repeate
 		my @rows = $wire->extended("$all LIMIT 500", results => [ 0, BINARY ])->rows;
 		is(scalar @rows, 500, "round $round: released");
 		all_recorded($mark, "round $round", @rows);
-		isnt($node->worker($db), $worker, 'by another worker');
+		ok($node->worker($db, $worker), 'another worker follows');
 	}
 	my $wire2 = slow_officer();
 	my $mark = $node->mark($db);
@@ -386,18 +386,10 @@ foreach my $victim (qw(worker backend))
 		my ($mark, @rows) = reads_until(
 			1,
 			sub {
-				my $pid = $victim eq 'worker' ? $node->worker($db) : officer()->pid;
-				kill 'KILL', $pid;
-				poll_until(sub { !BiometricAudit::Node::process_alive($pid) });
+				my $idle = officer();
+				ok($node->kill_one(sub { return $victim eq 'worker' ? $node->worker($db) : $idle->pid; }),
+					'the server comes back');
 			});
-		ok( poll_until(
-				sub {
-					local $@;
-					my $up = eval { officer() };
-					return $up && !$up->startup->error;
-				}),
-			'the server comes back');
-		$node->forget;
 		all_recorded($mark, $victim, @rows);
 		ok($node->verifies($db), 'the ledger verifies');
 		usable(officer());

@@ -101,7 +101,7 @@ subtest 'a change that the ledger does not take is not committed' => sub {
 	$node->set('biometric_audit.ledger_timeout', '500ms');
 	my $writer = $node->connect_from('local', $db, $node->superuser);
 	my $worker = $node->worker($db);
-	kill 'STOP', $worker;
+	$node->halt($worker);
 	$writer->query('BEGIN; INSERT INTO visit VALUES (200, ' . image(200) . ')');
 	my $commit = $writer->query('COMMIT');
 	is($commit->sqlstate, '55000', 'COMMIT fails');
@@ -117,7 +117,7 @@ subtest 'a change that the ledger does not take is not committed' => sub {
 subtest 'the first rows of a new table hold nobody up' => sub {
 	$node->sql($db, "CREATE TABLE fresh_$_ (id int PRIMARY KEY, img biometric.face_image)") foreach qw(a b);
 	my ($one, $two) = map { $node->connect_from('local', $db, $node->superuser) } 1 .. 2;
-	$_->query("SET lock_timeout = '5s'") foreach ($one, $two);
+	$_->query("SET lock_timeout = '${PostgreSQL::Test::Utils::timeout_default}s'") foreach ($one, $two);
 	my $insert = sub {
 		my ($writer, $table, $id) = @_;
 		return $writer->query("INSERT INTO fresh_$table VALUES ($id, " . image($id) . ')')->message;

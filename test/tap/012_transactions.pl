@@ -306,6 +306,7 @@ subtest 'while a standby does not answer nothing is released' => sub {
 	is($result->row_count, 0, 'no row');
 	await_standby(undef);
 	$node->set('biometric_audit.ledger_timeout', undef);
+	ok(durable(), 'what was to be released, and was not, is on record all the same');
 	is($wire->query('SELECT id FROM traveller WHERE img IS NOT NULL LIMIT 1')->error,
 		undef, 'the session goes on');
 };

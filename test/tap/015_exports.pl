@@ -293,7 +293,7 @@ END
 {
 	my $worker = $node->worker($db);
 	$node->set('biometric_audit.ledger_timeout', '1s');
-	kill 'STOP', $worker;
+	$node->halt($worker);
 	foreach my $sql ('COPY lane TO STDOUT', 'SELECT img::text FROM lane', 'SELECT img FROM lane')
 	{
 		my $result = $relay->query($sql);
@@ -322,7 +322,7 @@ END
 	my ($launcher) = $admin->query("SELECT pid FROM pg_stat_activity "
 		  . "WHERE backend_type LIKE 'biometric_audit%' AND datname IS NULL")->value;
 	my $worker = $node->worker($db);
-	kill 'STOP', $launcher;
+	$node->halt($launcher);
 	kill 'TERM', $worker;
 	poll_until(sub { !BiometricAudit::Node::process_alive($worker) });
 	$admin->query("SELECT pg_cancel_backend($waiting)");
@@ -352,7 +352,7 @@ END
 	$open->query('SELECT img FROM lane LIMIT 1');
 	$node->set('biometric_audit.ledger_timeout', '1s');
 	my $worker = $node->worker($db);
-	kill 'STOP', $worker;
+	$node->halt($worker);
 	my $result = $open->query('SELECT img, tell(id, img) FROM lane ORDER BY id LIMIT 3');
 	kill 'CONT', $worker;
 	$node->set('biometric_audit.ledger_timeout', undef);
@@ -485,7 +485,7 @@ sub replications
 {
 	my $worker = $node->worker($db);
 	$node->set('biometric_audit.ledger_timeout', '1s');
-	kill 'STOP', $worker;
+	$node->halt($worker);
 	is(replicate(RELAY)->sqlstate, '42501', 'nobody replicates while the ledger is stopped');
 	kill 'CONT', $worker;
 	$node->set('biometric_audit.ledger_timeout', undef);

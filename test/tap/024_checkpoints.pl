@@ -128,7 +128,7 @@ subtest 'a key file that others could read or that is none signs nothing' => sub
 	like(state_of('checkpoint_error'), qr/mode/, 'by the mode');
 	my $result = refused('auditor', 'SELECT biometric.checkpoint()', '55000', 'no checkpoint');
 	like($result->detail, qr/mode/, 'says so');
-	like(slurp_file($node->logfile, $before), qr/WARNING:.*cannot be used/, 'the log has a warning');
+	ok(poll_until(sub { slurp_file($node->logfile, $before) =~ /WARNING:.*cannot be used/ }), 'the log has a warning');
 	open my $file, '>', $key or die;
 	print $file "no key\n";
 	close $file;
@@ -394,7 +394,7 @@ sub stop_unsigned
 	foreach (1 .. 50)
 	{
 		grow() foreach 1 .. 2;
-		kill 'STOP', $worker;
+		$node->halt($worker);
 		return 1 if state_of('size > coalesce(checkpoint_size, 0)') eq 't';
 		kill 'CONT', $worker;
 	}

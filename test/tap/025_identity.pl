@@ -440,7 +440,7 @@ sub stop_before_fork
 {
 	my ($node) = @_;
 	my $worker = $node->worker($db);
-	kill 'STOP', $worker;
+	$node->halt($worker);
 	is(call($node, 'fork_ledger')->error, undef, 'a fork is committed while the worker stands still');
 	is($node->sql($db, $begun), 1, 'and not begun');
 	return $worker;

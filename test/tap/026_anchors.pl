@@ -212,8 +212,7 @@ subtest 'the process that delivers may end at any time' => sub {
 	$node->set('biometric_audit.checkpoint_command', "$keep %p %o %s %l %t");
 	anchored($node);
 	my $pid = sub {
-		return (map { /^(\d+)/ } grep { /biometric_audit anchors/ }
-			  map { my $command = contents("/proc/$_/cmdline"); "$_ $command" }
+		return (grep { BiometricAudit::Node::process_title($_) =~ /biometric_audit anchors/ }
 			  BiometricAudit::Node::children_of($node->{_pid}))[0];
 	};
 	my $old = $pid->();
@@ -243,7 +242,7 @@ subtest 'an old primary whose store knows a newer timeline is fenced' => sub {
 	$standby->init_from_backup($primary, 'b', has_streaming => 1);
 	$standby->start;
 	$primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));
-	is(scalar(grep { /anchors/ } map { contents("/proc/$_/cmdline") }
+	is(scalar(grep { BiometricAudit::Node::process_title($_) =~ /anchors/ }
 		  BiometricAudit::Node::children_of($standby->{_pid})), 0, 'a standby delivers nothing');
 	is($primary->sql($db, 'SELECT state FROM biometric.ledger_status()'), 'ready', 'before');
 	$standby->promote;

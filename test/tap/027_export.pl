@@ -198,7 +198,7 @@ subtest 'an export that was stopped goes on where it stopped' => sub {
 		my $result = $wire->query("SELECT * FROM biometric.export_ledger('$directory')");
 		last unless $result->error;
 		is($result->sqlstate, '57014', "stopped after $patience ms");
-		ok(!-e "$directory/checkpoint", 'it leaves no checkpoint');
+		ok(!-e "$directory/checkpoint" || verify($directory) == 0, 'it leaves no checkpoint, unless all was written');
 	}
 	is(verify($directory), 0, 'the one that was not stopped made it whole');
 

@@ -371,7 +371,7 @@ subtest 'what a dump may bring of a foreign log does not spoil the views' => sub
 	  "INSERT INTO biometric.entry_00 VALUES ('$foreign', 5, 0, ''), ('$foreign', $most, 0, ''), ('$foreign', -1, 0, '')",
 	  "INSERT INTO biometric.segment VALUES ('$foreign', $most, '', now(), ''), ('$foreign', -1, '', now(), '')";
 	my $auditor = $node->connect_from('local', $db, 'auditor');
-	$auditor->query(q{SET statement_timeout = '60s'});
+	$auditor->query("SET statement_timeout = '${PostgreSQL::Test::Utils::timeout_default}s'");
 	my $result = $auditor->query("SELECT count(*) FILTER (WHERE log_id <> '$foreign' AND note IS NOT NULL "
 		  . 'AND octet_length(root) = 32) FROM (SELECT * FROM biometric.checkpoints OFFSET 0) AS c');
 	cmp_ok($result->value // $result->message, '>=', $notes, 'all checkpoints can be read');

@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 use BiometricAudit::Load qw(furnish);
-use BiometricAudit::Node qw(poll_until);
+use BiometricAudit::Node;
 
 use constant ROUNDS => 20;
 
@@ -26,18 +26,6 @@ sub process
 	my ($kind) = @_;
 	return $node->sql('postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = '$kind' ORDER BY pid LIMIT 1");
-}
-
-# Waits until the server takes connections again, after it has ended all of them.
-sub comes_back
-{
-	return poll_until(
-		sub {
-			local $@;
-			# what was connected before it noticed will never answer again
-			$node->forget;
-			eval { $node->sql('postgres', 'SELECT 1') };
-		});
 }
 
 my $rounds = ROUNDS;
@@ -77,14 +65,9 @@ foreach my $victim (
 	subtest "kill -9 of one process under load: $victim" => sub {
 		my $load = BiometricAudit::Load->begin($node, $db);
 		ok($load->acknowledged(5), 'clients are at work');
-		my $before = $node->sql('postgres', 'SELECT pg_postmaster_start_time()');
-		my $pid =
-			$victim eq 'client backend'
-		  ? $node->connect_from('local', $db, 'officer')->pid
-		  : process($victim);
-		kill 'KILL', $pid;
-		ok(poll_until(sub { !BiometricAudit::Node::process_alive($pid) }), 'it is gone');
-		ok(comes_back(),            'the server comes back');
+		my $idle = $node->connect_from('local', $db, 'officer');
+		ok($node->kill_one(sub { return $victim eq 'client backend' ? $idle->pid : process($victim); }),
+			'the server comes back');
 		ok($load->acknowledged(10), 'and serves its clients');
 		$load->end;
 		$load->is_kept($node, "after $victim was killed");
@@ -95,18 +78,9 @@ subtest 'kill -9 of a client\'s process that waits for the ledger' => sub {
 	my $load = BiometricAudit::Load->begin($node, $db);
 	ok($load->acknowledged(5), 'clients are at work');
 	$node->set('synchronous_standby_names', 'nobody');
-	my $pid;
-	ok( poll_until(
-			sub {
-				$pid = $node->sql('postgres', <<'END');
-SELECT pid FROM pg_stat_activity
-WHERE usename = 'officer' AND state = 'active' AND wait_event = 'Extension' LIMIT 1
-END
-			}),
-		'a reader waits');
-	kill 'KILL', $pid;
-	ok(poll_until(sub { !BiometricAudit::Node::process_alive($pid) }), 'and is killed');
-	ok(comes_back(), 'the server comes back');
+	my $waits = q{SELECT pid FROM pg_stat_activity
+		WHERE usename = 'officer' AND state = 'active' AND wait_event = 'Extension' LIMIT 1};
+	ok($node->kill_one(sub { return $node->sql('postgres', $waits); }), 'a reader waits, is killed, and the server comes back');
 	$node->set('synchronous_standby_names', '');
 	ok($load->acknowledged(5), 'and serves its clients');
 	$load->end;

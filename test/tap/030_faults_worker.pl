@@ -79,7 +79,7 @@ subtest 'the worker is stopped under load' => sub {
 	{
 		ok($load->acknowledged($round), 'readers are at work');
 		my $worker = $node->worker($db);
-		kill 'STOP', $worker;
+		$node->halt($worker);
 		ok($load->failed(2), 'they get errors');
 		gets_an_error(officer(), 'so does who comes anew', qr/process \d+, has not answered/);
 		kill 'CONT', $worker;
@@ -96,7 +96,7 @@ subtest 'a refusal that the stopped worker does not take is one all the same, an
 	my $wire = $node->connect_from('127.0.0.3', $db, 'officer', 'border_control');
 	my $worker = $node->worker($db);
 	my $remark = qr/\. The refusal could not be recorded in the ledger\.$/;
-	kill 'STOP', $worker;
+	$node->halt($worker);
 	my $result = $wire->query('SELECT img FROM traveller');
 	is($result->sqlstate, '42501', 'a refusal');
 	like($result->detail, $remark, 'that is not on record');
@@ -110,7 +110,7 @@ subtest 'a transaction whose entries the stopped worker does not take is not com
 	my $wire = $node->connect_from('local', $db, $node->superuser);
 	my $worker = $node->worker($db);
 	my $mark = $node->mark($db);
-	kill 'STOP', $worker;
+	$node->halt($worker);
 	my $result = $wire->query(
 		q{INSERT INTO enrolled VALUES ('late', numbered_jpeg(1, 400)::biometric.face_image)});
 	is($result->sqlstate, '55000', 'an error');
@@ -169,7 +169,7 @@ subtest 'all places for background workers are taken by others' => sub {
 	my ($worker, $launcher) = ($node->worker($db), launcher());
 
 	# The launcher would be first otherwise.
-	kill 'STOP', $launcher;
+	$node->halt($launcher);
 	$node->sql($db, "SELECT pg_terminate_backend($worker)");
 	ok(poll_until(sub { !BiometricAudit::Node::process_alive($worker) }), 'the worker ends');
 	my @sessions = occupy();
@@ -188,7 +188,7 @@ subtest 'the launcher is stopped' => sub {
 	$node->set('biometric_audit.ledger_timeout', '400ms');
 	my $load = BiometricAudit::Load->begin($node, $db, strangers => 0);
 	my $launcher = launcher();
-	kill 'STOP', $launcher;
+	$node->halt($launcher);
 	ok($load->acknowledged(5), 'which matters to nobody');
 	$node->sql($db, 'SELECT pg_terminate_backend(' . $node->worker($db) . ')');
 	ok($load->failed(2), 'until there is no worker');

@@ -186,7 +186,7 @@ agree('after a crash');
 
 my $worker = $node->worker($db);
 $node->set('biometric_audit.ledger_timeout', '200ms');
-kill 'STOP', $worker;
+$node->halt($worker);
 my $refused = $node->connect_from('local', $db, 'custodian')
   ->query("SELECT biometric.close_incident($short, 'nobody writes it down')");
 kill 'CONT', $worker;

@@ -433,7 +433,7 @@ $node->set('biometric_audit.ledger_timeout', '50ms');
 my $worker = $node->worker($db);
 $wire->close;
 $wire = officer();
-kill 'STOP', $worker;
+$node->halt($worker);
 my %failed;
 foreach (1 .. 400)
 {

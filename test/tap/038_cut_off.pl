@@ -113,11 +113,11 @@ subtest 'none of 32 batches under way is sent after the quarantine has returned'
 	my $worker = $node->worker($db);
 	is($wire->query('SELECT 1')->value, 1, 'a session');
 	my $mark = $node->mark($db);
-	kill 'STOP', $worker;
+	$node->halt($worker);
 	$wire->send_query($read);
 	ok(poll_until(sub { event_of($wire->pid) eq 'Extension Extension' }),
 		'all batches are promised, and wait for the ledger');
-	kill 'STOP', $wire->pid;
+	$node->halt($wire->pid);
 	kill 'CONT', $worker;
 	my $result = quarantine();
 	is($result->message, undef, 'quarantined');
@@ -195,6 +195,8 @@ subtest 'what was left open releases nothing' => sub {
 # ---------------------------------------------------------------- connections
 
 subtest 'end_sessions ends the sessions of the party, and only those, and says so' => sub {
+	ok(poll_until(sub { !$node->sql($db, q{SELECT count(*) FROM pg_stat_activity WHERE usename = 'officer'}) }),
+		'whoever was there before has left');
 	$node->sql($db, 'CREATE DATABASE desk');
 	my @idle = map { officer() } 1 .. 3;
 	my $busy = officer();

@@ -60,7 +60,7 @@ sub read_while
 	my $worker = $node->worker($db);
 	is($wire->query('SELECT 1')->value, 1, 'a session');
 	my $mark = $node->mark($db);
-	kill 'STOP', $worker;
+	$node->halt($worker);
 	$wire->send_query('SELECT img FROM traveller ORDER BY id');
 	ok( poll_until(
 			sub {
@@ -68,7 +68,7 @@ sub read_while
 						  . "state = 'active' AND pid = " . $wire->pid) // '') eq 'Extension';
 			}),
 		'batches are promised, and wait for the ledger');
-	kill 'STOP', $wire->pid;
+	$node->halt($wire->pid);
 	kill 'CONT', $worker;
 	$work->();
 	is(recorded($mark), BATCHES, 'they are on record');

@@ -292,6 +292,15 @@ sub try_all
 	return;
 }
 
+# bytes_of(path): of a file that the server may have removed meanwhile.
+sub bytes_of
+{
+	my ($path) = @_;
+	open my $file, '<:raw', $path or return '';
+	local $/ = undef;
+	return readline($file) // '';
+}
+
 # everywhere(): neither the server's files nor its log hold a picture.
 sub everywhere
 {
@@ -301,7 +310,7 @@ sub everywhere
 		my @found;
 		find(
 			{   no_chdir => 1,
-				wanted => sub { push @found, $_ if -f $_ && slurp_file($_) =~ $any_form }
+				wanted => sub { push @found, $_ if -f $_ && bytes_of($_) =~ $any_form }
 			},
 			$path);
 		return "@found";

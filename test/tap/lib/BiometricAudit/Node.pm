@@ -15,6 +15,7 @@ use Exporter    qw(import);
 use File::Path  qw(mkpath);
 use IO::Socket::IP;
 use JSON::PP ();
+use IO::Select;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
@@ -26,6 +27,16 @@ use BiometricAudit::Wire;
 our @EXPORT_OK = qw(is_sealed opened poll_until has_ipv6);
 
 my $sealed_magic = "\x89SEAL\r\n\x1a";
+
+# What a suite dies of is said where its tests are, too: otherwise it would be in its log alone.
+INIT
+{
+	my $others = $SIG{__DIE__};
+	$SIG{__DIE__} = sub {
+		diag "died: $_[0]" if defined $^S && !$^S;
+		$others->(@_) if ref $others;
+	};
+}
 
 # ---------------------------------------------------------------- values
 
@@ -47,7 +58,7 @@ sub opened
 	return pack('H*', $value);
 }
 
-# poll_until(sub) calls until it returns true; false after the deadline.
+# poll_until(sub) calls until it returns true; false after the deadline, which it says.
 sub poll_until
 {
 	my ($condition) = @_;
@@ -58,7 +69,21 @@ sub poll_until
 		return $answer if $answer;
 		usleep(20_000);
 	}
+	my (undef, $file, $line) = caller;
+	diag "nothing came in $PostgreSQL::Test::Utils::timeout_default s of what $file line $line waits for";
 	return 0;
+}
+
+# replace_file(path, text, mode) writes a file so that nobody ever reads half of it.
+sub replace_file
+{
+	my ($path, $text, $mode) = @_;
+	open my $file, '>', "$path.written" or croak "$path.written: $!";
+	print $file $text;
+	CORE::close $file or croak "$path.written: $!";
+	chmod $mode, "$path.written" if defined $mode;
+	rename "$path.written", $path or croak "$path: $!";
+	return;
 }
 
 # has_ipv6() tells whether this machine has ::1.
@@ -208,13 +233,84 @@ sub children_of
 	return @children;
 }
 
-# process_alive(pid) is false for a zombie, too.
-sub process_alive
+# process_state(pid) is the letter that ps shows; '' when there is no such process.
+sub process_state
 {
 	my ($pid) = @_;
-	open my $file, '<', "/proc/$pid/stat" or return 0;
+	open my $file, '<', "/proc/$pid/stat" or return '';
 	my $line = <$file>;
-	return defined $line && $line =~ /^\d+ \(.*\) ([^ZX]) /s;
+	return defined $line && $line =~ /^\d+ \(.*\) (\S) /s ? $1 : '';
+}
+
+# process_alive(pid) is false for a zombie, too.
+sub process_alive { return process_state($_[0]) =~ /^[^ZX]/; }
+
+# process_title(pid): what a process calls itself; '' when it has ended meanwhile.
+sub process_title
+{
+	my ($pid) = @_;
+	open my $file, '<', "/proc/$pid/cmdline" or return '';
+	local $/ = "\0";
+	my $title = readline $file // return '';
+	chomp $title;
+	return $title;
+}
+
+# halt(pid) stops a worker of the server where it waits for something to do, so that it holds
+# nothing that others could wait for; kill 'CONT' has it go on. False when it is gone.
+sub halt
+{
+	my ($self, $pid) = @_;
+	my $wire = $self->admin('postgres');
+	my $halted;
+	poll_until(
+		sub {
+			kill 'STOP', $pid;
+			poll_until(sub { process_state($pid) =~ /^[TZX]?$/ });
+			return 1 if process_state($pid) ne 'T';
+			$wire->send_query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = $pid");
+			my $answered = IO::Select->new($wire->{stream})->can_read(2);
+			kill 'CONT', $pid unless $answered;
+			my $result = $wire->drain;
+			$halted = $answered && ($result->value // '') eq 'Extension';
+			kill 'CONT', $pid unless $halted;
+			return $halted;
+		}) || croak "process $pid does not stand still";
+	return $halted;
+}
+
+# halt_worker(database) does so with the database's ledger worker, and returns its process id.
+sub halt_worker
+{
+	my ($self, $database) = @_;
+	my $pid;
+	poll_until(sub { $pid = $self->worker($database); return $pid && $self->halt($pid); })
+	  || croak "there is no worker for $database";
+	return $pid;
+}
+
+# kill_one(sub) kills the process that the sub names with SIGKILL, and returns when the server
+# has noticed it, ended all others and recovered. A process that ends by itself before is not
+# it: the sub is asked again.
+sub kill_one
+{
+	my ($self, $victim) = @_;
+	my $witness = $self->connect_from('local', 'postgres', superuser());
+	my $pid;
+	poll_until(
+		sub {
+			$pid = $victim->() or return 0;
+			# what stands still ends by nothing else
+			kill 'STOP', $pid;
+			poll_until(sub { process_state($pid) =~ /^[TZX]?$/ });
+			return process_state($pid) eq 'T';
+		}) || croak 'there is no process to kill';
+	kill 'KILL', $pid;
+	$witness->drain;
+	$self->forget;
+	poll_until(sub { return eval { $self->sql('postgres', 'SELECT 1'); }; })
+	  || croak 'the server does not come back';
+	return $pid;
 }
 
 # ---------------------------------------------------------------- keys and settings
@@ -232,13 +328,7 @@ sub fresh_key
 sub write_keyring
 {
 	my ($self, $text, $mode) = @_;
-	my $path = $self->keyring_path;
-	unlink $path;
-	open my $file, '>', $path or croak "$path: $!";
-	print $file $text;
-	CORE::close $file;
-	chmod $mode // 0600, $path;
-	return;
+	return replace_file($self->keyring_path, $text, $mode // 0600);
 }
 
 # set(name, value) changes a setting by file and reload, and returns when new
@@ -250,14 +340,13 @@ sub set
 	my $text = slurp_file($path);
 	$text =~ s/^\Q$name\E\s*=.*\n//mg;
 	$text .= "$name = '$value'\n" if defined $value;
-	open my $file, '>', $path or croak "$path: $!";
-	print $file $text;
-	CORE::close $file;
+	# a process that is late with what was set before may read it now
+	replace_file($path, $text, 0600);
 	return $self->settle;
 }
 
-# settle() reloads the configuration, and returns when the postmaster and so
-# every new session has seen it.
+# settle() reloads the configuration, and returns when the postmaster and so every new session
+# has seen it, and every old one has been told: the postmaster lets nobody in before.
 sub settle
 {
 	my ($self) = @_;
@@ -265,6 +354,7 @@ sub settle
 	$self->sql('postgres', 'SELECT pg_reload_conf()');
 	poll_until(sub { $self->sql('postgres', "SELECT pg_conf_load_time() > '$before'") eq 't' })
 	  || croak 'the configuration was not reloaded';
+	$self->connect_from('local', 'postgres', superuser(), undef, fail_ok => 1)->close;
 	return;
 }
 
@@ -332,18 +422,25 @@ sub sql
 	return @rows ? $rows[-1][0] : undef;
 }
 
-# drop_extension(database) drops it, with what depends on it; again when the worker, which reads
-# its tables meanwhile, was in the way and the deadlock was found here.
-sub drop_extension
+# try_drop_extension(wire) drops it, with what depends on it; again when the worker, which reads
+# its tables meanwhile, was in the way and the deadlock was found here. Returns the result.
+sub try_drop_extension
 {
-	my ($self, $database) = @_;
-	my $wire = $self->admin($database);
+	my ($wire) = @_;
 	my $result;
 	poll_until(
 		sub {
 			$result = $wire->query('DROP EXTENSION biometric_audit CASCADE');
 			return ($result->sqlstate // '') ne '40P01';
 		});
+	return $result;
+}
+
+# drop_extension(database) does so, and dies if it is refused.
+sub drop_extension
+{
+	my ($self, $database) = @_;
+	my $result = try_drop_extension($self->admin($database));
 	croak 'DROP EXTENSION: ' . $result->message if $result->error;
 	return;
 }
@@ -472,16 +569,18 @@ sub verifies
 	return $answer->{ok};
 }
 
-# worker(database): the process id of the database's ledger worker, when there is one.
+# worker(database, other): the process id of the database's ledger worker, as soon as there is
+# one that is not that other.
 sub worker
 {
-	my ($self, $database) = @_;
+	my ($self, $database, $other) = @_;
+	$other //= 0;
 	my $pid;
 	poll_until(
 		sub {
 			$pid = $self->sql('postgres', <<"END");
 SELECT pid FROM pg_stat_activity
-WHERE backend_type = 'biometric_audit ledger' AND datname = '$database'
+WHERE backend_type = 'biometric_audit ledger' AND datname = '$database' AND pid <> $other
 END
 		});
 	return $pid;
