@@ -293,7 +293,7 @@ COMMENT ON FUNCTION biometric.ledger_status() IS
 
 CREATE FUNCTION biometric.fork_ledger(reason pg_catalog.text)
 RETURNS pg_catalog.uuid AS 'MODULE_PATHNAME', 'ledger_fork'
-LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION biometric.fork_ledger(pg_catalog.text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.fork_ledger(pg_catalog.text) TO biometric_custodian;
 COMMENT ON FUNCTION biometric.fork_ledger(pg_catalog.text) IS
@@ -301,7 +301,7 @@ COMMENT ON FUNCTION biometric.fork_ledger(pg_catalog.text) IS
 
 CREATE FUNCTION biometric.retire_ledger(reason pg_catalog.text)
 RETURNS void AS 'MODULE_PATHNAME', 'ledger_retire'
-LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION biometric.retire_ledger(pg_catalog.text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.retire_ledger(pg_catalog.text) TO biometric_custodian;
 COMMENT ON FUNCTION biometric.retire_ledger(pg_catalog.text) IS

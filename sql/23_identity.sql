@@ -2,7 +2,7 @@
 
 CREATE FUNCTION biometric.hand_over_ledger(reason pg_catalog.text)
 RETURNS void AS 'MODULE_PATHNAME', 'ledger_hand_over'
-LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+LANGUAGE C VOLATILE PARALLEL UNSAFE;
 REVOKE ALL ON FUNCTION biometric.hand_over_ledger(pg_catalog.text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION biometric.hand_over_ledger(pg_catalog.text) TO biometric_custodian;
 COMMENT ON FUNCTION biometric.hand_over_ledger(pg_catalog.text) IS
