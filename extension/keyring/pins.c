@@ -266,28 +266,46 @@ pins_highest(void)
 	return highest;
 }
 
-static bool
-slot_uses(const PinSlot *slot, const uint8 check[SEAL_CHECK_SIZE])
+static const KeyPin *
+slot_pin(const PinSlot *slot, const uint8 check[SEAL_CHECK_SIZE])
+{
+	for (int i = 0; slot != NULL && i < slot->count; i++)
+		if (memcmp(slot->pins[i].check, check, SEAL_CHECK_SIZE) == 0)
+			return &slot->pins[i];
+	return NULL;
+}
+
+/* The pin by which a database keeps a key from another, whose own it may be; NULL: it does not. */
+static const KeyPin *
+slot_keeps(const PinSlot *slot, const uint8 check[SEAL_CHECK_SIZE], const KeyPin *own)
 {
 	for (int i = 0; i < slot->count; i++)
-		if (slot->pins[i].state == PIN_USABLE &&
-			memcmp(slot->pins[i].check, check, SEAL_CHECK_SIZE) == 0)
-			return true;
-	return false;
+	{
+		const KeyPin *pin = &slot->pins[i];
+
+		if (pin->state != PIN_SHREDDED && memcmp(pin->check, check, SEAL_CHECK_SIZE) == 0 &&
+			(own == NULL || !own->own || pin->own || !pin->scope.bound))
+			return pin;
+	}
+	return NULL;
 }
 
 int
 pins_elsewhere(const uint8 check[SEAL_CHECK_SIZE], Oid *databases, int most)
 {
+	const KeyPin *own;
 	int count = 0;
 
 	LWLockAcquire(lock, LW_SHARED);
+	own = slot_pin(my_slot(), check);
 	for (int i = 0; shared != NULL && i < shared->slots; i++)
 	{
 		Oid database = pg_atomic_read_u32(&shared->slot[i].database);
+		const KeyPin *pin = NULL;
 
-		if (!OidIsValid(database) || database == MyDatabaseId ||
-			!slot_uses(&shared->slot[i], check))
+		if (OidIsValid(database) && database != MyDatabaseId)
+			pin = slot_keeps(&shared->slot[i], check, own);
+		if (pin == NULL || pin->state != PIN_USABLE)
 			continue;
 		if (count < most)
 			databases[count] = database;
@@ -297,21 +315,33 @@ pins_elsewhere(const uint8 check[SEAL_CHECK_SIZE], Oid *databases, int most)
 	return count;
 }
 
-/* Whether a database but this slot's knows a key that is not gone for it yet. */
+bool
+pins_shredded_by_owner(const uint8 check[SEAL_CHECK_SIZE])
+{
+	bool shredded = false;
+
+	LWLockAcquire(lock, LW_SHARED);
+	for (int i = 0; shared != NULL && i < shared->slots && !shredded; i++)
+	{
+		Oid database = pg_atomic_read_u32(&shared->slot[i].database);
+		const KeyPin *pin = NULL;
+
+		if (OidIsValid(database) && database != MyDatabaseId)
+			pin = slot_pin(&shared->slot[i], check);
+		shredded = pin != NULL && pin->own && pin->state != PIN_USABLE;
+	}
+	LWLockRelease(lock);
+	return shredded;
+}
+
+/* Whether a database but this slot's keeps a key, or is to take it out itself. */
 static bool
-others_have(const PinSlot *slot, const uint8 check[SEAL_CHECK_SIZE])
+others_have(const PinSlot *slot, const KeyPin *pin)
 {
 	for (int i = 0; i < shared->slots; i++)
-	{
-		const PinSlot *other = &shared->slot[i];
-
-		if (other == slot || !OidIsValid(pg_atomic_read_u32(&shared->slot[i].database)))
-			continue;
-		for (int place = 0; place < other->count; place++)
-			if (other->pins[place].state != PIN_SHREDDED &&
-				memcmp(other->pins[place].check, check, SEAL_CHECK_SIZE) == 0)
-				return true;
-	}
+		if (&shared->slot[i] != slot && OidIsValid(pg_atomic_read_u32(&shared->slot[i].database)) &&
+			slot_keeps(&shared->slot[i], pin->check, pin) != NULL)
+			return true;
 	return false;
 }
 
@@ -325,7 +355,7 @@ pins_shredding(Oid database, bool shared_keyring)
 	slot = OidIsValid(database) ? find_slot(database) : NULL;
 	for (int i = 0; slot != NULL && i < slot->count && id == 0; i++)
 		if (slot->pins[i].state == PIN_SHREDDING &&
-			!(shared_keyring && others_have(slot, slot->pins[i].check)))
+			!(shared_keyring && others_have(slot, &slot->pins[i])))
 			id = slot->pins[i].id;
 	LWLockRelease(lock);
 	return id;

@@ -328,7 +328,25 @@ owed_look_at(const List *rows)
 
 /* ---- the task ---- */
 
-/* Brings rows that say shredding up to date with what became of their keys; true if any changed. */
+static bool
+ring_holds_key(const uint8 *check)
+{
+	for (int i = 0; i < ring_count; i++)
+		if (memcmp(ring[i].check, check, SEAL_CHECK_SIZE) == 0)
+			return true;
+	return false;
+}
+
+/* Whether a key was another database's to shred, which has done so. */
+static bool
+pin_went_elsewhere(const PinRow *row)
+{
+	return row->pin.scope.bound && !row->pin.own && !row->shredding && !row->shredded &&
+		   row->owed == NULL && ring_count >= 0 && !ring_holds_key(row->pin.check) &&
+		   pins_shredded_by_owner(row->pin.check);
+}
+
+/* Brings rows up to date with what became of their keys; true if any changed. */
 static bool
 pin_follow_removal(const List *rows)
 {
@@ -341,6 +359,8 @@ pin_follow_removal(const List *rows)
 		const char *problem = remove_problem(row->pin.check);
 		int ended;
 
+		if (pin_went_elsewhere(row))
+			changed |= table_follow(row);
 		if (!row->shredding)
 			continue;
 		if (remove_is_done(row->pin.check, &ended))

@@ -24,7 +24,8 @@ enum
 	COLUMN_STATE,
 	COLUMN_GONE,
 	COLUMN_OWED,
-	COLUMN_PROBLEM
+	COLUMN_PROBLEM,
+	COLUMN_OWN
 };
 
 static const char *const read_pins =
@@ -32,7 +33,9 @@ static const char *const read_pins =
 	"(extract(epoch FROM lower(p.period)) * 1000)::int8, "
 	"(extract(epoch FROM upper(p.period)) * 1000)::int8, p.state, "
 	"EXISTS (SELECT FROM ONLY biometric.key_pin AS o "
-	"WHERE o.key_check = p.key_check AND o.state <> 'usable'), p.owed, p.problem "
+	"WHERE o.key_check = p.key_check AND o.state <> 'usable'), p.owed, p.problem, "
+	"p.home IS NOT NULL AND (EXISTS (SELECT FROM ONLY biometric.home AS h WHERE h.home = p.home) "
+	"OR EXISTS (SELECT FROM ONLY biometric.held AS d WHERE d.key_id = p.key_id)) "
 	"FROM (SELECT DISTINCT ON (q.key_id) q.* FROM ONLY biometric.key_pin AS q "
 	"JOIN ONLY biometric.log AS l ON l.log_id = q.log_id WHERE l.ordinal IS NOT NULL "
 	"ORDER BY q.key_id, l.ordinal DESC) AS p ORDER BY p.key_id";
@@ -83,6 +86,7 @@ pin_from_tuple(HeapTuple tuple)
 		row->pin.state = PIN_USABLE;
 	row->owed = pin_text(tuple, COLUMN_OWED);
 	row->problem = pin_text(tuple, COLUMN_PROBLEM);
+	row->pin.own = DatumGetBool(pin_value(tuple, COLUMN_OWN, &null));
 	return row;
 }
 
@@ -163,6 +167,15 @@ table_finish(const PinRow *row)
 						"state = 'shredded', shredded_at = clock_timestamp(), problem = NULL, "
 						"owed = 'key_shredded'",
 						NULL);
+}
+
+bool
+table_follow(const PinRow *row)
+{
+	return table_update(row,
+						"state = 'shredded', shredded_at = clock_timestamp(), reason = $3, "
+						"owed = 'key_shredded'",
+						"by the database to a column of which it was bound");
 }
 
 bool

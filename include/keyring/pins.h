@@ -27,6 +27,7 @@ typedef struct KeyPin
 	PinState state;
 	uint8 check[SEAL_CHECK_SIZE];
 	KeyScope scope; /* as in the keyring when it was pinned */
+	bool own;		/* bound, to a column of this database, or images under it are held here */
 } KeyPin;
 
 /* From keyring_shmem_request and _init. */
@@ -68,15 +69,23 @@ extern bool pins_find(uint32 id, KeyPin *pin);
 extern uint32 pins_highest(void);
 
 /*
- * pins_elsewhere lists the other databases of the server in which a key, known by its check
- * value, is published as usable; at most `most` are put into databases. Returns how many there are.
+ * pins_elsewhere lists the other databases of the server that keep a key, known by its check
+ * value, from leaving the keyring: in which it is published as usable. A key that is bound to a
+ * column of this database is kept only by those that have this column, too, or hold images under
+ * it. At most `most` are put into databases. Returns how many there are.
  */
 extern int pins_elsewhere(const uint8 check[SEAL_CHECK_SIZE], Oid *databases, int most);
 
 /*
+ * pins_shredded_by_owner tells whether another database of the server, to a column of which a key is
+ * bound, has published it as shredded or about to be.
+ */
+extern bool pins_shredded_by_owner(const uint8 check[SEAL_CHECK_SIZE]);
+
+/*
  * pins_shredding returns the lowest id of a key that a database of the server is about to take out
- * of the keyring; 0: none. shared_keyring: not one that another database has published, too, unless as
- * shredded, and so takes out itself in the end.
+ * of the keyring; 0: none. shared_keyring: not one that another database keeps, or has to take out
+ * itself.
  */
 extern uint32 pins_shredding(Oid database, bool shared_keyring);
 

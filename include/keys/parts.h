@@ -61,11 +61,13 @@ extern bool table_insert(const KeyPin *pin);
 
 /*
  * table_settle says that nothing is owed any more, table_finish that a key is shredded and an
- * entry owed for it, table_problem what stands in the way of that (NULL: nothing). Of a row that
- * somebody else has locked they do nothing, and return false.
+ * entry owed for it, table_follow that another database has shredded a key of its own and an entry
+ * is owed for it here, too, table_problem what stands in the way of that (NULL: nothing). Of a row
+ * that somebody else has locked they do nothing, and return false.
  */
 extern bool table_settle(const PinRow *row);
 extern bool table_finish(const PinRow *row);
+extern bool table_follow(const PinRow *row);
 extern bool table_problem(const PinRow *row, const char *problem);
 
 /* ---- remove.c: how the worker takes a key out of the keyring */
