@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "access/xact.h"
 #include "commands/dbcommands.h"
 #include "lib/stringinfo.h"
@@ -28,8 +30,12 @@
 #define GRACE_MS 5000
 #define END_AGAIN_MS 1000
 
-/* When what failed is tried again, in ms. */
+/*
+ * When what failed is tried again, in ms; and how many times as long as it took at least, since
+ * the ledger stands still as long: a command that hangs. A reload has it tried at once.
+ */
 #define RETRY_MS 10000
+#define RETRY_TIMES 30
 
 /* A look at who holds keys takes this long, in ms. */
 #define LOOK_MS 5
@@ -59,6 +65,9 @@ typedef struct Removal
 } Removal;
 
 static List *removals = NIL; /* in TopMemoryContext */
+
+/* The reload that retries are counted from. */
+static TimestampTz reloaded_at = 0;
 
 /* Whether remove_work is called again by itself. */
 static bool working = false;
@@ -110,7 +119,14 @@ remove_plan(const List *rows, const KeyringEntry *ring, int count)
 	ListCell *cell;
 
 	foreach(cell, removals)
-		((Removal *) lfirst(cell))->wanted = false;
+	{
+		Removal *removal = lfirst(cell);
+
+		removal->wanted = false;
+		if (reloaded_at != PgReloadTime)
+			removal->retry_at = 0;
+	}
+	reloaded_at = PgReloadTime;
 	foreach(cell, rows)
 	{
 		const PinRow *row = lfirst(cell);
@@ -142,10 +158,12 @@ remove_plan(const List *rows, const KeyringEntry *ring, int count)
 
 /* ---- steps ---- */
 
-/* Puts a step off; tells the log when the problem is a new one. */
+/* Puts off a step that took so long; tells the log when the problem is a new one. */
 static void
-removal_put_off(Removal *removal, const char *problem)
+removal_put_off(Removal *removal, const char *problem, long took_ms)
 {
+	int wait_ms = (int) Max(RETRY_MS, Min(took_ms, INT_MAX / RETRY_TIMES) * RETRY_TIMES);
+
 	if (strcmp(removal->problem, problem) != 0)
 		ereport(WARNING,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -155,7 +173,7 @@ removal_put_off(Removal *removal, const char *problem)
 				 errhint("It opens nothing in this database any more; taking it out is tried again "
 						 "by itself.")));
 	strlcpy(removal->problem, problem, sizeof(removal->problem));
-	removal->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), RETRY_MS);
+	removal->retry_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), wait_ms);
 	(void) pin_put_offs(true);
 	(void) ledger_request_tasks();
 }
@@ -263,6 +281,7 @@ static void
 removal_take_out(Removal *removal)
 {
 	StringInfoData problem;
+	TimestampTz begun;
 	char *failure;
 
 	initStringInfo(&problem);
@@ -271,13 +290,15 @@ removal_take_out(Removal *removal)
 		return;
 	if (problem.len > 0 || removal_is_used_elsewhere(removal, &problem))
 	{
-		removal_put_off(removal, problem.data);
+		removal_put_off(removal, problem.data, 0);
 		return;
 	}
+	begun = GetCurrentTimestamp();
 	failure = removal_try(removal);
 	if (failure != NULL)
 	{
-		removal_put_off(removal, failure);
+		removal_put_off(removal, failure,
+						TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()));
 		return;
 	}
 	removal->phase = REMOVAL_HOLDERS;

@@ -87,7 +87,7 @@ shred_wait(const List *shreds)
 					(errmsg("the shredding of key %u is committed, but not yet done", id),
 					 errdetail("The ledger's worker has not taken it out of the keyring and all "
 							   "processes in time."),
-					 errhint("It goes on by itself as soon as nothing is in its way: see column problem "
+					 errhint("It goes on when nothing is in its way any more: see column problem "
 							 "of view biometric.key, and the server's log.")));
 	}
 }

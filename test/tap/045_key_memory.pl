@@ -151,6 +151,20 @@ sub search
 	return map { "$_ at $found{$_}" } sort keys %found;
 }
 
+# flags_at(pid, address): what the system was told of the memory there; VmFlags of proc(5).
+sub flags_at
+{
+	my ($pid, $address) = @_;
+	my $here = 0;
+	no warnings 'portable';
+	foreach my $line (split /\n/, slurp_file("/proc/$pid/smaps"))
+	{
+		$here = hex $1 <= hex $address && hex $address < hex $2 if $line =~ /^(\w+)-(\w+) /;
+		return $1 if $here && $line =~ /^VmFlags: (.*)/;
+	}
+	return '';
+}
+
 sub servers { return ($node->{_pid}, BiometricAudit::Node::children_of($node->{_pid})); }
 
 # Whether the system lets this test look.
@@ -328,8 +342,10 @@ subtest 'the search finds keys while a statement holds them' => sub {
 	$wire->send_query('INSERT INTO entrance SELECT 1, numbered_jpeg(1, 500)::biometric.face_image');
 	ok( poll_until(\&somebody_waits),
 		'a statement that has sealed a picture waits');
-	my %seen = map { s/ at \w+$//r => 1 } search($wire->pid, 0, %needles);
+	my %seen = map { /^(.*) at (\w+)$/ } search($wire->pid, 0, %needles);
 	ok($seen{$_}, "it holds $_") foreach 'the body key', 'the header key', 'the subkey of CMAC';
+	is(join(' ', grep { flags_at($wire->pid, $seen{$_}) !~ /\bdd\b/ } sort keys %seen),
+		'', 'all of it in memory that is left out of core dumps');
 	ok(!$seen{'the master key'}, 'but not the master key');
 	$gate->query('SELECT pg_advisory_unlock(45)');
 	is($wire->drain->message, undef, 'and goes on');

@@ -298,9 +298,10 @@ subtest 'databases may have keyrings of their own' => sub {
 	$node->set('biometric_audit.keyring_command', "cat $folder/%d.keys");
 };
 
+my $script = $node->basedir . '/change';
+
 subtest 'a command may change keys' => sub {
 	my $store = "$folder/south.keys";
-	my $script = $node->basedir . '/change';
 	append_to_file($script, <<'END');
 set -e
 [ "$4" = south ]
@@ -328,6 +329,23 @@ END
 	ok(poll_until(sub { slurp_file($store) !~ /^1 /m }), 'and destroyed');
 	isnt(readable($wire, 1), 'yes', 'the session opens nothing under it');
 	is(readable($wire, 2), 'yes', 'but under the new one');
+};
+
+subtest 'a command that hangs is put right by a reload' => sub {
+	my $store = "$folder/south.keys";
+	is(rotate($node, 'south')->value, 3, 'a key is made');
+	is(enrol(officer($node, 'south'), 5)->message, undef, 'a picture is sealed under it');
+	is(rotate($node, 'south')->value, 4, 'and another');
+	$node->set('biometric_audit.keyring_change_command', 'sleep 1000');
+	my $result = $node->connect_from('local', 'south', 'custodian')
+	  ->query("SELECT biometric.shred_key(3, 'not needed')");
+	is($result->message, undef, 'the first is shredded');
+	my $state = sub { $node->sql('south', 'SELECT state FROM biometric.key WHERE key_id = 3') };
+	is($state->(), 'shredding', 'the command hangs');
+	isnt(readable(officer($node, 'south'), 5), 'yes', 'the picture does not open any more');
+	$node->set('biometric_audit.keyring_change_command', "sh $script %a %k \"%s\" %d $store");
+	ok(poll_until(sub { $state->() eq 'shredded' }), 'with one that works it goes');
+	is(enrol(officer($node, 'south'), 6)->message, undef, 'pictures are sealed under the other');
 };
 
 subtest 'a command that failed is tried again by itself' => sub {
