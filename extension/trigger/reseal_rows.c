@@ -217,6 +217,23 @@ reseal_refuse_deferrable(Relation relation)
 							"what depends on how an image is sealed.")));
 }
 
+void
+reseal_rethrow(MemoryContext context)
+{
+	ErrorData *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	/* only the server's own errors name the table; the detail then is the row, or its key */
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION ||
+		error->table_name == NULL || error->detail == NULL)
+		PG_RE_THROW();
+	FlushErrorState();
+	error->detail_log = error->detail;
+	error->detail = pstrdup("The row is shown in the server's log alone.");
+	ReThrowError(error);
+}
+
 static void
 write_row(ResealState *state, HeapTuple row)
 {
@@ -350,6 +367,7 @@ static void
 scan_for_owner(ResealState *state)
 {
 	int level = NewGUCNestLevel();
+	MemoryContext context = CurrentMemoryContext;
 	Oid user;
 	int security;
 
@@ -357,7 +375,15 @@ scan_for_owner(ResealState *state)
 	SetUserIdAndSecContext(state->relation->rd_rel->relowner,
 						   security | SECURITY_RESTRICTED_OPERATION);
 	restrict_search_path();
-	scan_table(state);
+	PG_TRY();
+	{
+		scan_table(state);
+	}
+	PG_CATCH();
+	{
+		reseal_rethrow(context);
+	}
+	PG_END_TRY();
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(user, security);
 }

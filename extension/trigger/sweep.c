@@ -242,6 +242,7 @@ static void
 sweep_for_owner(SweepState *state)
 {
 	int level = NewGUCNestLevel();
+	MemoryContext context = CurrentMemoryContext;
 	Oid user;
 	int security;
 
@@ -249,7 +250,15 @@ sweep_for_owner(SweepState *state)
 	SetUserIdAndSecContext(state->relation->rd_rel->relowner,
 						   security | SECURITY_RESTRICTED_OPERATION);
 	restrict_search_path();
-	sweep_scan(state);
+	PG_TRY();
+	{
+		sweep_scan(state);
+	}
+	PG_CATCH();
+	{
+		reseal_rethrow(context);
+	}
+	PG_END_TRY();
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(user, security);
 }

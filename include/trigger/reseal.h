@@ -47,6 +47,13 @@ extern void reseal_rows(ResealStretch *stretch);
  */
 pg_noreturn extern void reseal_refuse_deferrable(Relation relation);
 
+/*
+ * reseal_rethrow raises an error again that was caught while rows were written for a custodian,
+ * who need not have the right to read them: what constraints say of a row goes to the log alone.
+ * To be called from PG_CATCH. context: that it was entered in.
+ */
+pg_noreturn extern void reseal_rethrow(MemoryContext context);
+
 /* ---- reseal_progress.c: what others see of a call that is running */
 
 typedef struct ResealProgress

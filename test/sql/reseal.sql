@@ -5,7 +5,7 @@
 \pset format unaligned
 SET client_min_messages = error;
 
-SELECT plan(83);
+SELECT plan(86);
 
 CREATE ROLE reseal_none;
 CREATE ROLE reseal_custodian IN ROLE biometric_custodian;
@@ -132,8 +132,25 @@ CREATE TABLE derived (id int PRIMARY KEY, face biometric.face_image,
 	twice text GENERATED ALWAYS AS (id || '/' || id) STORED);
 CREATE UNIQUE INDEX derived_digest ON derived (digest_of(face));
 INSERT INTO derived SELECT n, made.png(n, 2) FROM generate_series(1, 20) AS n;
+-- What constraints say of rows to one who may not read them.
+CREATE FUNCTION told(statement text) RETURNS text LANGUAGE plpgsql AS $body$
+DECLARE
+	message text;
+	detail text;
+BEGIN
+	EXECUTE statement;
+	RETURN 'nothing';
+EXCEPTION
+	WHEN integrity_constraint_violation THEN
+		GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+		RETURN message || ': ' || detail;
+END
+$body$;
 CREATE TABLE checked (id int PRIMARY KEY, face biometric.face_image, CHECK (key_id_of(face) = :new_key), CHECK (id > 0));
 INSERT INTO checked VALUES (1, made.png(1, 1));
+CREATE TABLE alone (id int, face biometric.face_image);
+CREATE UNIQUE INDEX ON alone ((CASE WHEN key_id_of(face) > :new_key THEN 0 ELSE id END));
+INSERT INTO alone SELECT n, made.png(n, 5) FROM generate_series(1, 2) AS n;
 CREATE TABLE unrelated (id int PRIMARY KEY, face biometric.face_image);
 INSERT INTO unrelated VALUES (-1, made.png(1, 1));
 ALTER TABLE unrelated ADD CHECK (id > 0) NOT VALID;
@@ -203,6 +220,12 @@ SELECT is(count(*), 20::bigint, 'and indexes lead to it') FROM before AS b JOIN 
 	WHERE EXISTS (SELECT FROM derived AS e WHERE digest_of(e.face) = d.known_by AND e.id = d.id);
 RESET enable_seqscan;
 SELECT throws_ok($$SELECT biometric.reseal('checked', 'face')$$, '23514', NULL, 'a constraint that would not hold refuses');
+SET ROLE reseal_custodian;
+SELECT alike(told($$SELECT biometric.reseal('checked', 'face')$$), '%check constraint%: The row is shown in the server''s log alone.',
+	'and who may not read the row is not shown it');
+SELECT alike(told($$SELECT biometric.reseal('alone', 'face')$$), '%unique constraint%: The row is shown in the server''s log alone.',
+	'nor the key that is not unique any more');
+RESET ROLE;
 SELECT is(resealed('unrelated', 'face'), 1::bigint, 'one that has nothing to do with the image does not');
 SELECT throws_ok($$SELECT biometric.reseal('by_key', 'face')$$, '23514', NULL, 'no row is left in a partition where it does not belong');
 SELECT throws_ok($$SELECT biometric.reseal('published', 'face')$$, '55000', NULL, 'a table that is published needs a replica identity');
@@ -291,6 +314,18 @@ SET ROLE reseal_none;
 INSERT INTO apart VALUES (1, :'sealed');
 RESET ROLE;
 SELECT throws_ok($$SELECT biometric.adopt('apart', 'face')$$, '23505', NULL, 'a constraint on it that may be deferred is not passed over');
+
+CREATE TABLE lone (id int PRIMARY KEY, face biometric.face_image);
+CREATE UNIQUE INDEX ON lone (key_id_of(face));
+SELECT biometric.key_period('lone', 'face', '1 month');
+GRANT INSERT ON lone TO reseal_none;
+INSERT INTO lone VALUES (2, made.png(1, 1));
+SET ROLE reseal_none;
+INSERT INTO lone VALUES (1, :'sealed');
+SET ROLE reseal_custodian;
+SELECT alike(told($$SELECT biometric.adopt('lone', 'face')$$), '%unique constraint%: The row is shown in the server''s log alone.',
+	'nor does it show rows to who may not read them');
+RESET ROLE;
 
 CREATE TABLE drawn (id int PRIMARY KEY, face biometric.face_image);
 SELECT biometric.key_period('drawn', 'face', '1 month');
