@@ -7,6 +7,7 @@
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -38,6 +39,34 @@ ledger_set_helper(const LedgerHelper *one)
 }
 
 /* ---- in the helper */
+
+void
+ledger_force_settings(const char *lock_timeout)
+{
+	const char *const forced[][2] = {
+		{"lock_timeout", lock_timeout},
+		/* of two that wait for each other it is to be this process that finds it out */
+		{"deadlock_timeout", "1ms"},
+		{"statement_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"idle_session_timeout", "0"},
+		{"search_path", "pg_catalog, pg_temp"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
+		{"session_replication_role", "origin"},
+		{"row_security", "off"},
+		{"exit_on_error", "off"},
+		{"jit", "off"},
+		{"max_parallel_workers_per_gather", "0"},
+#ifdef HAVE_TRANSACTION_TIMEOUT
+		{"transaction_timeout", "0"},
+#endif
+	};
+
+	for (int i = 0; i < (int) lengthof(forced); i++)
+		SetConfigOption(forced[i][0], forced[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
 
 static void
 helper_leave(int code, Datum arg)

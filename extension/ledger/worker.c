@@ -38,6 +38,7 @@
 #include "base/compat.h"
 #include "ledger/batch.h"
 #include "ledger/follow.h"
+#include "ledger/helper.h"
 #include "ledger/signer.h"
 #include "ledger/store.h"
 #include "ledger/tasks.h"
@@ -134,36 +135,11 @@ worker_attach(int number)
 		proc_exit(0);
 }
 
-/*
- * Settings of the database or of the superuser must not weaken what the
- * worker promises. A stricter synchronous_commit stays.
- */
+/* A stricter synchronous_commit stays. */
 static void
 worker_force_settings(void)
 {
-	static const char *const forced[][2] = {
-		{"lock_timeout", "1s"},
-		/* of two that wait for each other it is to be this process that finds it out */
-		{"deadlock_timeout", "1ms"},
-		{"statement_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"idle_session_timeout", "0"},
-		{"search_path", "pg_catalog, pg_temp"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"session_replication_role", "origin"},
-		{"row_security", "off"},
-		{"exit_on_error", "off"},
-		{"jit", "off"},
-		{"max_parallel_workers_per_gather", "0"},
-#ifdef HAVE_TRANSACTION_TIMEOUT
-		{"transaction_timeout", "0"},
-#endif
-	};
-
-	for (int i = 0; i < (int) lengthof(forced); i++)
-		SetConfigOption(forced[i][0], forced[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	ledger_force_settings("1s");
 	if (synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
 		SetConfigOption("synchronous_commit", "on", PGC_SUSET, PGC_S_OVERRIDE);
 }

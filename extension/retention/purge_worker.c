@@ -257,29 +257,12 @@ purger_force_settings(void)
 {
 	static const char *const forced[][2] = {
 		{"application_name", "biometric_audit purger"},
-		{"lock_timeout", "200ms"},
-		/* of two that wait for each other it is to be this process that finds it out */
-		{"deadlock_timeout", "1ms"},
 		{"role", "none"},
-		{"statement_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"idle_session_timeout", "0"},
-		{"search_path", "pg_catalog, pg_temp"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"session_replication_role", "origin"},
-		{"row_security", "off"},
-		{"exit_on_error", "off"},
-		{"jit", "off"},
-		{"max_parallel_workers_per_gather", "0"},
 		/* rows are found by their place */
 		{"enable_tidscan", "on"},
-#ifdef HAVE_TRANSACTION_TIMEOUT
-		{"transaction_timeout", "0"},
-#endif
 	};
 
+	ledger_force_settings("200ms");
 	for (int i = 0; i < (int) lengthof(forced); i++)
 		SetConfigOption(forced[i][0], forced[i][1], PGC_SUSET, PGC_S_OVERRIDE);
 }

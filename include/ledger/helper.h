@@ -32,6 +32,12 @@ extern void ledger_set_helper(const LedgerHelper *helper);
  */
 extern Oid ledger_helper_enter(int slot);
 
+/*
+ * ledger_force_settings undoes, in a helper or a worker, what settings of the database or of the
+ * superuser would change of what it promises. lock_timeout: how long it waits for locks.
+ */
+extern void ledger_force_settings(const char *lock_timeout);
+
 /* ledger_helper_unwanted tells the helper whether it has to go. */
 extern bool ledger_helper_unwanted(int slot);
 
