@@ -64,7 +64,9 @@ typedef struct HomeRule
 	uint8 home[ENVELOPE_HOME_SIZE]; /* hash key */
 	bool declared;					/* there is a rule, in force or not */
 	bool in_force;
-	bool timed; /* by a time column */
+	bool timed;	  /* by a time column */
+	Oid relation; /* whose rule it is, and of which column; InvalidOid: of one that is gone */
+	AttrNumber attribute;
 	Interval period;
 	TimestampTz over;	  /* the period of what counts from this or before is over */
 	TimestampTz not_over; /* of what counts from this or behind, it is not before next */
@@ -349,6 +351,8 @@ home_rule_read(HomeRule *rule)
 	if (entry == NULL)
 		return;
 	rule->timed = entry->time != InvalidAttrNumber;
+	rule->relation = entry->relation;
+	rule->attribute = entry->attribute;
 	rule->period = entry->period;
 }
 
@@ -463,16 +467,27 @@ retention_expired(const EnvelopeHeader *header)
 		   origin_rule_over(home_rule(header->origin), header, now);
 }
 
-/* Whether a place that an image has been in, other than its column, has a rule. */
+/*
+ * Whether a place that an image has been in, other than its column, has another rule: partitions
+ * of one table have the same.
+ */
 static bool
 has_rule_elsewhere(const uint8 *place, const uint8 *home)
 {
 	static const uint8 none[ENVELOPE_HOME_SIZE];
+	const HomeRule *own;
+	HomeRule other;
 
 	if (memcmp(place, none, ENVELOPE_HOME_SIZE) == 0 ||
 		memcmp(place, home, ENVELOPE_HOME_SIZE) == 0)
 		return false;
-	return copied.state != RULES_THERE || home_rule(place)->declared;
+	if (copied.state != RULES_THERE)
+		return true;
+	other = *home_rule(place);
+	if (!other.declared || !OidIsValid(other.relation))
+		return other.declared;
+	own = home_rule(home);
+	return own->relation != other.relation || own->attribute != other.attribute;
 }
 
 int64

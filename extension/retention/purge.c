@@ -3,6 +3,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -138,6 +139,16 @@ expired_check_caller(int64 most)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("max_rows must be at least 1"),
 				 errhint("Name the number of rows to be purged at most.")));
 	PreventCommandIfReadOnly("biometric.purge_expired()");
+	if (IsolationUsesXactSnapshot())
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+			 errmsg("images cannot be purged in a transaction with isolation level %s",
+					IsolationIsSerializable() ? "SERIALIZABLE" : "REPEATABLE READ"),
+			 errdetail("It sees rules and holds as they were when it began; what goes must be "
+					   "judged by those that there are."),
+			 errhint("Call biometric.purge_expired() in a transaction with isolation level READ "
+					 "COMMITTED.")));
 	if (purge_running())
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("images are being purged already"),

@@ -319,6 +319,7 @@ delete_rule(const Declaration *declaration, TimestampTz *in_force_at, bool *in_f
 	return found;
 }
 
+/* By number, too: columns may have changed their names since the change was proposed. */
 static void
 record_end(const PolicyChange *change, const Declaration *declaration)
 {
@@ -327,8 +328,10 @@ record_end(const PolicyChange *change, const Declaration *declaration)
 	change_add(&arguments, REGCLASSOID, ObjectIdGetDatum(declaration->relation), false);
 	change_add_text(&arguments, declaration->column);
 	change_add_text(&arguments, declaration->reason);
+	change_add(&arguments, INT2OID, Int16GetDatum(declaration->attribute), false);
 	change_execute("SELECT jsonb_strip_nulls(jsonb_build_object('action', 'retain', "
-				   "'relation', $1::text, 'column', $2, 'ended', true, 'reason', $3))::text",
+				   "'relation', $1::text, 'column', $2, 'attnum', $4, 'ended', true, "
+				   "'reason', $3))::text",
 				   &arguments);
 	change_record(change, change_result(1), 0);
 }
@@ -368,8 +371,9 @@ insert_rule(const PolicyChange *change, const Declaration *declaration, Timestam
 		"coalesce($10, CASE WHEN $11 THEN now() END), CASE WHEN $11 THEN now() END "
 		"FROM ONLY biometric.log AS l WHERE l.ordinal IS NOT NULL ORDER BY l.ordinal DESC LIMIT 1 "
 		"RETURNING jsonb_strip_nulls(jsonb_build_object('action', 'retain', "
-		"'relation', relation::text, 'column', column_name, 'period', period, "
-		"'on_expiry', on_expiry, 'time_column', time_column, 'reason', reason))::text",
+		"'relation', relation::text, 'column', column_name, 'attnum', attnum, 'period', period, "
+		"'on_expiry', on_expiry, 'time_column', time_column, 'time_attnum', time_attnum, "
+		"'reason', reason))::text",
 		&arguments);
 	if (SPI_processed == 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -114,8 +114,8 @@ extern void retention_sync(void);
 /*
  * retention_joined has purging stamp the images of a table that an ALTER TABLE has attached
  * as a partition, or has made inherit, and that has come under a rule with a time column
- * by it; and of one whose time column has got another type, for which it takes a custodian (42501). After the command. Takes SHARE ROW EXCLUSIVE on the table's heirs where there is any such
- * rule.
+ * by it; and of one whose time column has got another type, for which it takes a custodian (42501).
+ * After the command. Takes SHARE ROW EXCLUSIVE on the table's heirs where there is any such rule.
  */
 extern void retention_joined(Node *statement);
 

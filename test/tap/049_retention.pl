@@ -287,6 +287,14 @@ subtest 'partitions and heirs' => sub {
 		FROM biometric.retention WHERE relation = 'root'::regclass}), 't 0 t', 'and purging is to see them, from the beginning');
 	is($wire->query('ALTER TABLE root DETACH PARTITION part_1')->sqlstate, '42501',
 		'its owner does not take one out of the period');
+	$wire->query("INSERT INTO root VALUES (3, ${\picture(3)}, now()); UPDATE root SET id = 13 WHERE id = 3");
+	foreach my $time (q{now() - interval '9 days'}, 'now()')
+	{
+		$wire->query("UPDATE root SET at = $time WHERE id = 13");
+		is(seen($wire->query('SELECT img FROM root WHERE id = 13')), $time eq 'now()' ? '3' : 'sealed',
+			"an image that has moved to another partition goes by the time of its row: $time");
+	}
+	$wire->query('DELETE FROM root WHERE id = 13');
 	retain(q{'part_2', 'img', '20 years', 'erase', 'at'});
 	is(seen($wire->query('SELECT img FROM root ORDER BY id')), 'sealed 2 11 12 23 sealed',
 		'a partition with a period of its own goes by that');
@@ -505,6 +513,14 @@ subtest 'two persons' => sub {
 	is(look('SELECT img FROM visit ORDER BY id LIMIT 1'), '1', 'and in force when it is approved');
 	is($node->sql($db, q{SELECT period FROM biometric.retention WHERE relation = 'visit'::regclass}),
 		'1 year 2 days', 'as it was proposed');
+
+	$node->run('officer', $db, 'CREATE TABLE swapped (img biometric.face_image, draft biometric.face_image)');
+	$node->run('alice', $db, q{SELECT biometric.retain('swapped', 'draft', '100 years', 'erase')});
+	$node->run('officer', $db, 'ALTER TABLE swapped RENAME draft TO was; ALTER TABLE swapped RENAME img TO draft');
+	my $bob = $node->connect_from('local', $db, 'bob');
+	is($bob->query('SELECT biometric.approve((SELECT max(id) FROM biometric.proposal))')->sqlstate, '55000',
+		'not for another column that has its name by then');
+	$bob->close;
 	$node->set('biometric_audit.two_person', undef);
 };
 

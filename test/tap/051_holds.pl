@@ -149,6 +149,11 @@ subtest 'a hold sees what is committed, not an old snapshot' => sub {
 
 	$holder->query('BEGIN ISOLATION LEVEL REPEATABLE READ');
 	is($holder->query(hold('id = 51'))->sqlstate, '25001', 'so it needs READ COMMITTED');
+	foreach my $level ('REPEATABLE READ', 'SERIALIZABLE')
+	{
+		$holder->query("ROLLBACK; BEGIN ISOLATION LEVEL $level");
+		is($holder->query('SELECT biometric.purge_expired()')->sqlstate, '25001', "as purging does, which would not see younger holds in $level");
+	}
 };
 
 subtest 'image ids that vanish meanwhile are not held' => sub {
@@ -258,7 +263,7 @@ subtest 'what is in place of a held image opens as before' => sub {
 	$node->policy($db, q{SELECT biometric.release_hold(ARRAY(SELECT biometric.image_id(img) FROM apart), 'done')});
 	my $mark = $node->mark($db);
 	is(as('porter', "UPDATE face SET img = '$same' WHERE id = 59")->message, undef, 'when it is not held, he may');
-	is($node->events($db, $mark), 'replaced', 'and that is on record');
+	like($node->events($db, $mark), qr/\breplaced$/, 'and that is on record');
 };
 
 # ---------------------------------------------------------------- two persons
