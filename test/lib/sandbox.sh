@@ -200,7 +200,7 @@ sandbox_start()
 {
 	local data=$SANDBOX/clusters/$1 log=$SANDBOX/log/$1.log
 
-	sandbox_as pg_ctl start -w -s -D "$data" -l "$log" </dev/null >"$log.start" 2>&1 || {
+	sandbox_as pg_ctl start -w -t 180 -s -D "$data" -l "$log" </dev/null >"$log.start" 2>&1 || {
 		cat "$log.start" "$log" >&2
 		sandbox_fail "the server did not start"
 	}
@@ -210,7 +210,7 @@ sandbox_start()
 # sandbox_stop NAME [MODE]: MODE is fast, smart or immediate.
 sandbox_stop()
 {
-	sandbox_as pg_ctl stop -w -s -m "${2:-fast}" -D "$SANDBOX/clusters/$1"
+	sandbox_as pg_ctl stop -w -t 180 -s -m "${2:-fast}" -D "$SANDBOX/clusters/$1"
 }
 
 # sandbox_set NAME SETTING: adds a line to the cluster's postgresql.conf, and
@@ -222,7 +222,7 @@ sandbox_set()
 
 	echo "$line" | sandbox_as tee -a "$SANDBOX/clusters/$name/postgresql.conf" >/dev/null
 	sandbox_as pg_ctl reload -s -D "$SANDBOX/clusters/$name"
-	for try in {1..100}; do
+	for try in {1..1200}; do
 		[[ "$setting = $(sandbox_as psql -XAtq -d postgres -c "SHOW $setting")" != "$line" ]] || return 0
 		sleep 0.05
 	done
@@ -238,7 +238,7 @@ sandbox_network()
 
 	cp "$SANDBOX_REPO/test/lib/relay" "$SANDBOX/relay"
 	sandbox_exec perl "$SANDBOX/relay" "$1" "$SANDBOX_PORT" </dev/null >>"$SANDBOX/log/relay" 2>&1 &
-	for try in {1..100}; do
+	for try in {1..1200}; do
 		(: <"/dev/tcp/$1/$SANDBOX_PORT") 2>/dev/null && return
 		sleep 0.05
 	done

@@ -18,7 +18,8 @@ my $dir = PostgreSQL::Test::Utils::tempdir();
 sub run_suite
 {
 	my ($name, $text) = @_;
-	local %ENV = (%ENV, TESTDIR => $dir);
+	# servers from 16 on have names of their own for the places below
+	local %ENV = (%ENV, TESTDIR => $dir, TESTDATADIR => "$dir/tmp_check", TESTLOGDIR => "$dir/tmp_check/log");
 	open my $file, '>', "$dir/$name.pl" or die "$dir/$name.pl: $!";
 	print $file "use PostgreSQL::Test::Utils;\nuse Test::More;\nuse BiometricAudit::Node;\n$text";
 	CORE::close $file;

@@ -422,18 +422,11 @@ sub sql
 	return @rows ? $rows[-1][0] : undef;
 }
 
-# try_drop_extension(wire) drops it, with what depends on it; again when the worker, which reads
-# its tables meanwhile, was in the way and the deadlock was found here. Returns the result.
+# try_drop_extension(wire) drops it, with what depends on it, and returns the result.
 sub try_drop_extension
 {
 	my ($wire) = @_;
-	my $result;
-	poll_until(
-		sub {
-			$result = $wire->query('DROP EXTENSION biometric_audit CASCADE');
-			return ($result->sqlstate // '') ne '40P01';
-		});
-	return $result;
+	return $wire->query('DROP EXTENSION biometric_audit CASCADE');
 }
 
 # drop_extension(database) does so, and dies if it is refused.
