@@ -81,9 +81,9 @@ static const RuleText rule_texts[] = {
 	[GUARD_TWO_PERSON] = {"two_person",
 						  "While changes that widen access need two persons, none switches that "
 						  "off alone.",
-						  "Have biometric_audit.two_person changed in postgresql.conf (and taken out "
-						  "of postgresql.auto.conf, where ALTER SYSTEM writes) by whoever "
-						  "administers the server, and reload: the ledger will say so."},
+						  "Have it changed in postgresql.conf, or taken out of "
+						  "postgresql.auto.conf, by whoever administers the server, and reload: "
+						  "the ledger will say so."},
 	[GUARD_LOCKDOWN] = {"lockdown",
 						"biometric_audit.lockdown keeps SQL from running programs, from the "
 						"server's files, and from code that could read its memory.",

@@ -142,7 +142,8 @@ refuse_sealed(ImageKind kind, CoreStatus status)
 					errmsg("sealed %s image is damaged or forged", image_kind_name(kind)),
 					errdetail("The envelope was refused: %s.", core_status_text(status)),
 					errhint("Take the sealed value again, whole and unchanged, from where it was "
-							"exported.")));
+							"exported. If another server sealed it, this one needs the same key "
+							"under the same id.")));
 }
 
 /*

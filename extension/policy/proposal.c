@@ -524,7 +524,7 @@ proposal_make(FunctionCallInfo fcinfo)
 	number = proposal_insert(&call, &person, &change, detail);
 	change_end(&change);
 	ereport(NOTICE, (errmsg("proposal %lld waits for another custodian", (long long) number),
-					 errdetail("Changes that widen access, or what is kept, are made by two persons."),
+					 errdetail("Changes of its kind are made by two persons."),
 					 errhint("Have somebody who logs in as another custodian call "
 							 "biometric.approve(%lld).",
 							 (long long) number)));
