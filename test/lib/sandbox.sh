@@ -99,10 +99,18 @@ sandbox_install()
 	fi
 }
 
+# What suites may be told by whoever runs them; nothing else of the environment reaches them.
+SANDBOX_PASSES=(PG_TEST_TIMEOUT_DEFAULT INDEPENDENT_SEED RESEAL_IMAGES TAMPER_TABLE WAYS_SEED
+	WAYS_STEPS WAYS_WRITE)
+
 # sandbox_exec COMMAND ...: becomes the command; to be run in a subshell.
 sandbox_exec()
 {
-	local become=()
+	local become=() passed=() name
+
+	for name in "${SANDBOX_PASSES[@]}"; do
+		[[ ! -v $name ]] || passed+=("$name=${!name}")
+	done
 
 	if [[ $(id -u) == 0 ]]; then
 		become=(setpriv "--reuid=$SANDBOX_USER" "--regid=$(id -g "$SANDBOX_USER")"
@@ -112,7 +120,8 @@ sandbox_exec()
 	exec "${become[@]}" env -i PATH="$SANDBOX_BIN:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" \
 		HOME="$SANDBOX/home" TMPDIR="$SANDBOX/tmp" LANG=C.UTF-8 TERM="${TERM:-dumb}" \
 		USER="$SANDBOX_USER" PGUSER=postgres PGHOST="$SANDBOX/run" \
-		PGPORT="${SANDBOX_PORT:-}" PGCONNECT_TIMEOUT=10 PSQLRC=/dev/null "$@"
+		PGPORT="${SANDBOX_PORT:-}" PGCONNECT_TIMEOUT=10 PSQLRC=/dev/null \
+		"${passed[@]}" "$@"
 }
 
 # sandbox_as COMMAND ...: variables for the command go before it, by env.
