@@ -40,6 +40,7 @@
 #include "core/seal.h"
 #include "home/home.h"
 #include "home/relations.h"
+#include "ledger/store.h"
 
 /* Attribute numbers, as sql/35_home.sql declares the columns. */
 enum
@@ -645,40 +646,6 @@ home_may_open(const uint8 *home)
 	return true;
 }
 
-/*
- * Deletes a row. One that another transaction has deleted or changed while we
- * waited for it is that one's business.
- */
-static bool
-home_delete(Relation table, HeapTuple tuple, Snapshot snapshot)
-{
-	TM_FailureData failure;
-
-	return table_tuple_delete(table, &tuple->t_self, GetCurrentCommandId(true), snapshot,
-							  InvalidSnapshot, true, &failure, false) == TM_Ok;
-}
-
-/* Gives a row another column name; by an insertion, as the old row may be being changed. */
-static bool
-home_rename(Relation table, HeapTuple tuple, const char *name, Snapshot snapshot)
-{
-	TupleDesc desc = RelationGetDescr(table);
-	Datum *values = palloc0(desc->natts * sizeof(Datum));
-	bool *nulls = palloc0(desc->natts * sizeof(bool));
-	bool *replace = palloc0(desc->natts * sizeof(bool));
-	HeapTuple renamed;
-	NameData copy;
-
-	if (!home_delete(table, tuple, snapshot))
-		return false;
-	namestrcpy(&copy, name);
-	values[HOME_COL_NAME - 1] = NameGetDatum(&copy);
-	replace[HOME_COL_NAME - 1] = true;
-	renamed = heap_modify_tuple(tuple, desc, values, nulls, replace);
-	CatalogTupleInsert(table, renamed);
-	return true;
-}
-
 /* Brings one row in line with the catalogs; tells whether it was changed. */
 static bool
 home_sync_row(Relation table, HeapTuple tuple, const List *logs, Snapshot snapshot)
@@ -694,7 +661,7 @@ home_sync_row(Relation table, HeapTuple tuple, const List *logs, Snapshot snapsh
 	bool own = false;
 
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
-		return home_delete(table, tuple, snapshot);
+		return store_follow_delete(table, tuple, snapshot);
 	foreach(cell, logs)
 		own |= ((HomeLog *) lfirst(cell))->own &&
 			   memcmp(&((HomeLog *) lfirst(cell))->id, log, sizeof(*log)) == 0;
@@ -705,8 +672,9 @@ home_sync_row(Relation table, HeapTuple tuple, const List *logs, Snapshot snapsh
 	present = OidIsValid(get_atttype(relation, attribute)) ? get_attname(relation, attribute, true)
 														   : NULL;
 	if (present == NULL)
-		return home_delete(table, tuple, snapshot);
-	return strcmp(present, NameStr(*name)) != 0 && home_rename(table, tuple, present, snapshot);
+		return store_follow_delete(table, tuple, snapshot);
+	return strcmp(present, NameStr(*name)) != 0 &&
+		   store_follow_rename(table, tuple, HOME_COL_NAME, present, snapshot);
 }
 
 void

@@ -231,6 +231,25 @@ image_type_kind(Oid type)
 	return type_look_up(type).kind;
 }
 
+AttrNumber
+image_column(Oid table, const char *column)
+{
+	AttrNumber attribute = get_attnum(table, column);
+
+	if (attribute <= InvalidAttrNumber)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+						errmsg("column \"%s\" of table \"%s\" does not exist", column,
+							   get_rel_name(table)),
+						errhint("Name a column that holds images.")));
+	if (image_type_kind(get_atttype(table, attribute)) == IMAGE_KIND_NONE)
+		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+						errmsg("column \"%s\" of table \"%s\" holds no images", column,
+							   get_rel_name(table)),
+						errdetail("Its type is none of the image types, nor a domain over one."),
+						errhint("Name a column that holds images.")));
+	return attribute;
+}
+
 uint32
 image_type_kinds(Oid type)
 {

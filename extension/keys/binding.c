@@ -66,32 +66,6 @@ keys_open(const char *name, int columns, LOCKMODE mode)
 	return table;
 }
 
-/* How a log ranks among those that count: the present one is 0; -1: it does not count. */
-static int
-rank_of_log(const List *own, const List *restored, const uint8 *log_id, bool *is_own)
-{
-	int rank = list_length(own);
-	ListCell *cell;
-
-	foreach(cell, own)
-	{
-		rank--;
-		*is_own = memcmp(((LedgerLog *) lfirst(cell))->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0;
-		if (*is_own)
-			return rank;
-	}
-	rank = list_length(own);
-	foreach(cell, restored)
-	{
-		const LedgerLog *log = lfirst(cell);
-
-		rank++;
-		if (log->adopted && memcmp(log->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0)
-			return rank;
-	}
-	return -1;
-}
-
 static Datum
 value_of(HeapTuple tuple, Relation table, int column)
 {
@@ -121,8 +95,8 @@ binding_read_all(void)
 	{
 		bool is_own = false;
 		int rank =
-			rank_of_log(own, restored,
-						DatumGetUUIDP(value_of(tuple, table, BINDING_COL_LOG_ID))->data, &is_own);
+			store_rank(own, restored,
+					   DatumGetUUIDP(value_of(tuple, table, BINDING_COL_LOG_ID))->data, &is_own);
 		KeyBinding *binding;
 
 		if (rank < 0)
@@ -354,7 +328,7 @@ pin_found(HeapTuple tuple, Relation table, const List *own)
 	found->pin.id = (uint32) DatumGetInt64(value_of(tuple, table, PIN_COL_KEY_ID));
 	found->pin.state = pin_state(TextDatumGetCString(value_of(tuple, table, PIN_COL_STATE)));
 	found->rank =
-		rank_of_log(own, NIL, DatumGetUUIDP(value_of(tuple, table, PIN_COL_LOG_ID))->data, &is_own);
+		store_rank(own, NIL, DatumGetUUIDP(value_of(tuple, table, PIN_COL_LOG_ID))->data, &is_own);
 	pin_read_scope(tuple, table, &found->pin.scope);
 	return found;
 }
@@ -494,8 +468,8 @@ keys_check_drop(void)
 		bool is_own = false;
 		const char *state = TextDatumGetCString(value_of(tuple, table, PIN_COL_STATE));
 
-		(void) rank_of_log(own, NIL, DatumGetUUIDP(value_of(tuple, table, PIN_COL_LOG_ID))->data,
-						   &is_own);
+		(void) store_rank(own, NIL, DatumGetUUIDP(value_of(tuple, table, PIN_COL_LOG_ID))->data,
+						  &is_own);
 		if (is_own && strcmp(state, "shredding") == 0)
 			refuse_forgetting(tuple, table);
 	}
@@ -505,33 +479,6 @@ keys_check_drop(void)
 }
 
 /* ---- keeping up ---- */
-
-static bool
-binding_delete(Relation table, HeapTuple tuple, Snapshot snapshot)
-{
-	TM_FailureData failure;
-
-	return table_tuple_delete(table, &tuple->t_self, GetCurrentCommandId(true), snapshot,
-							  InvalidSnapshot, true, &failure, false) == TM_Ok;
-}
-
-/* Gives a row another column name; by an insertion, as the old row may be being changed. */
-static bool
-binding_rename(Relation table, HeapTuple tuple, const char *name, Snapshot snapshot)
-{
-	int column = BINDING_COL_COLUMN;
-	bool isnull = false;
-	NameData copy;
-	Datum value;
-
-	if (!binding_delete(table, tuple, snapshot))
-		return false;
-	namestrcpy(&copy, name);
-	value = NameGetDatum(&copy);
-	CatalogTupleInsert(table, heap_modify_tuple_by_cols(tuple, RelationGetDescr(table), 1, &column,
-														&value, &isnull));
-	return true;
-}
 
 /* Brings one row in line with the catalogs; tells whether it was changed. */
 static bool
@@ -544,16 +491,17 @@ binding_sync_row(Relation table, HeapTuple tuple, const List *own, Snapshot snap
 	char *present = NULL;
 
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relation)))
-		return binding_delete(table, tuple, snapshot);
+		return store_follow_delete(table, tuple, snapshot);
 	/* columns of restored rows had other numbers where they come from */
-	if (rank_of_log(own, NIL, DatumGetUUIDP(value_of(tuple, table, BINDING_COL_LOG_ID))->data,
-					&is_own) < 0)
+	if (store_rank(own, NIL, DatumGetUUIDP(value_of(tuple, table, BINDING_COL_LOG_ID))->data,
+				   &is_own) < 0)
 		return false;
 	if (OidIsValid(get_atttype(relation, attribute)))
 		present = get_attname(relation, attribute, true);
 	if (present == NULL)
-		return binding_delete(table, tuple, snapshot);
-	return strcmp(present, NameStr(*name)) != 0 && binding_rename(table, tuple, present, snapshot);
+		return store_follow_delete(table, tuple, snapshot);
+	return strcmp(present, NameStr(*name)) != 0 &&
+		   store_follow_rename(table, tuple, BINDING_COL_COLUMN, present, snapshot);
 }
 
 void

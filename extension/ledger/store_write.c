@@ -425,22 +425,3 @@ store_renew_identity(const uint8 *old_id, const LedgerLog *log)
 	/* backends remember homes by the log */
 	CacheInvalidateRelcacheByRelid(extension_relation("log"));
 }
-
-void
-store_follow(Relation table, StoreFollow follow)
-{
-	Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
-	List *own = store_logs(snapshot);
-	SysScanDesc scan = systable_beginscan(table, InvalidOid, false, snapshot, 0, NULL);
-	bool changed = false;
-	HeapTuple tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		changed |= follow(table, tuple, own, snapshot);
-	systable_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	if (!changed)
-		return;
-	CacheInvalidateRelcache(table);
-	CommandCounterIncrement();
-}

@@ -125,32 +125,6 @@ read_time(HeapTuple tuple, TupleDesc desc, NamedColumns *time)
 	time->name[0] = pstrdup(NameStr(*DatumGetName(name)));
 }
 
-/* How a log ranks among those that count: the present one is 0; -1: it does not count. */
-static int
-rank_of_log(const List *own, const List *restored, const uint8 *log_id, bool *is_own)
-{
-	int rank = list_length(own);
-	ListCell *cell;
-
-	foreach(cell, own)
-	{
-		rank--;
-		*is_own = memcmp(((LedgerLog *) lfirst(cell))->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0;
-		if (*is_own)
-			return rank;
-	}
-	rank = list_length(own) + list_length(restored);
-	foreach(cell, restored)
-	{
-		const LedgerLog *log = lfirst(cell);
-
-		rank--;
-		if (log->adopted && memcmp(log->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0)
-			return rank;
-	}
-	return -1;
-}
-
 static Description *
 read_description(HeapTuple tuple, TupleDesc desc)
 {
@@ -197,7 +171,7 @@ read_all(void)
 	{
 		TupleDesc desc = RelationGetDescr(table);
 		bool is_own = false;
-		int rank = rank_of_log(own, restored, log_of_tuple(tuple, desc), &is_own);
+		int rank = store_rank(own, restored, log_of_tuple(tuple, desc), &is_own);
 		Description *description;
 
 		if (rank < 0)
@@ -436,16 +410,6 @@ sync_columns(Oid relation, NamedColumns *columns)
 	return changed;
 }
 
-/* A row that another transaction has deleted or changed meanwhile is that one's business. */
-static bool
-sync_delete(Relation table, HeapTuple tuple, Snapshot snapshot)
-{
-	TM_FailureData failure;
-
-	return table_tuple_delete(table, &tuple->t_self, GetCurrentCommandId(true), snapshot,
-							  InvalidSnapshot, true, &failure, false) == TM_Ok;
-}
-
 /* Replaces a row; by an insertion, as the old row may be being changed. */
 static bool
 sync_replace(Relation table, HeapTuple tuple, const Description *description, Snapshot snapshot)
@@ -455,7 +419,7 @@ sync_replace(Relation table, HeapTuple tuple, const Description *description, Sn
 	bool replace[COLLECTION_COLUMNS] = {0};
 	bool timeless = description->time.count == 0;
 
-	if (!sync_delete(table, tuple, snapshot))
+	if (!store_follow_delete(table, tuple, snapshot))
 		return false;
 	if (description->subject.count == 0 && description->place.count == 0 && timeless)
 		return true;
@@ -489,9 +453,9 @@ sync_row(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot)
 	bool changed;
 
 	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(description->relation)))
-		return sync_delete(table, tuple, snapshot);
+		return store_follow_delete(table, tuple, snapshot);
 	/* columns of restored rows had other numbers where they come from */
-	if (rank_of_log(own, NIL, log_of_tuple(tuple, RelationGetDescr(table)), &is_own) < 0)
+	if (store_rank(own, NIL, log_of_tuple(tuple, RelationGetDescr(table)), &is_own) < 0)
 		return false;
 	changed = sync_columns(description->relation, &description->subject);
 	changed |= sync_columns(description->relation, &description->place);

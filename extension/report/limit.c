@@ -148,29 +148,6 @@ read_limit(HeapTuple tuple, TupleDesc desc, CollectionLimit *limit)
 	limit->legal_basis = read_text(tuple, desc, LIMIT_COL_LEGAL_BASIS);
 }
 
-/* Whether a row is of a log that counts; own: of this database's own. */
-static bool
-log_counts(const List *own, const List *restored, const uint8 *log_id, bool *is_own)
-{
-	ListCell *cell;
-
-	*is_own = false;
-	foreach(cell, own)
-	{
-		*is_own = memcmp(((LedgerLog *) lfirst(cell))->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0;
-		if (*is_own)
-			return true;
-	}
-	foreach(cell, restored)
-	{
-		const LedgerLog *log = lfirst(cell);
-
-		if (log->adopted && memcmp(log->log_id, log_id, LEDGER_LOG_ID_SIZE) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* All declarations that count. */
 static List *
 read_all(void)
@@ -196,7 +173,7 @@ read_all(void)
 		LimitRow *row = palloc0_object(LimitRow);
 
 		read_limit(tuple, RelationGetDescr(table), &row->limit);
-		if (log_counts(own, restored, row->limit.log_id, &row->own))
+		if (store_rank(own, restored, row->limit.log_id, &row->own) >= 0)
 			all = lappend(all, row);
 	}
 	systable_endscan(scan);
@@ -444,34 +421,6 @@ sync_record_gone(HeapTuple tuple, TupleDesc desc)
 		psprintf("{\"action\": \"collect\", \"replaces\": \"%s\", \"dropped\": true}", text), 0);
 }
 
-/* A row that another transaction has deleted or changed meanwhile is that one's business. */
-static bool
-sync_delete(Relation table, HeapTuple tuple, Snapshot snapshot)
-{
-	TM_FailureData failure;
-
-	return table_tuple_delete(table, &tuple->t_self, GetCurrentCommandId(true), snapshot,
-							  InvalidSnapshot, true, &failure, false) == TM_Ok;
-}
-
-static bool
-sync_rename(Relation table, HeapTuple tuple, const char *column, Snapshot snapshot)
-{
-	Datum values[LIMIT_COLUMNS] = {0};
-	bool nulls[LIMIT_COLUMNS] = {0};
-	bool replace[LIMIT_COLUMNS] = {0};
-	NameData name;
-
-	if (!sync_delete(table, tuple, snapshot))
-		return false;
-	namestrcpy(&name, column);
-	values[LIMIT_COL_COLUMN - 1] = NameGetDatum(&name);
-	replace[LIMIT_COL_COLUMN - 1] = true;
-	CatalogTupleInsert(table,
-					   heap_modify_tuple(tuple, RelationGetDescr(table), values, nulls, replace));
-	return true;
-}
-
 /* Brings one row in line with the catalogs; tells whether it was changed. */
 static bool
 sync_row(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot)
@@ -481,10 +430,10 @@ sync_row(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot)
 	char *name;
 
 	read_limit(tuple, RelationGetDescr(table), &row.limit);
-	counts = log_counts(own, NIL, row.limit.log_id, &row.own);
+	counts = store_rank(own, NIL, row.limit.log_id, &row.own) >= 0;
 	if (get_rel_name(row.limit.relation) == NULL || (counts && present_number(&row) <= 0))
 	{
-		if (!sync_delete(table, tuple, snapshot))
+		if (!store_follow_delete(table, tuple, snapshot))
 			return false;
 		if (counts)
 			sync_record_gone(tuple, RelationGetDescr(table));
@@ -495,7 +444,7 @@ sync_row(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot)
 		return false;
 	name = get_attname(row.limit.relation, row.limit.attribute, false);
 	return strcmp(name, NameStr(row.limit.column)) != 0 &&
-		   sync_rename(table, tuple, name, snapshot);
+		   store_follow_rename(table, tuple, LIMIT_COL_COLUMN, name, snapshot);
 }
 
 void

@@ -104,25 +104,6 @@ check_relation(Oid relation)
 				 errhint("Name the table that the images come from.")));
 }
 
-static AttrNumber
-image_column(Oid relation, const char *column)
-{
-	AttrNumber attribute = get_attnum(relation, column);
-
-	if (attribute <= 0)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-						errmsg("column \"%s\" of table \"%s\" does not exist", column,
-							   get_rel_name(relation)),
-						errhint("Name a column that holds images.")));
-	if (image_type_kind(get_atttype(relation, attribute)) == IMAGE_KIND_NONE)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("column \"%s\" of table \"%s\" holds no images", column,
-							   get_rel_name(relation)),
-						errdetail("Its type is none of the image types, nor a domain over one."),
-						errhint("Name a column that holds images.")));
-	return attribute;
-}
-
 /* Within bounds that every time in the past can be added to. */
 static Interval *
 check_period(Interval *period)

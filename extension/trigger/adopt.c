@@ -168,21 +168,9 @@ biometric_attach_triggers(PG_FUNCTION_ARGS)
 static uint64
 adopt_column(Oid table, const char *column)
 {
-	AttrNumber attribute = get_attnum(table, column);
 	Sweep sweep = {.adopt = true};
 
-	if (attribute == InvalidAttrNumber)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-						errmsg("column \"%s\" of table \"%s\" does not exist", column,
-							   get_rel_name(table)),
-						errhint("Name a column that holds images.")));
-	if (image_type_kind(get_atttype(table, attribute)) == IMAGE_KIND_NONE)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("column \"%s\" of table \"%s\" holds no images", column,
-							   get_rel_name(table)),
-						errdetail("Its type is none of the image types, nor a domain over one."),
-						errhint("Name a column that holds images.")));
-	sweep.attributes = bms_make_singleton(attribute);
+	sweep.attributes = bms_make_singleton(image_column(table, column));
 	return sweep_rows(table, &sweep);
 }
 

@@ -122,16 +122,7 @@ column_argument(FunctionCallInfo fcinfo, CollectionLimit *limit)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("there is no relation with OID %u", limit->relation),
 						errhint("Name a table with images.")));
-	limit->attribute = get_attnum(limit->relation, name);
-	if (limit->attribute <= 0)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-						errmsg("column \"%s\" of table \"%s\" does not exist", name, relation),
-						errhint("Name a column that holds images.")));
-	if (image_type_kind(get_atttype(limit->relation, limit->attribute)) == IMAGE_KIND_NONE)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("column \"%s\" of table \"%s\" holds no images", name, relation),
-						errdetail("Its type is none of the image types, nor a domain over one."),
-						errhint("Name a column that holds images.")));
+	limit->attribute = image_column(limit->relation, name);
 	if (get_rel_persistence(limit->relation) == RELPERSISTENCE_TEMP)
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE), errmsg("table \"%s\" is temporary", relation),

@@ -67,24 +67,6 @@ refuse_relation(Oid relation)
 					errhint("Name a table.")));
 }
 
-static void
-check_column(Oid table, const char *column)
-{
-	AttrNumber attribute = get_attnum(table, column);
-
-	if (attribute == InvalidAttrNumber)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
-						errmsg("column \"%s\" of table \"%s\" does not exist", column,
-							   get_rel_name(table)),
-						errhint("Name a column that holds images.")));
-	if (image_type_kind(get_atttype(table, attribute)) == IMAGE_KIND_NONE)
-		ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
-						errmsg("column \"%s\" of table \"%s\" holds no images", column,
-							   get_rel_name(table)),
-						errdetail("Its type is none of the image types, nor a domain over one."),
-						errhint("Name a column that holds images.")));
-}
-
 /* Whether a table holds rows that this session can reach. Of foreign ones, a WARNING tells. */
 static bool
 holds_rows(Oid table)
@@ -128,13 +110,13 @@ list_members(Oid relation, const char *column)
 		default:
 			refuse_relation(relation);
 	}
-	check_column(relation, column);
+	(void) image_column(relation, column);
 	all = find_all_inheritors(relation, RowExclusiveLock, NULL);
 	foreach(cell, all)
 	{
 		if (!holds_rows(lfirst_oid(cell)))
 			continue;
-		check_column(lfirst_oid(cell), column);
+		(void) image_column(lfirst_oid(cell), column);
 		check_guarded(lfirst_oid(cell));
 		members = lappend_oid(members, lfirst_oid(cell));
 	}

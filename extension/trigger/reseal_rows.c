@@ -217,8 +217,12 @@ reseal_refuse_deferrable(Relation relation)
 							"what depends on how an image is sealed.")));
 }
 
-void
-reseal_rethrow(MemoryContext context)
+/*
+ * Raises an error again that was caught while rows were written for a custodian, who need not have
+ * the right to read them: what constraints say of a row goes to the log alone.
+ */
+pg_noreturn static void
+rethrow(MemoryContext context)
 {
 	ErrorData *error;
 
@@ -345,8 +349,9 @@ scan_rows(ResealState *state, BlockNumber blocks)
 }
 
 static void
-scan_table(ResealState *state)
+scan_table(void *argument)
 {
+	ResealState *state = argument;
 	ResealStretch *stretch = state->stretch;
 	BlockNumber blocks = RelationGetNumberOfBlocks(state->relation);
 
@@ -362,9 +367,8 @@ scan_table(ResealState *state)
 	stretch->next = blocks;
 }
 
-/* As sweep.c does. An error takes all of this back with its (sub)transaction. */
-static void
-scan_for_owner(ResealState *state)
+void
+reseal_for_owner(Relation relation, void (*work)(void *), void *argument)
 {
 	int level = NewGUCNestLevel();
 	MemoryContext context = CurrentMemoryContext;
@@ -372,16 +376,15 @@ scan_for_owner(ResealState *state)
 	int security;
 
 	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(state->relation->rd_rel->relowner,
-						   security | SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(relation->rd_rel->relowner, security | SECURITY_RESTRICTED_OPERATION);
 	restrict_search_path();
 	PG_TRY();
 	{
-		scan_table(state);
+		work(argument);
 	}
 	PG_CATCH();
 	{
-		reseal_rethrow(context);
+		rethrow(context);
 	}
 	PG_END_TRY();
 	AtEOXact_GUC(false, level);
@@ -453,7 +456,7 @@ reseal_rows(ResealStretch *stretch)
 	state.changed = table_slot_create(state.relation, NULL);
 	state.snapshot = GetActiveSnapshot();
 
-	scan_for_owner(&state);
+	reseal_for_owner(state.relation, scan_table, &state);
 
 	ExecDropSingleTupleTableSlot(state.seen);
 	ExecDropSingleTupleTableSlot(state.changed);

@@ -212,8 +212,9 @@ sweep_row(SweepState *state, TupleTableSlot *slot)
 }
 
 static void
-sweep_scan(SweepState *state)
+sweep_scan(void *argument)
 {
+	SweepState *state = argument;
 	MemoryContext context =
 		AllocSetContextCreate(CurrentMemoryContext, "biometric sweep", ALLOCSET_DEFAULT_SIZES);
 	TupleTableSlot *slot = table_slot_create(state->relation, NULL);
@@ -233,36 +234,6 @@ sweep_scan(SweepState *state)
 	MemoryContextDelete(context);
 }
 
-/*
- * Functions and conditions of indexes, and output functions of keys, are run for the owner of
- * the table, and find nothing that whoever sweeps it has put in their way. An error takes all
- * of this back with its (sub)transaction.
- */
-static void
-sweep_for_owner(SweepState *state)
-{
-	int level = NewGUCNestLevel();
-	MemoryContext context = CurrentMemoryContext;
-	Oid user;
-	int security;
-
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(state->relation->rd_rel->relowner,
-						   security | SECURITY_RESTRICTED_OPERATION);
-	restrict_search_path();
-	PG_TRY();
-	{
-		sweep_scan(state);
-	}
-	PG_CATCH();
-	{
-		reseal_rethrow(context);
-	}
-	PG_END_TRY();
-	AtEOXact_GUC(false, level);
-	SetUserIdAndSecContext(user, security);
-}
-
 uint64
 sweep_rows(Oid relation, const Sweep *sweep)
 {
@@ -280,7 +251,7 @@ sweep_rows(Oid relation, const Sweep *sweep)
 	PushActiveSnapshot(GetLatestSnapshot());
 	state.snapshot = GetActiveSnapshot();
 
-	sweep_for_owner(&state);
+	reseal_for_owner(state.relation, sweep_scan, &state);
 
 	PopActiveSnapshot();
 	ExecDropSingleTupleTableSlot(state.changed);

@@ -24,6 +24,12 @@ extern void image_init(void);
 extern ImageKind image_type_kind(Oid type);
 
 /*
+ * image_column returns the attribute number of a table's column that holds images. Errors: 42703 when
+ * the table has no such column, 42809 when its type is another.
+ */
+extern AttrNumber image_column(Oid table, const char *column);
+
+/*
  * image_type_kinds returns the kinds (bit 1 << kind) that values of a type
  * can contain: as image_type_kind, and through arrays, ranges, domains and
  * composite types at any depth. 0 for a type without images. Cached.

@@ -1,11 +1,10 @@
 /*
  * store.h - the ledger's tables: rows in, rows out.
  *
- * Private to the ledger. Everything here needs a transaction. Rows are
- * written by the heap and its indexes directly, without triggers, rules or
- * privileges: for the worker, fork_ledger, retire_ledger and the transaction
- * that created the extension only. Rows are read by the
- * tables' primary keys.
+ * The rooms above read here, and have their own tables follow the catalogs (store_follow).
+ * Everything here needs a transaction. Rows of the ledger are written by the heap and its indexes
+ * directly, without triggers, rules or privileges: for the worker, fork_ledger, retire_ledger and
+ * the transaction that created the extension only. Rows are read by the tables' primary keys.
  */
 #ifndef BIOMETRIC_LEDGER_STORE_H
 #define BIOMETRIC_LEDGER_STORE_H
@@ -208,12 +207,29 @@ extern Relation store_open_key(Relation relation);
 extern List *store_logs(Snapshot snapshot);
 
 /*
- * A StoreFollow brings one row of a table in line with the catalogs; true when it wrote. own:
+ * store_rank tells how a log ranks among those whose rows count in the tables of other rooms: this
+ * database's present log is 0, its older ones follow, then those that were restored and adopted, the
+ * youngest first; -1: its rows do not count. own, restored: as store_logs and store_restored_logs;
+ * NIL leaves those out. is_own: set to whether it is one of own.
+ */
+extern int store_rank(const List *own, const List *restored, const uint8 *log_id, bool *is_own);
+
+/*
+ * A StoreFollow brings one row of such a table in line with the catalogs; true when it wrote. own:
  * as store_logs. store_follow does so with each row of a table that is open for it, as it is now,
  * and makes the changes seen, by whoever caches the table, too.
  */
 typedef bool (*StoreFollow)(Relation table, HeapTuple tuple, const List *own, Snapshot snapshot);
 extern void store_follow(Relation table, StoreFollow follow);
+
+/*
+ * store_follow_delete deletes a row, store_follow_rename gives it another name in a column of type
+ * name; by an insertion, as the old row may be being changed. Both return false for a row that
+ * another transaction has deleted or changed meanwhile, which is that one's business.
+ */
+extern bool store_follow_delete(Relation table, HeapTuple tuple, Snapshot snapshot);
+extern bool store_follow_rename(Relation table, HeapTuple tuple, int column, const char *name,
+								Snapshot snapshot);
 
 /* store_present_log returns the present log, palloc'd; NULL when there is none. */
 extern LedgerLog *store_present_log(Snapshot snapshot);

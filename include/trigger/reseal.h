@@ -48,11 +48,13 @@ extern void reseal_rows(ResealStretch *stretch);
 pg_noreturn extern void reseal_refuse_deferrable(Relation relation);
 
 /*
- * reseal_rethrow raises an error again that was caught while rows were written for a custodian,
- * who need not have the right to read them: what constraints say of a row goes to the log alone.
- * To be called from PG_CATCH. context: that it was entered in.
+ * reseal_for_owner has a function write rows of a table: what this runs of indexes, generated
+ * columns, constraints and output functions is run for the table's owner, security-restricted, with
+ * pg_catalog as the search path. Errors: what the function raises; what constraints say of a row
+ * goes to the log alone, since whoever has called need not have the right to read it. An error takes
+ * all of this back with its (sub)transaction.
  */
-pg_noreturn extern void reseal_rethrow(MemoryContext context);
+extern void reseal_for_owner(Relation relation, void (*work)(void *), void *argument);
 
 /* ---- reseal_progress.c: what others see of a call that is running */
 
