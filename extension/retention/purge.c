@@ -29,7 +29,7 @@ static int batch_rows = 100;
  * Readers whose disclosures are committed together with the entries of a batch wait for those, too:
  * with this pause those are fewer than one in a hundred.
  */
-static int delay_ms = 80;
+static int delay_ms = 100;
 
 static PurgeActive *purging = NULL;
 
@@ -47,7 +47,7 @@ purge_define_settings(void)
 							&batch_rows, 100, 1, 10000, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("biometric_audit.purge_delay",
 							"How long the purger pauses after each batch.",
-							"Longer: it disturbs others less, and takes longer.", &delay_ms, 80, 0,
+							"Longer: it disturbs others less, and takes longer.", &delay_ms, 100, 0,
 							10000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
